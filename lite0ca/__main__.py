@@ -1,0 +1,147 @@
+"""`python -m lite0ca sample | train | evaluate | predict`: the commands, and how each one fails."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from lite0ca import flags
+from lite0ca.errors import InputError, TrainingDiverged
+
+
+class Parser(argparse.ArgumentParser):
+    """A mistake is one line on stderr, not a page of usage."""
+
+    def error(self, message: str):
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: list[str] | None = None, prog: str | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for a mistake, 3 for a diverged training."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        command, typed = parse(argv, prog)
+        return command(**typed) or 0
+    except InputError as error:
+        return fail(error, 2)
+    except TrainingDiverged as error:
+        return fail(error, 3)
+    except BrokenPipeError:
+        sys.stderr.close()  # or Python complains once more while it ends
+        return 141
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        last_line = (error.strerror or str(error)).strip().splitlines()[-1]
+        return fail(f"{where}{last_line.removeprefix('OSError: ')}", 2)
+    except KeyboardInterrupt:
+        return fail("stopped; a training goes on with --resume RUN_FOLDER", 130)
+
+
+def fail(problem, code: int) -> int:
+    print(f"error: {problem}", file=sys.stderr)
+    return code
+
+
+def parse(argv: list[str], prog: str | None):
+    """(function of the command, its arguments by name)."""
+    if prog and argv[:1] == ["train"]:
+        parser = Parser(prog=prog, usage="%(prog)s [flags]", description=TRAIN, allow_abbrev=False)
+        flags.add_flags(parser)
+        return train, vars(parser.parse_args(argv[1:]))
+    parser = Parser(prog="python -m lite0ca", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, function, text, add_arguments in COMMANDS:
+        one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        one.set_defaults(function=function)
+        add_arguments(one)
+    typed = vars(parser.parse_args(argv))
+    del typed["command"]
+    return typed.pop("function"), typed
+
+
+def train(**typed) -> None:
+    config = flags.from_flags(typed)
+    from lite0ca.train import fit
+
+    result = fit(config)
+    metrics = result.metrics
+    if metrics["best_epoch"]:
+        print(
+            f"best: epoch {metrics['best_epoch']}, valid accuracy {metrics['valid_acc']:.4f}, "
+            f"macro-F1 {metrics['valid_f1']:.4f}; "
+            f"{metrics['num_params']:,} parameters, {metrics['size_mb']:.1f} MB, "
+            f"{metrics['fps']:.0f} images/s at batch {metrics['fps_batch_size']} "
+            f"on {metrics['fps_device']}"
+        )
+    print("\n".join(str(path) for path in sorted(result.run.iterdir())))
+    if config.plot and result.history:
+        from lite0ca import plots
+
+        plots.show(plots.training_curves(result.history, result.run.name))
+
+
+def sample(folder: str, seed: int) -> None:
+    from lite0ca.sample import write_sample
+
+    print(f"drawn sample (no real leaves): {write_sample(folder, seed)}")
+
+
+def evaluate(run: str, split: str | None, **typed) -> None:
+    from lite0ca.report import evaluate_run
+
+    print(evaluate_run(run, split, **typed))
+
+
+def predict(run: str, photos: list[str], csv: str | None, top: int, **typed) -> int:
+    from lite0ca.report import predict_photos
+
+    return predict_photos(run, photos, csv, top, **typed)
+
+
+def sample_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", nargs="?", default="data", help="(default: data)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run folder, or a best_model.pt")
+
+
+def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    run_argument(parser)
+    parser.add_argument(
+        "--split",
+        choices=("train", "valid", "test", "all"),
+        help="which part (default: test; all where the data has no split)",
+    )
+    some_flags(
+        parser,
+        "metadata data_dir skip_bad_images batch_size image_size device amp num_workers output_dir",
+    )
+
+
+def predict_arguments(parser: argparse.ArgumentParser) -> None:
+    run_argument(parser)
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="image files or folders")
+    parser.add_argument("--csv", help="write every probability to this file as well")
+    parser.add_argument("--top", type=int, default=3, help="classes shown a photo (default: 3)")
+    some_flags(parser, "skip_bad_images batch_size image_size device amp num_workers")
+
+
+def some_flags(parser: argparse.ArgumentParser, names: str) -> None:
+    flags.add_flags(parser, only=tuple(names.split()))
+
+
+TRAIN = (
+    "Train EfficientNet-Lite0 with Coordinate Attention, or another system of the table, "
+    "on photos of leaves."
+)
+COMMANDS = (
+    ("sample", sample, "Draw the stand-in data set.", sample_arguments),
+    ("train", train, TRAIN, flags.add_flags),
+    ("evaluate", evaluate, "Score a run on a labelled data set.", evaluate_arguments),
+    ("predict", predict, "Name the disease on photos.", predict_arguments),
+)
+
+if __name__ == "__main__":
+    sys.exit(main())

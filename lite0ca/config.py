@@ -1,0 +1,259 @@
+"""Every setting of a run, once: `Config` feeds the flags, the notebooks and the README's tables.
+
+A setting is a field; its default, help and limits stand on the same lines. Standard library
+only, here and in what this imports, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+from lite0ca.errors import InputError
+from lite0ca.presets import PRESETS
+from lite0ca.systems import ATTENTIONS, SYSTEMS, System
+
+GROUPS = {
+    "data": "Data",
+    "model": "Model",
+    "training": "Training",
+    "machine": "Machine",
+    "output": "What a run leaves",
+}
+
+
+def setting(group, default, help, *, choices=None, low=None, above=None, below=None, multiple=None):
+    """A field: where its flag is listed, its default, its help, and the values it accepts.
+
+    `low` is the smallest value, `above` and `below` are limits that are not reached themselves.
+    """
+    limits = {"choices": choices, "low": low, "above": above, "below": below, "multiple": multiple}
+    return dataclasses.field(default=default, metadata={"group": group, "help": help, **limits})
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one run, checked when made; raises `InputError` that names the flag."""
+
+    preset: str | None = setting(
+        "training", None, "a named set of settings; flags that are typed override it"
+    )
+
+    # Data
+    metadata: str | None = setting(
+        "data",
+        None,
+        "CSV with columns path,label and, if there, split (train, valid, test) and group; "
+        "default: data/metadata.csv, else $LITE0CA_DATA, else what is attached on Kaggle",
+    )
+    label2id: str | None = setting(
+        "data",
+        None,
+        "JSON of class name -> number; default: label2id.json beside the CSV "
+        "(data/label2id.json), else the class names in alphabetical order",
+    )
+    data_dir: str | None = setting(
+        "data",
+        None,
+        "a folder with one sub-folder a class, or with train/valid/test above them",
+    )
+    train_limit: int | None = setting(
+        "data", None, "train on so many images, drawn in the classes' proportions", low=2
+    )
+    valid_limit: int | None = setting(
+        "data", None, "validate on so many images, drawn in the classes' proportions", low=2
+    )
+    skip_bad_images: bool = setting(
+        "data", False, "leave out missing and unreadable images instead of stopping"
+    )
+
+    # Model
+    model_name: str = setting(
+        "model",
+        "EfficientNet_Lite0_CA",
+        "the system to train; names the run folder",
+        choices=tuple(SYSTEMS),
+    )
+    backbone: str | None = setting("model", None, "any convolutional timm backbone instead")
+    attention: str | None = setting(
+        "model", None, "attention on the last feature map instead", choices=ATTENTIONS
+    )
+    reduction: int | None = setting(
+        "model",
+        None,
+        "Coordinate Attention: bottleneck = max(8, channels // reduction), so a larger number "
+        "is a smaller block; default: 16 (32 for EfficientNetV2_S)",
+        low=1,
+    )
+    dropout: float = setting("model", 0.2, "before the classifier", low=0, below=1)
+    image_size: int = setting(
+        "model", 224, "pixels, square; 192, 224 and 256 are the usual ones", low=32, multiple=32
+    )
+    pretrained: bool = setting("model", False, "start from ImageNet weights")
+    weights: str | None = setting(
+        "model",
+        None,
+        "start from the weights in this file (.pth, .pt, .safetensors): a timm backbone, or a "
+        "best_model.pt of this project",
+    )
+
+    # Training
+    epochs: int = setting("training", 15, "passes over the training images", low=1)
+    batch_size: int = setting("training", 96, "images a step", low=2)
+    base_lr: float = setting("training", 5e-5, "learning rate of the backbone", above=0)
+    head_lr: float = setting(
+        "training", 5e-4, "learning rate of the attention and the classifier", above=0
+    )
+    weight_decay: float = setting("training", 1e-2, "AdamW; none on biases and norms", low=0)
+    warmup_epochs: float = setting(
+        "training", 1.0, "linear warm-up, at most half of the run; a cosine follows", low=0
+    )
+    label_smoothing: float = setting("training", 0.0, "of the cross-entropy", low=0, below=1)
+    class_weights: bool = setting(
+        "training", False, "weigh the loss of each class by 1 / its frequency"
+    )
+    grad_clip: float = setting("training", 1.0, "largest norm of the gradient; 0 = off", low=0)
+    ema: bool = setting(
+        "training", False, "score and keep a moving average of the weights (decay up to 0.9998)"
+    )
+    patience: int = setting(
+        "training", 7, "stop after so many epochs without a better macro-F1; 0 = off", low=0
+    )
+    seed: int = setting("training", 42, "equal seeds give equal runs on one machine", low=0)
+
+    # Machine
+    device: str = setting(
+        "machine", "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps")
+    )
+    amp: bool | None = setting("machine", None, "mixed precision; default: on for cuda")
+    num_workers: int = setting(
+        "machine", 4, "loader processes, at most one a core; 0 = none", low=0
+    )
+    pin_memory: bool = setting("machine", False, "page-locked batches (cuda)")
+    time_budget: float | None = setting(
+        "machine", None, "minutes after which no epoch is begun; --resume goes on", above=0
+    )
+
+    # What a run leaves
+    output_dir: str = setting("output", "results", "the folder above the run folders")
+    save_history: bool = setting(
+        "output", False, "write history.json, metrics.json and training_plot.png as well"
+    )
+    plot: bool = setting("output", False, "show the curves as well")
+    resume: str | None = setting(
+        "output", None, "go on with the run in this folder; its own settings are used"
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check(field, getattr(self, field.name))
+        if self.preset is not None and self.preset not in PRESETS:
+            raise InputError(f"--preset: {unknown(self.preset, PRESETS)}")
+        if self.metadata and self.data_dir:
+            raise InputError("--metadata and --data-dir both name the data: give one of them")
+
+    @classmethod
+    def of(cls, preset: str | None = None, /, **overrides) -> Config:
+        """The settings of a preset with some of them overridden; unknown names are refused."""
+        for name in overrides:
+            if name not in cls.__dataclass_fields__:
+                raise InputError(f"setting {unknown(name, cls.__dataclass_fields__)}")
+        preset = overrides.pop("preset", None) or preset
+        if preset is not None and preset not in PRESETS:
+            raise InputError(f"--preset: {unknown(preset, PRESETS)}")
+        changes = PRESETS[preset].changes if preset else {}
+        return cls(preset=preset, **{**changes, **overrides})
+
+    @classmethod
+    def of_run(cls, folder: str | Path, **overrides) -> Config:
+        """The settings stored in a run folder, to go on with that run.
+
+        Only what does not change the result may be overridden: the machine, and where the
+        data lies now.
+        """
+        may_change = {f.name for f in dataclasses.fields(cls) if f.metadata["group"] == "machine"}
+        may_change |= {"metadata", "label2id", "data_dir", "plot"}
+        for name in overrides:
+            if name not in may_change:
+                raise InputError(
+                    f"{flag(name)} cannot change with --resume: the run keeps its settings "
+                    f"(free are {', '.join(sorted(map(flag, may_change)))})"
+                )
+        stored = Path(folder) / "config.json"
+        try:
+            settings = json.loads(stored.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"--resume {folder}: no config.json there, so no run") from None
+        except (ValueError, NotADirectoryError) as error:
+            raise InputError(f"--resume {folder}: cannot read config.json: {error}") from None
+        if "metadata" in overrides or "data_dir" in overrides:
+            settings |= {"metadata": None, "data_dir": None, "label2id": None}
+        preset = settings.pop("preset", None)
+        return cls.of(preset, **{**settings, **overrides, "resume": str(folder)})
+
+    def as_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @property
+    def system(self) -> System:
+        """The row of `--model-name` with `--backbone`, `--attention`, `--reduction` over it."""
+        row = SYSTEMS[self.model_name]
+        typed = {
+            name: value
+            for name in ("backbone", "attention", "reduction")
+            if (value := getattr(self, name)) is not None
+        }
+        # The folder is named by the system: a run without CA must not pass for one with it.
+        other = [f"{name}-{typed[name]}" for name in typed if name != "reduction"]
+        return dataclasses.replace(row, name="_".join([row.name, *other]), **typed)
+
+
+def flag(name: str) -> str:
+    """`base_lr` -> `--base-lr`"""
+    return "--" + name.replace("_", "-")
+
+
+def unknown(name: str, known) -> str:
+    """'x is unknown', with the nearest known name, else all of them."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"{name!r} is unknown; " + (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    )
+
+
+def value_type(field: dataclasses.Field) -> type:
+    """The type of a field without its `| None`: str, int, float or bool."""
+    hint = typing.get_type_hints(Config)[field.name]
+    return next((t for t in typing.get_args(hint) if t is not type(None)), hint)
+
+
+def check(field: dataclasses.Field, value) -> None:
+    """Raise `InputError`, naming the flag, unless the field accepts the value."""
+    if value is None:
+        if field.default is not None:
+            raise InputError(f"{flag(field.name)} needs a value")
+        return
+    kind, limits = value_type(field), field.metadata
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        raise InputError(f"{flag(field.name)} takes {kind.__name__}, not {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise InputError(f"{flag(field.name)} must be a finite number, not {value}")
+    if limits["choices"] and value not in limits["choices"]:
+        raise InputError(f"{flag(field.name)}: {unknown(value, limits['choices'])}")
+    wanted = []
+    if limits["low"] is not None and value < limits["low"]:
+        wanted.append(f"at least {limits['low']}")
+    if limits["above"] is not None and value <= limits["above"]:
+        wanted.append(f"above {limits['above']}")
+    if limits["below"] is not None and value >= limits["below"]:
+        wanted.append(f"below {limits['below']}")
+    if limits["multiple"] and value % limits["multiple"]:
+        wanted.append(f"a multiple of {limits['multiple']}")
+    if wanted:
+        raise InputError(f"{flag(field.name)} must be {' and '.join(wanted)}, not {value}")

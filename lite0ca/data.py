@@ -1,0 +1,225 @@
+"""Any data set -> one table: path, file, label, and where it has them split and group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from lite0ca import machine
+from lite0ca.config import Config, unknown
+from lite0ca.errors import InputError
+from lite0ca.images import in_threads, is_image, problem_of
+
+SPLITS = ("train", "valid", "test")
+SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
+SPLIT_NAMES |= {name: name for name in SPLITS}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """`rows`: path (as the source gives it), file (absolute), label, split, group, the rest.
+
+    `split` and `group` are columns only if the source has them, or once they were made.
+    """
+
+    rows: pd.DataFrame
+    label2id: dict[str, int]
+    root: Path
+    found: str
+
+    def part(self, split: str) -> pd.DataFrame:
+        return self.rows[self.rows["split"] == split]
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over paths, labels, splits and file sizes: equal data, equal fingerprint."""
+        digest = hashlib.sha256(json.dumps(self.label2id, sort_keys=True).encode())
+        for path, label, split, file in self.rows[["path", "label", "split", "file"]].to_numpy():
+            digest.update(f"{path}\t{label}\t{split}\t{os.path.getsize(file)}\n".encode())
+        return digest.hexdigest()
+
+
+def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
+    """The table that the settings name or, without any, that is found. Raises `InputError`.
+
+    Every listed image exists and can be read. `label2id` of a trained model takes the place of
+    the data's own.
+    """
+    source, found = find(config)
+    rows = read_csv(source) if source.is_file() else read_folder(source)
+    root = source.parent if source.is_file() else source
+    rows.insert(1, "file", [os.path.abspath(root / path) for path in rows["path"]])
+    if label2id is None:
+        label2id = read_label2id(config, root, rows)
+    strange = sorted(set(rows["label"]) - set(label2id))
+    if strange:
+        raise InputError(f"{source}: label {unknown(strange[0], sorted(label2id))}")
+    print(f"data: {len(rows):,} images, {rows['label'].nunique()} classes in {source} ({found})")
+    return without_bad_images(DataSet(rows, label2id, root, found), config.skip_bad_images)
+
+
+def find(config: Config) -> tuple[Path, str]:
+    """(CSV file or folder, how it was found)."""
+    if config.metadata:
+        return existing(config.metadata, "--metadata", is_folder=False), "--metadata"
+    if config.data_dir:
+        return existing(config.data_dir, "--data-dir", is_folder=True), "--data-dir"
+    if os.path.isfile("data/metadata.csv"):
+        return Path("data/metadata.csv"), "found without flags"
+    if named := os.environ.get("LITE0CA_DATA"):
+        return existing(named, "$LITE0CA_DATA"), "$LITE0CA_DATA"
+    attached = [source for folder in machine.kaggle_folders() if (source := look_in(folder))]
+    if len(attached) > 1:
+        listed = ", ".join(map(str, attached))
+        raise InputError(f"several data sets are attached: {listed}; name one with --data-dir")
+    if attached:
+        return attached[0], "attached on Kaggle"
+    raise InputError(
+        "no data: give --metadata FILE.csv or --data-dir FOLDER, put it at data/metadata.csv, "
+        "or try the drawn sample: python -m lite0ca sample"
+    )
+
+
+def existing(path: str, flag: str, is_folder: bool | None = None) -> Path:
+    found = Path(path)
+    if not found.exists():
+        raise InputError(f"{flag} {path}: does not exist")
+    if is_folder is not None and found.is_dir() != is_folder:
+        raise InputError(f"{flag} {path}: must be a {'folder' if is_folder else 'CSV file'}")
+    if found.is_dir() and (found / "metadata.csv").is_file() and is_folder is None:
+        return found / "metadata.csv"
+    return found
+
+
+def look_in(folder: Path, depth: int = 4) -> Path | None:
+    """A metadata.csv or a folder of classes in or below `folder`, the nearest first."""
+    if (folder / "metadata.csv").is_file():
+        return folder / "metadata.csv"
+    if class_folders(folder):
+        return folder
+    below = subfolders(folder) if depth else []
+    return next((found for inner in below if (found := look_in(inner, depth - 1))), None)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    found = (Path(e.path) for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+    return sorted(found)
+
+
+def class_folders(folder: Path) -> list[tuple[str | None, Path]]:
+    """(split, class folder) of a folder of classes, or of one with train/valid/test above them."""
+    inside = subfolders(folder)
+    splits = [(SPLIT_NAMES[f.name.lower()], f) for f in inside if f.name.lower() in SPLIT_NAMES]
+    above = splits or [(None, folder)]
+    classes = [(split, inner) for split, outer in above for inner in subfolders(outer)]
+    with_images = [(split, inner) for split, inner in classes if next(images_in(inner), None)]
+    return with_images if len({inner.name for _, inner in with_images}) >= 2 else []
+
+
+def images_in(folder: Path):
+    """Image files in and below a folder, in a fixed order; hidden folders are passed over."""
+    for above, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(above, name) for name in sorted(files) if is_image(name))
+
+
+def read_folder(folder: Path) -> pd.DataFrame:
+    """Columns path and label, and split if there are train/valid/test folders."""
+    rows = [
+        {"path": str(image.relative_to(folder)), "label": inner.name, "split": split}
+        for split, inner in class_folders(folder)
+        for image in images_in(inner)
+    ]
+    if not rows:
+        inner = [f.name for f in subfolders(folder)][:5]
+        raise InputError(
+            f"{folder}: expected a sub-folder with images for each of 2 or more classes, "
+            f"found {', '.join(inner) if inner else 'no sub-folder'}"
+        )
+    table = pd.DataFrame(rows)
+    return table.drop(columns="split") if table["split"].isna().all() else table
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Columns path, label, split if given, and all others as they are, everything as text."""
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not a CSV file in UTF-8: {str(error).strip()}") from None
+    missing = [column for column in ("path", "label") if column not in rows]
+    if missing:
+        has = ", ".join(map(str, rows.columns))
+        raise InputError(f"{path}: has no column {missing[0]!r} (its columns: {has})")
+    if rows.empty:
+        raise InputError(f"{path}: lists no image")
+    named = [column for column in ("path", "label", "split", "group") if column in rows]
+    rows[named] = rows[named].apply(lambda column: column.str.strip())
+    for column in named:
+        if (rows[column] == "").any():
+            line = int((rows[column] == "").idxmax()) + 2
+            raise InputError(f"{path}: line {line} has no {column}")
+    if "split" in rows:
+        split = rows["split"].str.lower().map(SPLIT_NAMES)
+        if split.isna().any():
+            at = int(split.isna().idxmax())
+            wrong = rows["split"][at]
+            raise InputError(f"{path}: line {at + 2}: split {unknown(wrong, SPLITS)}")
+        rows["split"] = split
+    repeated = rows[rows.duplicated("path", keep=False)]
+    for column in ("label", "split"):
+        if column in rows:
+            values = repeated.groupby("path")[column].nunique()
+            if (values > 1).any():
+                raise InputError(f"{path}: {values.idxmax()} is listed with two {column}s")
+    if len(repeated):
+        rows = rows.drop_duplicates("path", ignore_index=True)
+        print(f"{path}: lines that repeat a path are left out, {len(rows):,} images remain")
+    return rows
+
+
+def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, int]:
+    """The class numbers: from --label2id, from label2id.json beside the data, else by name."""
+    file = Path(config.label2id) if config.label2id else root / "label2id.json"
+    if config.label2id and not file.is_file():
+        raise InputError(f"--label2id {file}: there is no such file")
+    labels = sorted(rows["label"].unique())
+    if file.is_file():
+        try:
+            label2id = json.loads(file.read_text(encoding="utf-8-sig"))
+            numbers = sorted(label2id.values())
+        except (ValueError, AttributeError, TypeError):
+            raise InputError(f"{file}: must be JSON like {{'healthy': 0, 'blast': 1}}") from None
+        if numbers != list(range(len(numbers))):
+            raise InputError(f"{file}: must number the classes 0 to {len(numbers) - 1}, each once")
+        if absent := sorted(set(label2id) - set(labels)):
+            print(f"{file}: no image of {', '.join(absent)} in this data")
+    else:
+        label2id = {label: number for number, label in enumerate(labels)}
+    if len(labels) < 2:
+        raise InputError(f"training needs 2 or more classes; all images are {labels[0]!r}")
+    return label2id
+
+
+def without_bad_images(data: DataSet, skip: bool) -> DataSet:
+    """The data set without files that are missing or cannot be read; stops unless `skip`."""
+    bar = lambda steps: machine.bar(steps, "reading every image once", len(data.rows))  # noqa: E731
+    problems = pd.Series(in_threads(problem_of, list(data.rows["file"]), bar), data.rows.index)
+    bad = problems.notna()
+    if not bad.any():
+        return data
+    listed = [f"{path} ({problems[i]})" for i, path in data.rows["path"][bad].head(20).items()]
+    more = f" and {bad.sum() - 20:,} more" if bad.sum() > 20 else ""
+    if not skip:
+        raise InputError(
+            f"{bad.sum():,} of {len(data.rows):,} images in {data.root} cannot be used: "
+            f"{'; '.join(listed)}{more}. Mend them, or leave them out with --skip-bad-images"
+        )
+    print(f"{bad.sum():,} bad images are left out: {'; '.join(listed)}{more}")
+    if bad.all():
+        raise InputError(f"{data.root}: no readable image remains")
+    return replace(data, rows=data.rows[~bad].reset_index(drop=True))

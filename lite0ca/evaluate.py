@@ -1,0 +1,164 @@
+"""Scores: accuracy and macro-F1, class by class, with an interval that knows near-duplicates."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+
+from lite0ca import machine
+from lite0ca.model import LeafClassifier
+
+FPS_BATCH = 16  # as in the guide's project, so that figures can be compared
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Mixed precision, or not: what `--amp` means on a device."""
+
+    device: torch.device
+    amp: bool
+
+    @classmethod
+    def of(cls, device: torch.device, amp: bool | None) -> Precision:
+        return cls(device, device.type == "cuda" if amp is None else amp)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        half = self.device.type == "cuda" and torch.cuda.get_device_capability()[0] < 8
+        return torch.float16 if half else torch.bfloat16
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.amp)
+
+
+def to_device(photos: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """uint8 (B, H, W, 3) -> uint8 (B, 3, H, W) on the device, in channels-last memory."""
+    return photos.to(device, non_blocking=True).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def logits_of(model: LeafClassifier, loader, precision: Precision) -> tuple[torch.Tensor, ...]:
+    """(logits (N, classes) float32, class numbers (N,)) of all batches of a loader, on the CPU."""
+    model.eval()
+    logits, numbers = [], []
+    for photos, number in machine.bar(loader, "scoring"):
+        photos = to_device(photos, precision.device)
+        with precision.autocast():
+            logits.append(model(model.normalize(photos)).float())
+        numbers.append(number)
+    return torch.cat(logits).cpu(), torch.cat(numbers)
+
+
+@torch.inference_mode()
+def images_per_s(model: LeafClassifier, image_size: int, precision: Precision) -> dict:
+    """Forward passes on random images for about a second: `fps` with its conditions.
+
+    The median over batches, after warm-up; the device is waited for inside the timer.
+    """
+    model.eval()
+    photos = torch.randint(256, (FPS_BATCH, image_size, image_size, 3), dtype=torch.uint8)
+    photos = model.normalize(to_device(photos, precision.device))
+    seconds, began = [], time.monotonic()
+    while len(seconds) < 5 or (time.monotonic() - began < 1 and len(seconds) < 100):
+        started = time.perf_counter()
+        with precision.autocast():
+            model(photos).float().cpu()  # the copy waits for the device
+        seconds.append(time.perf_counter() - started)
+    return {
+        "fps": FPS_BATCH / float(np.median(seconds[2:])),
+        "fps_batch_size": FPS_BATCH,
+        "fps_image_size": image_size,
+        "fps_device": machine.describe(precision.device),
+        "fps_amp": precision.amp,
+    }
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean F1 of the classes that occur in `truth`."""
+    return float(
+        f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
+    )
+
+
+def interval(
+    truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray, draws: int = 2000, seed: int = 0
+) -> dict[str, list[float]]:
+    """95 % intervals of accuracy and macro-F1: percentile bootstrap over whole groups.
+
+    Photos of one leaf are not independent; drawing images one by one would make the interval
+    too narrow. `groups` are (N,) labels; without groups give each image its own.
+    """
+    classes = np.unique(truth)
+    names, group = np.unique(groups, return_inverse=True)
+    size = int(max(truth.max(), predicted.max())) + 1
+    cells = np.zeros((len(names), size * size))
+    np.add.at(cells, (group, truth * size + predicted), 1)  # a confusion matrix for each group
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    matrices = (drawn @ cells).reshape(draws, size, size)  # draws, truth, predicted
+    right = np.einsum("dii->di", matrices)
+    accuracy = right.sum(1) / matrices.sum((1, 2))
+    found_or_true = (matrices.sum(1) + matrices.sum(2))[:, classes]
+    f1 = (2 * right[:, classes] / np.maximum(found_or_true, 1)).mean(axis=1)
+    return {
+        name: [float(x) for x in np.percentile(values, [2.5, 97.5])]
+        for name, values in (("accuracy", accuracy), ("macro_f1", f1))
+    }
+
+
+def report(
+    truth: np.ndarray, predicted: np.ndarray, classes: list[str], groups: np.ndarray | None
+) -> dict:
+    """All scores as plain data: overall with intervals, class by class, confusion matrix."""
+    numbers = range(len(classes))
+    table = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0)
+    own_group = np.arange(len(truth)) if groups is None else groups
+    bounds = interval(truth, predicted, own_group)
+    return {
+        "images": len(truth),
+        "groups": None if groups is None else len(np.unique(groups)),
+        "accuracy": float((truth == predicted).mean()),
+        "accuracy_interval_95": bounds["accuracy"],
+        "macro_f1": macro_f1(truth, predicted),
+        "macro_f1_interval_95": bounds["macro_f1"],
+        "classes": {
+            name: dict(
+                zip(("precision", "recall", "f1", "images"), map(float, column), strict=True)
+            )
+            for name, column in zip(classes, zip(*table))
+        },
+        "confusion": confusion_matrix(truth, predicted, labels=numbers).tolist(),
+    }
+
+
+def as_text(scores: dict) -> str:
+    """The report as a person reads it."""
+
+    def with_interval(name):
+        low, high = scores[f"{name}_interval_95"]
+        return f"{scores[name]:.4f} (95 % interval {low:.3f} to {high:.3f})"
+
+    groups = scores["groups"]
+    drawn = "images" if groups is None else f"{groups:,} groups of near-duplicates"
+    width = max(len(name) for name in scores["classes"])
+    lines = [
+        f"accuracy  {with_interval('accuracy')}",
+        f"macro-F1  {with_interval('macro_f1')}",
+        f"{scores['images']:,} images; intervals by bootstrap over {drawn}",
+        "",
+        f"{'class':{width}}  precision  recall      F1  images",
+    ]
+    for name, row in scores["classes"].items():
+        lines.append(
+            f"{name:{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:6.3f}"
+            f"  {row['images']:6.0f}"
+        )
+    absent = [name for name, row in scores["classes"].items() if not row["images"]]
+    if absent:
+        lines.append(f"macro-F1 is over the classes that occur; none of {', '.join(absent)} here")
+    return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""A command-line flag for each field of `Config`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+
+from lite0ca.config import GROUPS, Config, flag, value_type
+from lite0ca.presets import PRESETS
+
+
+def default_text(field: dataclasses.Field) -> str:
+    """The default as `--help` and the README show it; empty where the help tells it."""
+    if field.default is None or field.default is False:
+        return "" if field.default is None else "off"
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+
+
+def add_flags(parser: argparse.ArgumentParser, only: tuple[str, ...] = ()) -> None:
+    """A flag for each field of `Config`; only the flags that are typed come out of parsing.
+
+    `only` names the fields that a command on a finished run has a use for; all by default.
+    """
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for field in dataclasses.fields(Config):
+        if only and field.name not in only:
+            continue
+        kind, group = value_type(field), groups[field.metadata["group"]]
+        default = "the run's" if only else default_text(field)
+        text = field.metadata["help"] + (f" (default: {default})" if default else "")
+        options = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options |= {"type": kind, "metavar": field.name.split("_")[-1].upper()}
+        if choices := PRESETS if field.name == "preset" else field.metadata["choices"]:
+            options["metavar"] = "{" + ",".join(choices) + "}"
+        group.add_argument(flag(field.name), **options)
+
+
+def from_flags(typed: Mapping[str, object]) -> Config:
+    """The settings of the flags that were typed, over their preset or the run they resume."""
+    typed = dict(typed)
+    if (folder := typed.pop("resume", None)) is not None:
+        return Config.of_run(folder, **typed)
+    return Config.of(**typed)

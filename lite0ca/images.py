@@ -1,0 +1,83 @@
+"""One photo file -> one RGB array, whatever wrote it; and the check that a file can be read."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+from threadpoolctl import threadpool_limits
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+# 89 megapixels: twice a phone's largest photo. Beyond it a file is refused as unreadable rather
+# than decoded, so that a small file cannot take all the memory.
+Image.MAX_IMAGE_PIXELS = 89_000_000
+# A file cut short is an error, not a photo with a grey half.
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def is_image(path: str | Path) -> bool:
+    """By its name; hidden files are not images."""
+    name = os.path.basename(path)
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """The photo upright in RGB: uint8, (height, width, 3).
+
+    EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8. Raises
+    `OSError` if the file is missing, truncated, too large or no image.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path) as image:
+                return to_rgb(ImageOps.exif_transpose(image))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
+            raise OSError(f"{path}: unreadable image ({error})") from error
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """Any Pillow mode -> uint8, (height, width, 3)."""
+    if image.mode.startswith("I;16"):
+        # Pillow would clip at 255, not scale.
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        return np.repeat(stretch(np.asarray(image, np.float64))[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return np.array(image.convert("RGB"))
+
+
+def stretch(values: np.ndarray) -> np.ndarray:
+    """32-bit grey -> uint8 by the range it holds: 0..1, 8 bits or 16 bits."""
+    top = values.max(initial=0)
+    scale = 255 if top <= 1 else 1 if top <= 255 else 1 / 257
+    return (values * scale).clip(0, 255).round().astype(np.uint8)
+
+
+def problem_of(path: str | Path) -> str | None:
+    """Why the file cannot be used, in a few words, or None if it reads."""
+    try:
+        read_image(path)
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        text = str(error)
+        return text[text.find("(") + 1 : -1] if "(" in text else text
+    return None
+
+
+def in_threads(work: Callable, items: Sequence, bar: Callable = iter) -> list:
+    """`[work(item) for item in items]` on all cores; decoding and OpenCV release Python's lock."""
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(bar(pool.map(work, items)))

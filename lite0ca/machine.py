@@ -1,0 +1,135 @@
+"""The one place that knows the machine: device, cores, allocator, Kaggle's folders, versions."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from lite0ca import __version__
+from lite0ca.errors import InputError
+
+KAGGLE_INPUT = Path("/kaggle/input")
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy")
+PACKAGES += ("pandas", "scikit-learn", "pillow")
+
+
+def device_of(name: str) -> torch.device:
+    """The device of `--device`; auto takes cuda, else mps, else cpu. Raises `InputError`."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if cuda else "mps" if mps else "cpu"
+    elif (name == "cuda" and not cuda) or (name == "mps" and not mps):
+        raise InputError(f"--device {name}: torch {torch.__version__} sees none here; use auto")
+    if name == "cuda":
+        major, minor = torch.cuda.get_device_capability()
+        # Kernels run on later chips of the same major version only.
+        built = [arch for arch in torch.cuda.get_arch_list() if arch.startswith(f"sm_{major}")]
+        if not any(int(arch[4:].rstrip("af")) <= minor for arch in built):
+            raise InputError(
+                f"--device cuda: torch {torch.__version__} has no kernels for this "
+                f"{torch.cuda.get_device_name()} (on Kaggle choose T4 x2); or use --device cpu"
+            )
+    return torch.device(name)
+
+
+def describe(device: torch.device) -> str:
+    """The device as a benchmark names it: 'cpu, 2 threads, AMD EPYC'."""
+    if device.type == "cuda":
+        return f"cuda, {torch.cuda.get_device_name()}"
+    if device.type == "cpu":
+        return f"cpu, {torch.get_num_threads()} threads, {cpu_name()}"
+    return device.type
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@functools.cache  # said once a process
+def loader_workers(asked: int) -> int:
+    """Loader processes to start: what was asked, but no more than there are cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if asked > cores:
+        print(f"--num-workers {asked}: {cores} cores here, {cores} loader processes are used")
+    return min(asked, cores)
+
+
+def keep_freed_memory() -> None:
+    """Let the C allocator reuse large blocks instead of returning each to the system.
+
+    A training step on a CPU allocates and frees the same large tensors over and over; with
+    glibc's defaults each comes as fresh pages, and the page faults cost half of the time.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
+    libc = ctypes.CDLL(None)
+    for parameter in (mmap_threshold, trim_threshold):
+        libc.mallopt(parameter, 2**30)
+    libc.mallopt(top_pad, 2**26)
+
+
+def shows_progress() -> bool:
+    """Whether somebody watches: a terminal, or a notebook that is not a batch run."""
+    in_notebook = "ipykernel" in sys.modules
+    batch = os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch"
+    return (in_notebook and not batch) or sys.stderr.isatty()
+
+
+def bar(steps, title: str, total: int | None = None):
+    """`steps`, with a tqdm bar where somebody watches."""
+    from tqdm.auto import tqdm
+
+    return tqdm(steps, title, total, leave=False, disable=not shows_progress())
+
+
+def kaggle_folders() -> list[Path]:
+    """The data sets attached to a Kaggle session, in the old mount layout and the new one."""
+    patterns = ("*", "datasets/*/*", "competitions/*")
+    found = [folder for pattern in patterns for folder in sorted(KAGGLE_INPUT.glob(pattern))]
+    above = {KAGGLE_INPUT / "datasets", KAGGLE_INPUT / "competitions"}
+    return [folder for folder in found if folder.is_dir() and folder not in above]
+
+
+def environment(device: torch.device) -> dict:
+    """What a result depends on beside its settings: versions, device, threads, commit."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "lite0ca": __version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": versions,
+        "platform": platform.platform(),
+        "device": describe(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of this checkout; None where the package was installed without one."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,75 @@
+"""Photos -> probabilities, batch by batch: a folder of any size streams in constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from lite0ca.data import images_in
+from lite0ca.errors import InputError
+from lite0ca.evaluate import Precision, to_device
+from lite0ca.images import is_image, read_image
+from lite0ca.loaders import one_thread, resizing
+
+
+class PhotoStream(IterableDataset):
+    """(path, photo uint8 (H, W, 3) or None, problem) for each file; workers take turns."""
+
+    def __init__(self, paths: list[str], image_size: int):
+        self.paths, self.image_size = paths, image_size
+
+    def __iter__(self):
+        worker = get_worker_info()
+        turn, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        transform = resizing(self.image_size)
+        for path in self.paths[turn::workers]:
+            try:
+                yield path, torch.from_numpy(transform(image=read_image(path))["image"]), None
+            except OSError as error:
+                yield path, None, str(error)
+
+
+def photo_paths(named: list[str]) -> list[str]:
+    """The files, and all images in and below the folders, in a fixed order."""
+    paths = []
+    for name in named:
+        if os.path.isdir(name):
+            inside = [str(path) for path in images_in(Path(name))]
+            if not inside:
+                raise InputError(f"{name}: no image in this folder")
+            paths += inside
+        elif not os.path.exists(name):
+            raise InputError(f"{name}: there is no such file or folder")
+        elif not is_image(name):
+            raise InputError(f"{name}: is not an image file by its name (.jpg, .png, .webp, …)")
+        else:
+            paths.append(name)
+    return paths
+
+
+@torch.inference_mode()
+def predictions(
+    model, paths: list[str], image_size: int, precision: Precision, batch_size=32, workers=0
+) -> Iterator[tuple[str, torch.Tensor | None, str | None]]:
+    """(path, probabilities (classes,), None), or (path, None, what is wrong with the file)."""
+    model.to(precision.device, memory_format=torch.channels_last).eval()
+    stream = DataLoader(
+        PhotoStream(paths, image_size),
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=one_thread,
+    )
+    for batch in stream:
+        good = [photo for _, photo, _ in batch if photo is not None]
+        if good:
+            photos = to_device(torch.stack(good), precision.device)
+            with precision.autocast():
+                logits = model(model.normalize(photos))
+            probabilities = iter(logits.float().softmax(dim=1).cpu())  # B classes
+        for path, photo, problem in batch:
+            yield path, None if photo is None else next(probabilities), problem

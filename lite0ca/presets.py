@@ -1,0 +1,75 @@
+"""Named settings: each preset is its differences from the defaults, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Differences from the defaults, and why."""
+
+    reason: str
+    changes: Mapping[str, object]
+
+
+PRESETS = {
+    "basic": Preset(
+        "the guide's recommended run",
+        {"pretrained": True, "save_history": True},
+    ),
+    "kaggle": Preset(
+        "a large batch for a T4, two loader processes for its few cores",
+        {
+            "batch_size": 128,
+            "num_workers": 2,
+            "pin_memory": True,
+            "pretrained": True,
+            "save_history": True,
+        },
+    ),
+    "gtx1660s": Preset(
+        "fits 6 GB of GPU memory",
+        {"pin_memory": True, "pretrained": True, "save_history": True},
+    ),
+    "max-speed": Preset(
+        "fewer epochs at a higher learning rate and 192 pixels",
+        {
+            "epochs": 12,
+            "batch_size": 144,
+            "image_size": 192,
+            "base_lr": 1e-4,
+            "head_lr": 1e-3,
+            "weight_decay": 5e-3,
+            "reduction": 8,
+            "dropout": 0.15,
+            "patience": 5,
+            "pin_memory": True,
+            "pretrained": True,
+            "save_history": True,
+        },
+    ),
+    "quick-test": Preset(
+        "does everything work? A few minutes; no score to quote",
+        {
+            "epochs": 3,
+            "batch_size": 64,
+            "num_workers": 2,
+            "train_limit": 1000,
+            "valid_limit": 300,
+            "pretrained": True,
+            "save_history": True,
+        },
+    ),
+    "mobile": Preset(
+        "192 pixels for phones (the guide's reduction 8 is its largest block, not its lightest)",
+        {
+            "image_size": 192,
+            "reduction": 8,
+            "dropout": 0.15,
+            "pretrained": True,
+            "save_history": True,
+        },
+    ),
+}

@@ -1,0 +1,133 @@
+"""What `evaluate` and `predict` do with a run: load it, score or answer, write it down."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+
+from lite0ca import data as datasets
+from lite0ca import evaluate, machine, plots, runs, split
+from lite0ca.config import Config
+from lite0ca.errors import InputError
+from lite0ca.evaluate import Precision
+from lite0ca.files import whole, write_json
+from lite0ca.loaders import score_loader
+from lite0ca.model import model_of
+from lite0ca.predict import photo_paths, predictions
+
+
+def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **typed) -> str:
+    """Score the best model of a run; writes a JSON report and the confusion matrix as PNG.
+
+    Without --metadata or --data-dir it is the run's own data. Returns the report as text.
+    """
+    checkpoint = runs.load_best(run)
+    config = of_checkpoint(checkpoint, typed)
+    model = model_of(checkpoint, config.image_size)
+    label2id = checkpoint["label2id"]
+    data = datasets.load(config, label2id)
+    rows, part = choose(with_known_split(data, run), part)
+    precision = Precision.of(machine.device_of(config.device), config.amp)
+    machine.keep_freed_memory()
+    model.to(precision.device)
+    logits, truth = evaluate.logits_of(model, score_loader(rows, label2id, config), precision)
+    classes = sorted(label2id, key=label2id.get)
+    groups = rows["group"].to_numpy() if "group" in rows else None
+    scores = evaluate.report(truth.numpy(), logits.argmax(1).numpy(), classes, groups)
+    scores |= {"run": str(run), "epoch": checkpoint["epoch"], "system": checkpoint["system"]}
+    scores |= {"data": str(data.root), "split": part, "image_size": config.image_size}
+    scores |= {"seed": checkpoint["config"]["seed"], "device": machine.describe(precision.device)}
+    folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{data.root.resolve().name}_{part}"
+    write_json(folder / f"scores_{name}.json", scores)
+    title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
+    plots.save(
+        plots.confusion(scores["confusion"], classes, title), folder / f"confusion_{name}.png"
+    )
+    written = f"{folder / f'scores_{name}.json'}\n{folder / f'confusion_{name}.png'}"
+    return f"{name}, {len(rows):,} images\n{evaluate.as_text(scores)}\n{written}"
+
+
+def of_checkpoint(checkpoint: dict, typed: dict) -> Config:
+    """The settings of a run, with what was typed for this command over them."""
+    settings = dict(checkpoint["config"]) | {"resume": None, "weights": None}
+    if typed.get("metadata") or typed.get("data_dir"):
+        settings |= {"metadata": None, "data_dir": None, "label2id": None}
+    # Its machine may not be this one.
+    settings |= {"device": "auto", "amp": None, "num_workers": Config.num_workers}
+    try:
+        return Config.of(**{**settings, **typed})
+    except TypeError as error:
+        raise InputError(f"the checkpoint's settings are not this version's: {error}") from None
+
+
+def with_known_split(data: datasets.DataSet, run: str) -> datasets.DataSet:
+    """The run's own split for data without one that the run was trained on.
+
+    A split made in training is not in the data; scoring all of it would score training images.
+    """
+    table = Path(run if os.path.isdir(run) else Path(run).parent) / "data.csv"
+    if "split" in data.rows or not table.is_file():
+        return data
+    made = pd.read_csv(table, dtype=str, keep_default_na=False)
+    if set(made["path"]).isdisjoint(data.rows["path"]):
+        return data
+    print(f"the run was trained on images of {data.root}: its own split is used")
+    return split.with_split_of(data, made)
+
+
+def choose(data: datasets.DataSet, part: str | None) -> tuple[pd.DataFrame, str]:
+    """(rows to score, name of the part)."""
+    if "split" not in data.rows:
+        if part not in (None, "all"):
+            raise InputError(f"--split {part}: the data has no split; leave it out to score all")
+        return data.rows, "all"
+    part = part or "test"
+    rows = data.rows if part == "all" else data.part(part)
+    if rows.empty:
+        counts = ", ".join(f"{n} {name}" for name, n in data.rows["split"].value_counts().items())
+        raise InputError(f"--split {part}: the data has no such images (it has {counts})")
+    return rows.reset_index(drop=True), part
+
+
+def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typed) -> int:
+    """Print the likeliest classes of each photo; returns 2 if a file could not be read."""
+    if top < 1:
+        raise InputError(f"--top must be at least 1, not {top}")
+    paths = photo_paths(photos)
+    checkpoint = runs.load_best(run)
+    config = of_checkpoint(checkpoint, {"batch_size": 32, **typed})
+    model = model_of(checkpoint, config.image_size)
+    machine.keep_freed_memory()
+    precision = Precision.of(machine.device_of(config.device), config.amp)
+    classes = sorted(checkpoint["label2id"], key=checkpoint["label2id"].get)
+    # Starting loader processes takes longer than reading a few photos.
+    workers = machine.loader_workers(config.num_workers) if len(paths) > 200 else 0
+    answers = predictions(model, paths, config.image_size, precision, config.batch_size, workers)
+    unread = 0
+    with ExitStack() as stack:
+        table = None
+        if csv:
+            table = csv_module.writer(stack.enter_context(whole(csv)), lineterminator="\n")
+            table.writerow(["path", "prediction", "probability", *classes])
+        for path, probabilities, problem in answers:
+            if problem:
+                unread += 1
+                print(f"left out: {problem}", file=sys.stderr)
+                continue
+            order = probabilities.argsort(descending=True, stable=True).tolist()
+            likeliest = [f"{classes[i]} {probabilities[i]:.3f}" for i in order[:top]]
+            print(f"{path}: {', '.join(likeliest)}")
+            if table:
+                first = order[0]
+                values = [f"{p:.6f}" for p in probabilities.tolist()]
+                table.writerow([path, classes[first], values[first], *values])
+    if csv:
+        print(csv)
+    return 2 if unread and not config.skip_bad_images else 0

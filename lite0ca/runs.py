@@ -1,0 +1,67 @@
+"""What lasts of a run: its folder and its checkpoints, which hold tensors and plain data only."""
+
+from __future__ import annotations
+
+import datetime
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+
+from lite0ca.errors import InputError
+from lite0ca.files import whole
+
+BEST, LAST = "best_model.pt", "last.pt"
+
+
+def new_folder(output_dir: str | Path, name: str) -> Path:
+    """`output_dir/NAME_DD_MM_YYYY_HHMM`; a second run in the same minute gets `_2` behind it."""
+    stamp = datetime.datetime.now().strftime("%d_%m_%Y_%H%M")
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = Path(output_dir) / (f"{name}_{stamp}" + (f"_{number}" if number > 1 else ""))
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def save_checkpoint(path: str | Path, content: dict) -> None:
+    with whole(path, "wb") as file:
+        torch.save(content, file)
+
+
+def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
+    """The content of a checkpoint, on the CPU; code in the file is never run.
+
+    Raises `InputError` if the file is missing, truncated, no checkpoint, or lacks a key.
+    """
+    path = Path(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such checkpoint") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not a checkpoint") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        raise InputError(f"{path}: is truncated or not a checkpoint") from None
+    except pickle.UnpicklingError:
+        raise InputError(f"{path}: holds more than tensors and plain data; not loaded") from None
+    missing = [key for key in needs if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise InputError(f"{path}: is no checkpoint of this project (lacks {missing[0]!r})")
+    return content
+
+
+def load_best(run: str | Path) -> dict:
+    """The best model of a run: give its folder, or the file itself."""
+    run = Path(run)
+    if not run.exists():
+        raise InputError(f"{run}: there is no such run folder or checkpoint")
+    path = run / BEST if run.is_dir() else run
+    if run.is_dir() and not path.exists():
+        raise InputError(f"{run}: has no {BEST}, so no epoch of it is finished yet")
+    return load_checkpoint(path, needs=("model", "config", "label2id", "epoch"))

@@ -1,0 +1,114 @@
+"""All that changes while training: what `last.pt` holds, what resuming and going back restore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from timm.optim import param_groups_weight_decay
+from timm.utils import ModelEmaV3
+
+from lite0ca import weights
+from lite0ca.config import Config
+from lite0ca.evaluate import Precision
+from lite0ca.model import LeafClassifier, build_model
+
+EMA_DECAY = 0.9998
+
+
+class NonFinite(Exception):
+    """The epoch produced NaN or infinity; the message says where."""
+
+
+@dataclass
+class State:
+    """Model, optimiser and scaler; the moving average if there is one; counts and curves."""
+
+    model: LeafClassifier
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: ModelEmaV3 | None
+    epoch: int = 0  # epochs finished
+    best_epoch: int = 0
+    history: dict[str, list] = field(default_factory=dict)
+    rate_scale: float = 1.0  # halved each time the run goes back
+    retries: int = 0
+
+    PLAIN = ("epoch", "best_epoch", "history", "rate_scale", "retries")
+    HOLDERS = ("model", "optimizer", "scaler")
+    KEYS = (*PLAIN, *HOLDERS, "ema")
+
+    @classmethod
+    def new(cls, config: Config, classes: int, precision: Precision) -> State:
+        """The state before the first epoch, with random weights."""
+        model = build_model(config.system, classes, config.image_size, config.dropout)
+        # Channels-last is the faster layout for convolutions, on cuda and on CPUs (README).
+        model.to(precision.device, memory_format=torch.channels_last)
+        scaled = precision.amp and precision.dtype is torch.float16
+        return cls(
+            model,
+            torch.optim.AdamW(parameter_groups(model, config)),
+            torch.amp.GradScaler(precision.device.type, enabled=scaled),
+            ModelEmaV3(model, decay=EMA_DECAY, use_warmup=True) if config.ema else None,
+        )
+
+    def start_from_weights(self, config: Config) -> None:
+        """The trained weights that the settings ask for; says which."""
+        if config.weights:
+            print(f"weights: {weights.load_file(self.model, config.weights)}")
+        elif config.pretrained:
+            print(f"weights: {weights.load_imagenet(self.model)}")
+        else:
+            print("weights: random; --pretrained starts from ImageNet")
+        if self.ema:
+            self.ema.set(self.model)
+
+    @property
+    def scored(self) -> LeafClassifier:
+        """The weights that are scored and kept: their moving average, or themselves."""
+        return self.ema.module if self.ema else self.model
+
+    def as_dict(self) -> dict:
+        content = {name: getattr(self, name) for name in self.PLAIN}
+        content |= {name: getattr(self, name).state_dict() for name in self.HOLDERS}
+        return content | {"ema": self.ema.module.state_dict() if self.ema else None}
+
+    def restore(self, content: dict) -> None:
+        for name in self.PLAIN:
+            setattr(self, name, content[name])
+        for name in self.HOLDERS:
+            getattr(self, name).load_state_dict(content[name])
+        if self.ema:
+            self.ema.module.load_state_dict(content["ema"])
+
+    def remember(self, row: dict) -> bool:
+        """Add a finished epoch to the curves; True if it is the best: macro-F1, then loss."""
+        best = {name: values[self.best_epoch - 1] for name, values in self.history.items()}
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(value)
+        self.epoch += 1
+        rank = lambda r: (r["valid_f1"], -r["valid_loss"])  # noqa: E731
+        if not best or rank(row) > rank(best):
+            self.best_epoch = self.epoch
+        return self.best_epoch == self.epoch
+
+    def check_finite(self) -> None:
+        """Raise `NonFinite` if a weight or a BatchNorm statistic is NaN or infinite."""
+        named = {**self.model.state_dict(), **(self.ema.module.state_dict() if self.ema else {})}
+        finite = torch.stack([value.isfinite().all() for value in named.values()]).tolist()
+        if not all(finite):
+            bad = next(name for name, fine in zip(named, finite) if not fine)
+            raise NonFinite(f"{bad} is not finite after epoch {self.epoch + 1}")
+
+
+def parameter_groups(model: LeafClassifier, config: Config) -> list[dict]:
+    """timm's groups (no decay on biases and norms) for the backbone and for what starts fresh."""
+    head = {id(parameter) for parameter in model.head_parameters()}
+    groups = []
+    for rate, is_head in ((config.base_lr, False), (config.head_lr, True)):
+        for parameter in model.parameters():
+            parameter.requires_grad = (id(parameter) in head) is is_head
+        for group in param_groups_weight_decay(model, config.weight_decay):
+            groups.append(group | {"lr": rate, "full_lr": rate})
+    model.requires_grad_(True)
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,45 @@
+"""The table of systems: which backbone carries which attention on its last feature map.
+
+Plain data, so that `--help`, the README and the model builder read the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ATTENTIONS = ("none", "ca", "eca", "bot", "ca+bot")
+
+
+@dataclass(frozen=True)
+class System:
+    """One row: a timm backbone (name.weights_tag) and the attention after its last stage."""
+
+    name: str
+    backbone: str
+    attention: str = "none"
+    reduction: int = 16
+
+
+LITE0 = "tf_efficientnet_lite0.in1k"
+V2_S = "tf_efficientnetv2_s.in21k_ft_in1k"
+MOBILENET_V3 = "mobilenetv3_small_100.lamb_in1k"
+MOBILENET_V4 = "mobilenetv4_conv_small.e2400_r224_in1k"
+RESNET18 = "resnet18.a1_in1k"
+
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System("EfficientNet_Lite0_CA", LITE0, "ca"),
+        System("EfficientNet_Lite0", LITE0),
+        System("EfficientNetV2_S_CA", V2_S, "ca", reduction=32),
+        System("EfficientNetV2_S_Hybrid", V2_S, "ca+bot", reduction=32),
+        System("EfficientNetV2_S", V2_S),
+        System("MobileNetV3_Small_CA", MOBILENET_V3, "ca"),
+        System("MobileNetV3_Small_Hybrid", MOBILENET_V3, "ca+bot"),
+        System("MobileNetV3_Small", MOBILENET_V3),
+        System("ResNet18_ECA", RESNET18, "eca"),
+        System("ResNet18", RESNET18),
+        System("MobileNetV4_Conv_Small_CA", MOBILENET_V4, "ca"),
+        System("MobileNetV4_Conv_Small", MOBILENET_V4),
+    )
+}
