@@ -77,8 +77,8 @@ def keep_freed_memory() -> None:
         return
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
     libc = ctypes.CDLL(None)
-    for parameter in (mmap_threshold, trim_threshold):
-        libc.mallopt(parameter, 2**30)
+    libc.mallopt(mmap_threshold, 2**31 - 1)
+    libc.mallopt(trim_threshold, -1)  # never; at 2**30 a batch of 96 was still trimmed each step
     libc.mallopt(top_pad, 2**26)
 
 

@@ -1,0 +1,73 @@
+"""Shared by the tests: the drawn sample, one tiny finished run, and where real photos lie."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+REPO = Path(__file__).resolve().parent.parent
+RICE_LEAF = Path(os.environ.get("LITE0CA_RICE_LEAF", REPO.parent / "shared/data/rice_leaf"))
+# Small enough for seconds: 64 pixels are a 2 x 2 feature map.
+TINY = ["--epochs", "1", "--train-limit", "8", "--valid-limit", "4", "--image-size", "64"]
+TINY += ["--batch-size", "4", "--num-workers", "0"]
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory) -> Path:
+    """The CSV of the drawn sample."""
+    from lite0ca.sample import write_sample
+
+    return write_sample(tmp_path_factory.mktemp("sample") / "data")
+
+
+@pytest.fixture(scope="session")
+def rice_leaf() -> Path:
+    """The folder of real, labelled leaf photos."""
+    if not RICE_LEAF.is_dir():
+        pytest.skip(f"no real photos at {RICE_LEAF}: set LITE0CA_RICE_LEAF")
+    return RICE_LEAF
+
+
+@pytest.fixture(scope="session")
+def tiny_run(sample, tmp_path_factory) -> Path:
+    """A run folder: two epochs on 40 drawn leaves at 64 pixels, with pretrained weights."""
+    from lite0ca.config import Config
+    from lite0ca.train import fit
+
+    settings = {"epochs": 2, "train_limit": 40, "valid_limit": 12, "image_size": 64}
+    settings |= {"batch_size": 8, "num_workers": 0, "head_lr": 2e-3, "base_lr": 2e-4}
+    results = tmp_path_factory.mktemp("results")
+    return fit(Config.of("basic", metadata=str(sample), output_dir=str(results), **settings)).run
+
+
+@pytest.fixture
+def script():
+    """Run the guide's script (or a module of the package) as a user does."""
+
+    def run(*arguments, module=None, cwd=REPO, **options):
+        program = ["-m", module] if module else [str(REPO / "train_EfficientNet_Lite0_CA.py")]
+        command = [sys.executable, *program, *map(str, arguments)]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, **options)
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Write a folder of plain photos: `photos({"a": 3, "b/c": 2})` -> the folder."""
+
+    def write(counts: dict[str, int], folder: Path = tmp_path / "photos", suffix=".jpg") -> Path:
+        rng = np.random.default_rng(0)
+        for name, count in counts.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                noise = rng.integers(0, 255, (40, 48, 3), np.uint8)
+                Image.fromarray(noise).save(folder / name / f"photo {number}{suffix}")
+        return folder
+
+    return write

@@ -1,0 +1,265 @@
+"""`fit`: seeds, resuming, going back after NaN, stopping; every system through the same loop."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from conftest import REPO
+
+from lite0ca import runs
+from lite0ca.__main__ import main
+from lite0ca.config import Config
+from lite0ca.data import DataSet
+from lite0ca.errors import InputError, TrainingDiverged
+from lite0ca.evaluate import Precision
+from lite0ca.state import State, parameter_groups
+from lite0ca.systems import SYSTEMS
+from lite0ca.train import class_weights, fit, rate_factor
+
+SMALL = {"epochs": 3, "train_limit": 16, "valid_limit": 8, "image_size": 64, "batch_size": 8}
+SMALL |= {"num_workers": 0, "save_history": True, "patience": 0}
+TIMES = {"seconds", "images_per_s", "data_wait_share"}
+
+
+def settings(sample, tmp_path, **changes):
+    return Config.of(**{"metadata": str(sample), "output_dir": str(tmp_path), **SMALL, **changes})
+
+
+def outcome(run):
+    """What must be equal to the bit: curves but for times, and both checkpoints' tensors."""
+    history = json.loads((run / "history.json").read_text())
+    curves = {name: values for name, values in history.items() if name not in TIMES}
+    best = torch.load(run / "best_model.pt", weights_only=True)["model"]
+    last = torch.load(run / "last.pt", weights_only=True)["model"]
+    return curves, best, last
+
+
+def assert_equal(one, two):
+    (curves, best, last), (other_curves, other_best, other_last) = outcome(one), outcome(two)
+    assert curves == other_curves
+    for ours, theirs in ((best, other_best), (last, other_last)):
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_equal_seeds_give_equal_runs(sample, tmp_path):
+    one, two = (fit(settings(sample, tmp_path, epochs=2)).run for _ in range(2))
+    assert one != two, "two runs in one minute do not overwrite each other"
+    assert_equal(one, two)
+    other = fit(settings(sample, tmp_path, epochs=2, seed=7)).run
+    assert outcome(other)[0] != outcome(one)[0]
+
+
+def test_killed_and_resumed_equals_uninterrupted(sample, tmp_path, script):
+    """kill -9 in the second epoch, in real processes; ema and loader processes included."""
+    flags = {k: v for k, v in SMALL.items() if k not in ("save_history", "num_workers")}
+    flags |= {"metadata": sample, "num_workers": 1}
+    typed = [f"--{k.replace('_', '-')}={v}" for k, v in flags.items()]
+    typed += ["--save-history", "--ema"]
+    command = [sys.executable, str(REPO / "train_EfficientNet_Lite0_CA.py"), *typed]
+    killed = subprocess.Popen(
+        [*command, f"--output-dir={tmp_path}/killed"], stdout=subprocess.PIPE, text=True
+    )
+    for line in killed.stdout:
+        if line.startswith("epoch 1/3"):
+            break
+    time.sleep(0.3)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    (run,) = (tmp_path / "killed").iterdir()
+    resumed = script("--resume", run)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 3/3" in resumed.stdout and "epoch 1/3" not in resumed.stdout
+    assert main(["train", *typed, f"--output-dir={tmp_path}/whole"]) == 0
+    (whole,) = (tmp_path / "whole").iterdir()
+    assert_equal(run, whole)
+
+
+def test_resuming_a_finished_run_and_wrong_folders(tiny_run, tmp_path, capsys):
+    before = (tiny_run / "best_model.pt").read_bytes()
+    assert main(["train", "--resume", str(tiny_run)]) == 0
+    assert "stopped: all epochs done" in capsys.readouterr().out
+    assert (tiny_run / "best_model.pt").read_bytes() == before
+    for arguments in (
+        ["--resume", str(tmp_path / "none")],
+        ["--resume", str(tiny_run / "best_model.pt")],
+        ["--resume", str(tiny_run), "--epochs", "9"],
+    ):
+        assert main(["train", *arguments]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_resuming_with_changed_data_is_refused(sample, tmp_path, photos, capsys):
+    run = fit(settings(sample, tmp_path, epochs=1)).run
+    table = (run / "data.csv").read_text()
+    (tmp_path / "other.csv").write_text(table.replace("brown_spot,train", "healthy,train"))
+    for path in {line.split(",")[0] for line in table.splitlines()[1:]}:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        if not (tmp_path / path).exists():
+            (tmp_path / path).symlink_to(sample.parent / path)
+    arguments = ["train", "--resume", str(run), "--metadata", str(tmp_path / "other.csv")]
+    assert main(arguments) == 2
+    assert "the data is not what the run began with" in capsys.readouterr().err
+
+
+def test_a_diverging_run_goes_back_and_then_stops_with_3(sample, tmp_path, capsys):
+    """A learning rate beyond float32: infinite weights in the first step, at any halving."""
+    arguments = [f"--{k.replace('_', '-')}={v}" for k, v in SMALL.items() if v not in (True, False)]
+    arguments += ["--metadata", str(sample), "--output-dir", str(tmp_path), "--head-lr", "1e38"]
+    arguments += ["--base-lr", "1e38", "--grad-clip", "0", "--save-history", "--patience", "0"]
+    assert main(["train", *arguments]) == 3
+    output = capsys.readouterr()
+    assert output.out.count("back to epoch 0 with the learning rates x") == 3
+    assert "x 0.125 (3 of 3)" in output.out
+    assert output.err.startswith("error: ") and output.err.count("\n") == 1
+    (run,) = tmp_path.iterdir()
+    assert not (run / "best_model.pt").exists() and not (run / "metrics.json").exists()
+    assert runs.load_checkpoint(run / "last.pt", needs=State.KEYS)["epoch"] == 0
+
+
+@pytest.mark.parametrize("where", ["loss", "weight", "batch norm"])
+def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
+    """NaN in the second epoch: back to the first, half the rate, and on to the end."""
+    from lite0ca import train
+
+    real, calls = train.train_step, []
+
+    def faulty(state, *arguments):
+        loss, logits = real(state, *arguments)
+        calls.append(state.epoch)
+        if calls.count(1) == 1 and state.epoch == 1:
+            if where == "loss":
+                loss = loss * math.nan
+            elif where == "weight":
+                state.model.get_classifier().weight.data[0, 0] = math.inf
+            else:
+                state.model.backbone.bn1.running_var[0] = math.nan
+        return loss, logits
+
+    monkeypatch.setattr(train, "train_step", faulty)
+    result = fit(settings(sample, tmp_path))
+    assert "back to epoch 1 with the learning rates x 0.5 (1 of 3)" in capsys.readouterr().out
+    assert result.metrics["epochs"] == 3 and result.metrics["restarts_after_nan"] == 1
+    assert all(math.isfinite(x) for values in result.history.values() for x in values)
+    rates = result.history["base_lr"]
+    assert rates[1] < 0.5 * SMALL.get("base_lr", 5e-5), "the second epoch ran at half the rate"
+    state = torch.load(result.run / "last.pt", weights_only=True)["model"]
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_divergence_is_an_error_of_its_own(sample, tmp_path, monkeypatch):
+    from lite0ca import train
+
+    nan = lambda *_: (torch.tensor(math.nan), torch.zeros(8, 4))  # noqa: E731
+    monkeypatch.setattr(train, "train_step", nan)
+    with pytest.raises(TrainingDiverged, match="after going back 3 times"):
+        fit(settings(sample, tmp_path))
+
+
+def test_early_stopping_and_time_budget(sample, tmp_path, monkeypatch, capsys):
+    from lite0ca import train
+
+    flat = {"valid_loss": 1.0, "valid_acc": 0.5, "valid_f1": 0.5}
+    monkeypatch.setattr(train, "scored", lambda *_: dict(flat))
+    result = fit(settings(sample, tmp_path, epochs=9, patience=2))
+    assert (result.metrics["best_epoch"], result.metrics["epochs"]) == (1, 3)
+    assert "no better macro-F1 for 2 epochs" in capsys.readouterr().out
+    result = fit(settings(sample, tmp_path, time_budget=1e-9))
+    assert result.metrics["epochs"] == 0 and "time budget" in capsys.readouterr().out
+    assert fit(Config.of_run(result.run, time_budget=60.0)).metrics["epochs"] == 3
+
+
+def test_the_best_epoch_is_by_f1_then_loss():
+    state = State(None, None, None, None)
+    row = lambda f1, loss: {"valid_f1": f1, "valid_loss": loss}  # noqa: E731
+    better = [state.remember(row(*r)) for r in ((0.5, 1), (0.4, 0.1), (0.5, 0.9), (0.5, 0.9))]
+    assert better == [True, False, True, False] and state.best_epoch == 3
+
+
+def test_learning_rates():
+    config = Config.of(epochs=10, warmup_epochs=2.0)
+    factors = [rate_factor(step, 5, config) for step in range(50)]
+    assert factors[0] == pytest.approx(1 / 11) and factors[10] == 1
+    assert factors[:10] == sorted(factors[:10]) and factors[10:] == sorted(factors[10:])[::-1]
+    assert factors[30] == pytest.approx(0.5) and 0 < factors[49] < 0.01
+    short = Config.of(epochs=1, warmup_epochs=5.0)
+    assert max(rate_factor(step, 10, short) for step in range(10)) == 1
+
+
+def test_parameter_groups():
+    config = Config()
+    state = State.new(config, 4, Precision.of(torch.device("cpu"), None))
+    names = {id(p): name for name, p in state.model.named_parameters()}
+    seen = {}
+    for group in parameter_groups(state.model, config):
+        for parameter in group["params"]:
+            seen[names[id(parameter)]] = (group["lr"], group["weight_decay"])
+    assert set(seen) == set(names.values()), "every parameter in one group"
+    assert seen["backbone.conv_stem.weight"] == (5e-5, 1e-2)
+    assert seen["backbone.bn1.weight"] == (5e-5, 0.0)
+    assert seen["attention.conv1.weight"] == (5e-4, 1e-2)
+    assert seen["attention.conv1.bias"] == seen["attention.bn1.weight"] == (5e-4, 0.0)
+    assert seen["backbone.classifier.weight"] == (5e-4, 1e-2)
+    assert seen["backbone.classifier.bias"] == (5e-4, 0.0)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_trains_resumes_evaluates_and_predicts(name, sample, tmp_path, capsys):
+    small = {"epochs": 2, "train_limit": 4, "valid_limit": 4, "batch_size": 4}
+    config = settings(sample, tmp_path, model_name=name, **small, time_budget=1e-9)
+    run = fit(config).run
+    assert run.name.startswith(f"{name}_")
+    assert fit(Config.of_run(run, time_budget=60.0)).metrics["epochs"] == 2
+    photo = str(sample.parent / "healthy/sample_000_0.jpg")
+    assert main(["evaluate", str(run), "--split", "valid", "--num-workers", "0"]) == 0
+    assert main(["predict", str(run), photo]) == 0
+    assert "healthy/sample_000_0.jpg: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_weights": True, "label_smoothing": 0.1, "grad_clip": 0.0},
+        {"ema": True, "warmup_epochs": 0.0},
+        {"amp": True},
+        {"attention": "bot", "dropout": 0.0},
+        {"backbone": "mobilenetv3_large_100", "attention": "eca"},
+    ],
+)
+def test_other_settings_train(changes, sample, tmp_path):
+    result = fit(settings(sample, tmp_path, epochs=1, **changes))
+    assert math.isfinite(result.metrics["valid_loss"])
+    for name in set(changes) & {"attention", "backbone"}:
+        assert f"{name}-{changes[name]}" in result.run.name
+
+
+def test_the_run_learns(tiny_run):
+    """Two epochs on 40 drawn leaves are few, yet the loss must fall."""
+    losses = json.loads((tiny_run / "history.json").read_text())["train_loss"]
+    assert losses[1] < losses[0]
+
+
+def test_an_unwritable_output_folder(sample, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    arguments = ["train", "--metadata", str(sample), "--output-dir", str(tmp_path / "file/results")]
+    assert main(arguments) == 2
+    assert "file/results" in capsys.readouterr().err
+
+
+def test_class_weights_are_balanced():
+    labels = ["a"] * 6 + ["b"] * 3 + ["c"] * 3
+    rows = pd.DataFrame({"label": labels, "split": ["train"] * 9 + ["valid"] * 3})
+    weights = class_weights(DataSet(rows, {"a": 0, "b": 1, "c": 2}, None, "test"))
+    assert weights.tolist() == [9 / (2 * 6), 9 / (2 * 3), 0]
+
+
+def test_cuda_where_there_is_none(sample, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("cuda is here")
+    with pytest.raises(InputError, match=r"--device cuda: torch .* sees none here"):
+        fit(Config.of(metadata=str(sample), device="cuda"))
