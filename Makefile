@@ -1,23 +1,27 @@
 # make demo: try it; make test: prove it. Both set up .venv first, if it is not there yet.
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
+SAMPLE := data
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .PHONY: demo test setup readme format clean
 
-demo: $(VENV)/installed data/metadata.csv
-	$(PYTHON) train_EfficientNet_Lite0_CA.py --preset quick-test
+demo: $(SAMPLE)/metadata.csv
+	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
+	{ echo "$(SAMPLE)/ holds your own data; draw the sample elsewhere: make demo SAMPLE=drawn"; exit 2; }
+	$(PYTHON) train_EfficientNet_Lite0_CA.py --preset quick-test --metadata $(SAMPLE)/metadata.csv
 	@run=$$(ls -td results/EfficientNet_Lite0_CA_*/ | head -n 1) && run=$${run%/} && \
-	echo && echo "two photos of the sample's test split, answered by $$run:" && \
-	$(PYTHON) -m lite0ca predict "$$run" data/brown_spot/sample_066_0.jpg data/healthy/sample_066_0.jpg && \
-	echo && echo "drawn sample data  data/  (drawings: its scores say nothing about rice)" && \
-	echo "the run            $$run/" && \
-	echo "the model          $$run/best_model.pt" && \
-	echo "the curves         $$run/training_plot.png" && \
-	echo "python             $(PYTHON)"
+	echo && echo "two drawings of its test split, answered by $$run:" && \
+	$(PYTHON) -m lite0ca predict "$$run" $(SAMPLE)/brown_spot/sample_066_0.jpg \
+	    $(SAMPLE)/healthy/sample_066_0.jpg && echo && \
+	echo "the drawn sample  $(SAMPLE)/  (its scores say nothing about rice)" && \
+	echo "the run           $$run/" && \
+	echo "the model         $$run/best_model.pt" && \
+	echo "the curves        $$run/training_plot.png" && \
+	echo "python            $(PYTHON)"
 
-data/metadata.csv: | $(VENV)/installed
-	$(PYTHON) -m lite0ca sample data
+$(SAMPLE)/metadata.csv: | $(VENV)/installed
+	$(PYTHON) -m lite0ca sample $(SAMPLE)
 
 test: $(VENV)/installed-dev
 	$(PYTHON) -m pytest

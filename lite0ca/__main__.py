@@ -33,8 +33,22 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         last_line = (error.strerror or str(error)).strip().splitlines()[-1]
         return fail(f"{where}{last_line.removeprefix('OSError: ')}", 2)
+    except (RuntimeError, MemoryError) as error:
+        if advice := advice_for(error):
+            return fail(advice, 2)
+        raise
     except KeyboardInterrupt:
         return fail("stopped; a training goes on with --resume RUN_FOLDER", 130)
+
+
+def advice_for(error: Exception) -> str | None:
+    """What a user can do about torch's own errors; None for those that are defects of ours."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return "out of memory: lower --batch-size or --image-size; --resume RUN_FOLDER goes on"
+    if "DataLoader worker" in text and ("killed" in text or "exited" in text):
+        return "a loader process was killed: lower --num-workers (0 = none) or --batch-size"
+    return None
 
 
 def fail(problem, code: int) -> int:
@@ -67,8 +81,8 @@ def train(**typed) -> None:
     metrics = result.metrics
     if metrics["best_epoch"]:
         print(
-            f"best: epoch {metrics['best_epoch']}, valid accuracy {metrics['valid_acc']:.4f}, "
-            f"macro-F1 {metrics['valid_f1']:.4f}; "
+            f"best: epoch {metrics['best_epoch']} on {metrics['data']}, "
+            f"valid accuracy {metrics['valid_acc']:.4f}, macro-F1 {metrics['valid_f1']:.4f}; "
             f"{metrics['num_params']:,} parameters, {metrics['size_mb']:.1f} MB, "
             f"{metrics['fps']:.0f} images/s at batch {metrics['fps_batch_size']} "
             f"on {metrics['fps_device']}"
@@ -77,7 +91,9 @@ def train(**typed) -> None:
     if config.plot and result.history:
         from lite0ca import plots
 
-        plots.show(plots.training_curves(result.history, result.run.name))
+        curves = plots.training_curves(result.history, metrics["best_epoch"], result.run.name)
+        if not plots.show(curves):
+            print("--plot: no screen here; --save-history keeps the curves as training_plot.png")
 
 
 def sample(folder: str, seed: int) -> None:

@@ -124,7 +124,9 @@ class Config:
     patience: int = setting(
         "training", 7, "stop after so many epochs without a better macro-F1; 0 = off", low=0
     )
-    seed: int = setting("training", 42, "equal seeds give equal runs on one machine", low=0)
+    seed: int = setting(
+        "training", 42, "equal seeds give equal runs on one machine", low=0, below=2**32
+    )
 
     # Machine
     device: str = setting(
@@ -177,7 +179,7 @@ class Config:
         data lies now.
         """
         may_change = {f.name for f in dataclasses.fields(cls) if f.metadata["group"] == "machine"}
-        may_change |= {"metadata", "label2id", "data_dir", "plot"}
+        may_change |= {"metadata", "data_dir", "plot"}
         for name in overrides:
             if name not in may_change:
                 raise InputError(
@@ -186,15 +188,21 @@ class Config:
                 )
         stored = Path(folder) / "config.json"
         try:
-            settings = json.loads(stored.read_text(encoding="utf-8"))
+            settings = dict(json.loads(stored.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise InputError(f"--resume {folder}: no config.json there, so no run") from None
-        except (ValueError, NotADirectoryError) as error:
+        except (ValueError, TypeError, NotADirectoryError) as error:
             raise InputError(f"--resume {folder}: cannot read config.json: {error}") from None
         if "metadata" in overrides or "data_dir" in overrides:
             settings |= {"metadata": None, "data_dir": None, "label2id": None}
         preset = settings.pop("preset", None)
         return cls.of(preset, **{**settings, **overrides, "resume": str(folder)})
+
+    def reading(self, source: Path) -> Config:
+        """The same settings with the data that was found named, wherever they are used next."""
+        name = "metadata" if source.is_file() else "data_dir"
+        data = {"metadata": None, "data_dir": None, name: str(source.absolute())}
+        return dataclasses.replace(self, **data)
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -242,6 +250,8 @@ def check(field: dataclasses.Field, value) -> None:
     fits = type(value) is kind or (kind is float and type(value) is int)
     if not fits:
         raise InputError(f"{flag(field.name)} takes {kind.__name__}, not {value!r}")
+    if value == "":
+        raise InputError(f"{flag(field.name)} is empty: give a value, or leave the flag out")
     if kind is float and not math.isfinite(value):
         raise InputError(f"{flag(field.name)} must be a finite number, not {value}")
     if limits["choices"] and value not in limits["choices"]:

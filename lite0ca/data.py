@@ -18,49 +18,66 @@ from lite0ca.images import in_threads, is_image, problem_of
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
 SPLIT_NAMES |= {name: name for name in SPLITS}
+DRAWN = "drawn sample"  # in the sample's column `source`
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """`rows`: path (as the source gives it), file (absolute), label, split, group, the rest.
+    """`rows`: path (as the source gives it), absolute_path, label, split, group, the rest.
 
     `split` and `group` are columns only if the source has them, or once they were made.
+    `source` is the CSV file or the folder, `root` the folder that paths are relative to.
     """
 
     rows: pd.DataFrame
     label2id: dict[str, int]
     root: Path
-    found: str
+    source: Path
 
     def part(self, split: str) -> pd.DataFrame:
         return self.rows[self.rows["split"] == split]
 
     @property
+    def is_sample(self) -> bool:
+        """Whether these are drawings: no figure of theirs may pass for one of leaves."""
+        return "source" in self.rows and bool((self.rows["source"] == DRAWN).any())
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over paths, labels, splits and file sizes: equal data, equal fingerprint."""
         digest = hashlib.sha256(json.dumps(self.label2id, sort_keys=True).encode())
-        for path, label, split, file in self.rows[["path", "label", "split", "file"]].to_numpy():
-            digest.update(f"{path}\t{label}\t{split}\t{os.path.getsize(file)}\n".encode())
+        columns = ["path", "label", "split", "absolute_path"]
+        for path, label, split, absolute in self.rows[columns].to_numpy():
+            line = f"{path}\t{label}\t{split}\t{bytes_of(absolute)}\n"
+            digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()
+
+
+def bytes_of(path: str) -> int:
+    """The size of a file; -1 if there is none."""
+    return os.path.getsize(path) if os.path.isfile(path) else -1
 
 
 def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     """The table that the settings name or, without any, that is found. Raises `InputError`.
 
-    Every listed image exists and can be read. `label2id` of a trained model takes the place of
-    the data's own.
+    `label2id` of a trained model takes the place of the data's own.
     """
     source, found = find(config)
     rows = read_csv(source) if source.is_file() else read_folder(source)
     root = source.parent if source.is_file() else source
-    rows.insert(1, "file", [os.path.abspath(root / path) for path in rows["path"]])
+    rows["absolute_path"] = [os.path.abspath(root / path) for path in rows["path"]]
     if label2id is None:
         label2id = read_label2id(config, root, rows)
     strange = sorted(set(rows["label"]) - set(label2id))
     if strange:
         raise InputError(f"{source}: label {unknown(strange[0], sorted(label2id))}")
-    print(f"data: {len(rows):,} images, {rows['label'].nunique()} classes in {source} ({found})")
-    return without_bad_images(DataSet(rows, label2id, root, found), config.skip_bad_images)
+    data = DataSet(rows, label2id, root, source)
+    print(
+        f"data: {len(rows):,} {'drawings (the sample)' if data.is_sample else 'images'}, "
+        f"{rows['label'].nunique()} classes in {source} ({found})"
+    )
+    return data
 
 
 def find(config: Config) -> tuple[Path, str]:
@@ -73,7 +90,7 @@ def find(config: Config) -> tuple[Path, str]:
         return Path("data/metadata.csv"), "found without flags"
     if named := os.environ.get("LITE0CA_DATA"):
         return existing(named, "$LITE0CA_DATA"), "$LITE0CA_DATA"
-    attached = [source for folder in machine.kaggle_folders() if (source := look_in(folder))]
+    attached = [source for folder in machine.kaggle_folders() for source in look_in(folder)]
     if len(attached) > 1:
         listed = ", ".join(map(str, attached))
         raise InputError(f"several data sets are attached: {listed}; name one with --data-dir")
@@ -96,19 +113,19 @@ def existing(path: str, flag: str, is_folder: bool | None = None) -> Path:
     return found
 
 
-def look_in(folder: Path, depth: int = 4) -> Path | None:
-    """A metadata.csv or a folder of classes in or below `folder`, the nearest first."""
+def look_in(folder: Path, depth: int = 4) -> list[Path]:
+    """Every metadata.csv and folder of classes in or below `folder`, none inside another."""
     if (folder / "metadata.csv").is_file():
-        return folder / "metadata.csv"
-    if class_folders(folder):
-        return folder
+        return [folder / "metadata.csv"]
+    if len({inner.name for _, inner in class_folders(folder)}) >= 2:
+        return [folder]
     below = subfolders(folder) if depth else []
-    return next((found for inner in below if (found := look_in(inner, depth - 1))), None)
+    return [found for inner in below for found in look_in(inner, depth - 1)]
 
 
 def subfolders(folder: Path) -> list[Path]:
-    found = (Path(e.path) for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
-    return sorted(found)
+    inside = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in inside if path.is_dir())
 
 
 def class_folders(folder: Path) -> list[tuple[str | None, Path]]:
@@ -118,7 +135,15 @@ def class_folders(folder: Path) -> list[tuple[str | None, Path]]:
     above = splits or [(None, folder)]
     classes = [(split, inner) for split, outer in above for inner in subfolders(outer)]
     with_images = [(split, inner) for split, inner in classes if next(images_in(inner), None)]
-    return with_images if len({inner.name for _, inner in with_images}) >= 2 else []
+    # train_images/<class> beside test_images: folders of classes are not classes.
+    return [] if any(holds_classes(inner) for _, inner in with_images) else with_images
+
+
+def holds_classes(folder: Path) -> bool:
+    """Whether the images lie in two or more sub-folders, and none in the folder itself."""
+    if any(is_image(name) for name in os.listdir(folder)):
+        return False
+    return sum(next(images_in(inner), None) is not None for inner in subfolders(folder)) >= 2
 
 
 def images_in(folder: Path):
@@ -138,8 +163,8 @@ def read_folder(folder: Path) -> pd.DataFrame:
     if not rows:
         inner = [f.name for f in subfolders(folder)][:5]
         raise InputError(
-            f"{folder}: expected a sub-folder with images for each of 2 or more classes, "
-            f"found {', '.join(inner) if inner else 'no sub-folder'}"
+            f"{folder}: expected a sub-folder with images for each class, or train/valid/test "
+            f"above them; found {', '.join(inner) if inner else 'no sub-folder'}"
         )
     table = pd.DataFrame(rows)
     return table.drop(columns="split") if table["split"].isna().all() else table
@@ -148,7 +173,9 @@ def read_folder(folder: Path) -> pd.DataFrame:
 def read_csv(path: Path) -> pd.DataFrame:
     """Columns path, label, split if given, and all others as they are, everything as text."""
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        rows = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not a CSV file in UTF-8: {str(error).strip()}") from None
     missing = [column for column in ("path", "label") if column not in rows]
@@ -206,9 +233,14 @@ def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, i
 
 
 def without_bad_images(data: DataSet, skip: bool) -> DataSet:
-    """The data set without files that are missing or cannot be read; stops unless `skip`."""
+    """The data set without files that are missing or cannot be read; stops unless `skip`.
+
+    Reads every image of `data` once.
+    """
     bar = lambda steps: machine.bar(steps, "reading every image once", len(data.rows))  # noqa: E731
-    problems = pd.Series(in_threads(problem_of, list(data.rows["file"]), bar), data.rows.index)
+    problems = pd.Series(
+        in_threads(problem_of, list(data.rows["absolute_path"]), bar), data.rows.index
+    )
     bad = problems.notna()
     if not bad.any():
         return data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,9 +12,11 @@ from PIL import Image, ImageFile, ImageOps
 from threadpoolctl import threadpool_limits
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-# 89 megapixels: twice a phone's largest photo. Beyond it a file is refused as unreadable rather
-# than decoded, so that a small file cannot take all the memory.
-Image.MAX_IMAGE_PIXELS = 89_000_000
+# A phone's largest photo has 108 megapixels. Beyond the limit a file is refused as unreadable
+# rather than decoded, so that a small file cannot take all the memory. Pillow's own check warns
+# from half its limit on, and warnings cannot be caught thread by thread.
+MAX_PIXELS = 120_000_000
+Image.MAX_IMAGE_PIXELS = None
 # A file cut short is an error, not a photo with a grey half.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
@@ -32,15 +33,15 @@ def read_image(path: str | Path) -> np.ndarray:
     EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8. Raises
     `OSError` if the file is missing, truncated, too large or no image.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(path) as image:
-                return to_rgb(ImageOps.exif_transpose(image))
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
-            raise OSError(f"{path}: unreadable image ({error})") from error
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise OSError(f"{image.width} x {image.height} pixels are too many")
+            return to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
+        raise OSError(f"{path}: unreadable image ({error})") from error
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:

@@ -34,7 +34,14 @@ def augmentation(image_size: int) -> A.Compose:
                 area_for_downscale="image",
             ),
             A.D4(p=1),  # a leaf has no up and down
-            A.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), p=0.8),
+            # Without `hue` albumentations turns colours by up to 180 degrees: blue leaves.
+            A.ColorJitter(
+                brightness=(0.8, 1.2),
+                contrast=(0.8, 1.2),
+                saturation=(0.8, 1.2),
+                hue=(-0.02, 0.02),
+                p=0.8,
+            ),
         ]
     )
 
@@ -92,22 +99,28 @@ class EvenBatches(Sampler):
 
 def train_loader(rows: pd.DataFrame, label2id: dict, config) -> DataLoader:
     """Augmented batches; set `loader.batch_sampler.epoch` before each epoch."""
-    photos = Photos(rows["file"], rows["label"].map(label2id), augmentation(config.image_size))
+    photos = photos_of(rows, label2id, augmentation(config.image_size))
     batches = EvenBatches(len(photos), config.batch_size, config.seed)
     return DataLoader(photos, batch_sampler=batches, **worker_options(config, len(batches)))
 
 
 def score_loader(rows: pd.DataFrame, label2id: dict, config) -> DataLoader:
     """Whole photos in the order of the rows."""
-    photos = Photos(rows["file"], rows["label"].map(label2id), resizing(config.image_size))
+    photos = photos_of(rows, label2id, resizing(config.image_size))
     options = worker_options(config, math.ceil(len(photos) / config.batch_size))
     return DataLoader(photos, batch_size=config.batch_size, **options)
+
+
+def photos_of(rows: pd.DataFrame, label2id: dict, transform: A.Compose) -> Photos:
+    return Photos(rows["absolute_path"], rows["label"].map(label2id), transform)
 
 
 def worker_options(config, batches: int) -> dict:
     workers = min(machine.loader_workers(config.num_workers), batches)
     pin_memory = config.pin_memory and torch.cuda.is_available()
-    options = {"num_workers": workers, "pin_memory": pin_memory}
+    # A loader draws a seed each time it starts: from its own generator, or torch's global one
+    # would move on and dropout would depend on the number of loader processes.
+    options = {"num_workers": workers, "pin_memory": pin_memory, "generator": torch.Generator()}
     if workers:
         options |= {"persistent_workers": True, "worker_init_fn": one_thread}
     return options

@@ -29,14 +29,14 @@ def device_of(name: str) -> torch.device:
     elif (name == "cuda" and not cuda) or (name == "mps" and not mps):
         raise InputError(f"--device {name}: torch {torch.__version__} sees none here; use auto")
     if name == "cuda":
-        major, minor = torch.cuda.get_device_capability()
-        # Kernels run on later chips of the same major version only.
-        built = [arch for arch in torch.cuda.get_arch_list() if arch.startswith(f"sm_{major}")]
-        if not any(int(arch[4:].rstrip("af")) <= minor for arch in built):
+        try:
+            torch.zeros(1, device="cuda").add(1).item()
+        except RuntimeError as error:  # such as Kaggle's P100: "no kernel image is available"
             raise InputError(
-                f"--device cuda: torch {torch.__version__} has no kernels for this "
-                f"{torch.cuda.get_device_name()} (on Kaggle choose T4 x2); or use --device cpu"
-            )
+                f"--device cuda: torch {torch.__version__} does not run on this "
+                f"{torch.cuda.get_device_name()} ({str(error).splitlines()[0]}); on Kaggle choose "
+                "T4 x2, or use --device cpu"
+            ) from None
     return torch.device(name)
 
 
@@ -77,7 +77,8 @@ def keep_freed_memory() -> None:
         return
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
     libc = ctypes.CDLL(None)
-    libc.mallopt(mmap_threshold, 2**31 - 1)
+    # Before glibc 2.35 the largest threshold was 32 MB, and a larger one is refused.
+    libc.mallopt(mmap_threshold, 2**31 - 1) or libc.mallopt(mmap_threshold, 2**25)
     libc.mallopt(trim_threshold, -1)  # never; at 2**30 a batch of 96 was still trimmed each step
     libc.mallopt(top_pad, 2**26)
 

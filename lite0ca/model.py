@@ -126,7 +126,7 @@ def feature_shape(backbone: nn.Module, name: str, image_size: int) -> tuple[int,
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--backbone {name} at --image-size {image_size}: {error}") from None
     backbone.train()
-    if len(shape) != 4 or shape[1] != backbone.num_features:
+    if len(shape) != 4 or shape[1] != getattr(backbone, "num_features", None):
         raise InputError(f"--backbone {name}: its features are no (B, C, h, w) map; use a CNN")
     return tuple(shape[1:])
 

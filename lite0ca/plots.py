@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import matplotlib
 import numpy as np
 import seaborn as sns
@@ -12,10 +14,9 @@ from lite0ca.files import whole
 TRAIN, VALID = sns.color_palette("colorblind")[:2]
 
 
-def training_curves(history: dict[str, list], title: str) -> Figure:
-    """Loss on the left, accuracy and macro-F1 on the right, the best epoch marked."""
+def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
+    """Loss on the left, accuracy and macro-F1 on the right, the best epoch (from 1) marked."""
     epochs = np.arange(1, len(history["valid_f1"]) + 1)
-    best = int(epochs[np.argmax(history["valid_f1"])])
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(10, 4), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -35,7 +36,15 @@ def training_curves(history: dict[str, list], title: str) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
     score = history["valid_f1"][best - 1]
     note = f"best: {score:.3f} in epoch {best}"
-    right.annotate(note, (best, 0.03), xytext=(4, 0), textcoords="offset points", color="0.35")
+    side = 1 if best <= (1 + len(epochs)) / 2 else -1  # where there is room for it
+    right.annotate(
+        note,
+        (best, 0.02),
+        xytext=(5 * side, 0),
+        textcoords="offset points",
+        ha="left" if side == 1 else "right",
+        color="0.35",
+    )
     right.legend(loc="lower right", bbox_to_anchor=(1, 0.08))
     figure.suptitle(title)
     return figure
@@ -74,14 +83,17 @@ def save(figure: Figure, path) -> None:
         figure.savefig(file, format="png", dpi=120, facecolor="white")
 
 
-def show(path) -> None:
-    """The saved picture in a window or notebook; says where it lies if neither is there."""
+def show(figure: Figure) -> bool:
+    """The figure in a window or notebook; False where there is neither."""
     from matplotlib import pyplot
 
     if matplotlib.get_backend().lower() == "agg":
-        print(f"no screen to show the curves on: see {path}")
-        return
-    pyplot.figure(figsize=(10, 4))
-    pyplot.imshow(pyplot.imread(path))
+        return False
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120, facecolor="white")
+    picture.seek(0)
+    pyplot.figure(figsize=figure.get_size_inches())
+    pyplot.imshow(pyplot.imread(picture))
     pyplot.axis("off")
     pyplot.show()
+    return True

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from lite0ca.data import images_in
 from lite0ca.errors import InputError
@@ -16,21 +17,22 @@ from lite0ca.images import is_image, read_image
 from lite0ca.loaders import one_thread, resizing
 
 
-class PhotoStream(IterableDataset):
-    """(path, photo uint8 (H, W, 3) or None, problem) for each file; workers take turns."""
+class PhotoFiles(Dataset):
+    """(path, uint8 photo (H, W, 3) or None, what is wrong with the file) for each file."""
 
     def __init__(self, paths: list[str], image_size: int):
-        self.paths, self.image_size = paths, image_size
+        self.paths = np.array(paths, dtype=np.str_)
+        self.transform = resizing(image_size)
 
-    def __iter__(self):
-        worker = get_worker_info()
-        turn, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        transform = resizing(self.image_size)
-        for path in self.paths[turn::workers]:
-            try:
-                yield path, torch.from_numpy(transform(image=read_image(path))["image"]), None
-            except OSError as error:
-                yield path, None, str(error)
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int):
+        path = str(self.paths[index])
+        try:
+            return path, torch.from_numpy(self.transform(image=read_image(path))["image"]), None
+        except OSError as error:
+            return path, None, str(error)
 
 
 def photo_paths(named: list[str]) -> list[str]:
@@ -58,7 +60,7 @@ def predictions(
     """(path, probabilities (classes,), None), or (path, None, what is wrong with the file)."""
     model.to(precision.device, memory_format=torch.channels_last).eval()
     stream = DataLoader(
-        PhotoStream(paths, image_size),
+        PhotoFiles(paths, image_size),
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=list,

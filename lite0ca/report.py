@@ -6,6 +6,7 @@ import csv as csv_module
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -30,8 +31,12 @@ def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **ty
     config = of_checkpoint(checkpoint, typed)
     model = model_of(checkpoint, config.image_size)
     label2id = checkpoint["label2id"]
+    folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
+    runs.check_writable(folder)
     data = datasets.load(config, label2id)
-    rows, part = choose(with_known_split(data, run), part)
+    data, part = choose(with_known_split(data, run), part)
+    data = datasets.without_bad_images(data, config.skip_bad_images)
+    rows = data.rows
     precision = Precision.of(machine.device_of(config.device), config.amp)
     machine.keep_freed_memory()
     model.to(precision.device)
@@ -42,9 +47,8 @@ def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **ty
     scores |= {"run": str(run), "epoch": checkpoint["epoch"], "system": checkpoint["system"]}
     scores |= {"data": str(data.root), "split": part, "image_size": config.image_size}
     scores |= {"seed": checkpoint["config"]["seed"], "device": machine.describe(precision.device)}
-    folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{data.root.resolve().name}_{part}"
+    name = f"{data.root.resolve().name}_{part}" + ("_drawn_sample" if data.is_sample else "")
     write_json(folder / f"scores_{name}.json", scores)
     title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
     plots.save(
@@ -61,10 +65,7 @@ def of_checkpoint(checkpoint: dict, typed: dict) -> Config:
         settings |= {"metadata": None, "data_dir": None, "label2id": None}
     # Its machine may not be this one.
     settings |= {"device": "auto", "amp": None, "num_workers": Config.num_workers}
-    try:
-        return Config.of(**{**settings, **typed})
-    except TypeError as error:
-        raise InputError(f"the checkpoint's settings are not this version's: {error}") from None
+    return Config.of(**{**settings, **typed})
 
 
 def with_known_split(data: datasets.DataSet, run: str) -> datasets.DataSet:
@@ -75,25 +76,25 @@ def with_known_split(data: datasets.DataSet, run: str) -> datasets.DataSet:
     table = Path(run if os.path.isdir(run) else Path(run).parent) / "data.csv"
     if "split" in data.rows or not table.is_file():
         return data
-    made = pd.read_csv(table, dtype=str, keep_default_na=False)
-    if set(made["path"]).isdisjoint(data.rows["path"]):
+    made = split.with_split_of(data, pd.read_csv(table, dtype=str, keep_default_na=False))
+    if made.rows.empty:
         return data
     print(f"the run was trained on images of {data.root}: its own split is used")
-    return split.with_split_of(data, made)
+    return made
 
 
-def choose(data: datasets.DataSet, part: str | None) -> tuple[pd.DataFrame, str]:
-    """(rows to score, name of the part)."""
+def choose(data: datasets.DataSet, part: str | None) -> tuple[datasets.DataSet, str]:
+    """(the images to score, name of the part)."""
     if "split" not in data.rows:
         if part not in (None, "all"):
             raise InputError(f"--split {part}: the data has no split; leave it out to score all")
-        return data.rows, "all"
+        return data, "all"
     part = part or "test"
     rows = data.rows if part == "all" else data.part(part)
     if rows.empty:
         counts = ", ".join(f"{n} {name}" for name, n in data.rows["split"].value_counts().items())
         raise InputError(f"--split {part}: the data has no such images (it has {counts})")
-    return rows.reset_index(drop=True), part
+    return replace(data, rows=rows.reset_index(drop=True)), part
 
 
 def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typed) -> int:
@@ -107,6 +108,8 @@ def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typ
     machine.keep_freed_memory()
     precision = Precision.of(machine.device_of(config.device), config.amp)
     classes = sorted(checkpoint["label2id"], key=checkpoint["label2id"].get)
+    if checkpoint.get("drawn_sample"):
+        print("this model was trained on the drawn sample: its answers say nothing about leaves")
     # Starting loader processes takes longer than reading a few photos.
     workers = machine.loader_workers(config.num_workers) if len(paths) > 200 else 0
     answers = predictions(model, paths, config.image_size, precision, config.batch_size, workers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import pickle
+import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -29,6 +31,21 @@ def new_folder(output_dir: str | Path, name: str) -> Path:
             number += 1
 
 
+def check_writable(folder: str | Path) -> None:
+    """Raise `OSError` now, not after an hour, if no file can be made in or above `folder`."""
+    folder = Path(folder).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def remove_scraps(run: Path) -> None:
+    """Temporary files of a process that was killed while it wrote."""
+    for scrap in run.glob(".*.tmp"):
+        scrap.unlink()
+
+
 def save_checkpoint(path: str | Path, content: dict) -> None:
     with whole(path, "wb") as file:
         torch.save(content, file)
@@ -41,12 +58,15 @@ def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
     """
     path = Path(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch warns of what is refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a checkpoint") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+    except PermissionError:
+        raise
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile):
         raise InputError(f"{path}: is truncated or not a checkpoint") from None
     except pickle.UnpicklingError:
         raise InputError(f"{path}: holds more than tensors and plain data; not loaded") from None
@@ -64,4 +84,4 @@ def load_best(run: str | Path) -> dict:
     path = run / BEST if run.is_dir() else run
     if run.is_dir() and not path.exists():
         raise InputError(f"{run}: has no {BEST}, so no epoch of it is finished yet")
-    return load_checkpoint(path, needs=("model", "config", "label2id", "epoch"))
+    return load_checkpoint(path, needs=("model", "config", "system", "label2id", "epoch"))

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from lite0ca.data import DRAWN
 from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json
 from lite0ca.images import in_threads
@@ -25,11 +26,15 @@ SHARES = {"train": 0.7, "valid": 0.15, "test": 0.15}
 def write_sample(folder: str | Path, seed: int = 0) -> Path:
     """About 400 JPEGs, metadata.csv and label2id.json in `folder`; returns the CSV's path.
 
-    Raises `InputError` rather than touch a folder that already holds a data set.
+    Raises `InputError` rather than mix drawings into a folder that holds anything else.
     """
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed must be at least 0 and below {2**32}, not {seed}")
     folder = Path(folder)
-    if (folder / "metadata.csv").exists():
-        raise InputError(f"{folder}/metadata.csv exists: choose another folder for the sample")
+    strange = [path for path in folder.rglob("*") if path.is_file() and not own_file(path)]
+    if strange or (folder / "metadata.csv").exists():
+        first = strange[0] if strange else folder / "metadata.csv"
+        raise InputError(f"{folder} holds data already ({first}): give the sample another folder")
     jobs, rows = [], []
     for number, label in enumerate(CLASSES):
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -38,12 +43,18 @@ def write_sample(folder: str | Path, seed: int = 0) -> Path:
             for shot in range(1 + (leaf % 2 == 0)):
                 path = f"{label}/sample_{leaf:03d}_{shot}.jpg"
                 jobs.append((folder / path, label, (seed, number, leaf), shot))
-                rows.append((path, label, split, f"{label}_{leaf:03d}"))
+                rows.append((path, label, split, f"{label}_{leaf:03d}", DRAWN))
     in_threads(lambda job: write_photo(*job), jobs)
     write_json(folder / "label2id.json", {label: i for i, label in enumerate(CLASSES)})
+    columns = ["path", "label", "split", "group", "source"]
     with whole(folder / "metadata.csv") as file:
-        pd.DataFrame(rows, columns=["path", "label", "split", "group"]).to_csv(file, index=False)
+        pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
     return folder / "metadata.csv"
+
+
+def own_file(path: Path) -> bool:
+    """Whether an interrupted drawing left this file."""
+    return path.name.startswith(("sample_", ".sample_"))
 
 
 def split_of(position: float) -> str:

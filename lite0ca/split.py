@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import cv2
@@ -11,37 +12,49 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from lite0ca import machine
 from lite0ca.config import Config
-from lite0ca.data import SPLITS, DataSet
+from lite0ca.data import SPLITS, DataSet, bytes_of, without_bad_images
 from lite0ca.errors import InputError
 from lite0ca.groups import find_groups
 
-HELD_OUT = 0.15  # of the images for valid, and for test
+FOLDS, HELD_OUT = 20, 0.15  # of the images for valid, and for test
+TRIES = 2000
 
 
 def for_training(data: DataSet, config: Config, made: pd.DataFrame | None = None) -> DataSet:
-    """`data` with a split in which every class is trained and validated, limits applied.
+    """`data` with a split in which every class is trained, limits applied, every image readable.
 
     `made` is the table of an earlier run (path, split, group): its split is used again where
     the data has none of its own.
     """
-    if "split" not in data.rows:
-        data = with_made_split(data, config.seed) if made is None else with_split_of(data, made)
+    if made is not None:
+        data = with_split_of(data, made)
+        if len(data.rows) < len(made):
+            missing = len(made) - len(data.rows)
+            raise InputError(f"{data.root}: {missing:,} images of the run are no longer in it")
+    elif "split" not in data.rows:
+        readable = without_bad_images(data, config.skip_bad_images)
+        data = with_made_split(readable, config.seed, ("test", "valid"))
     elif "valid" not in set(data.rows["split"]):
-        raise InputError(
-            "the data's split has no valid images: mark some, or drop the split column (or the "
-            "folders train/test) to have a split made here"
-        )
+        print(f"the data has no valid split: {HELD_OUT:.0%} of the train images are kept for it")
+        rest = data.rows[data.rows["split"] != "train"]
+        train = replace(data, rows=data.part("train").drop(columns="split"))
+        if train.rows.empty:
+            raise InputError("the data's split column has neither train nor valid images")
+        train = without_bad_images(train, config.skip_bad_images)
+        train = with_made_split(train, config.seed, ("valid",))
+        data = replace(data, rows=pd.concat([train.rows, rest], ignore_index=True))
     rows = pd.concat(
         limited(data.part(split), split, limit, config.seed)
         for split, limit in zip(SPLITS, (config.train_limit, config.valid_limit, None))
     )
     data = replace(data, rows=rows.reset_index(drop=True))
-    counts = data.rows["split"].value_counts().reindex(SPLITS, fill_value=0)
+    data = without_bad_images(data, config.skip_bad_images)
     trained = set(data.part("train")["label"])
     if len(trained) < 2:
         raise InputError(f"the train split needs 2 or more classes, it has {len(trained)}")
     if lost := sorted(set(data.part("valid")["label"]) - trained):
         raise InputError(f"class {lost[0]!r} is in the valid split but not in the train split")
+    counts = data.rows["split"].value_counts().reindex(SPLITS, fill_value=0)
     print("split: " + ", ".join(f"{count:,} {split}" for split, count in counts.items()))
     return data
 
@@ -59,13 +72,13 @@ def limited(rows: pd.DataFrame, split: str, limit: int | None, seed: int) -> pd.
     return rows.loc[sorted(order.index[:limit])]
 
 
-def with_made_split(data: DataSet, seed: int) -> DataSet:
-    """Columns split and group: whole groups only, each class in every split."""
+def with_made_split(data: DataSet, seed: int, held_out: tuple[str, ...]) -> DataSet:
+    """Columns split and group: `held_out` get 15 % each, train the rest; whole groups only."""
     rows = data.rows.copy()
     if "group" not in rows:
         cv2.setNumThreads(1)  # the photos are spread over the cores already
-        bar = lambda steps: machine.bar(steps, "finding near-duplicates", None)  # noqa: E731
-        rows["group"] = find_groups(list(rows["file"]), bar)
+        bar = lambda steps: machine.bar(steps, "finding near-duplicates")  # noqa: E731
+        rows["group"] = find_groups(list(rows["absolute_path"]), bar)
         print(
             f"near-duplicates: {len(rows):,} images show {rows['group'].nunique():,} leaves or "
             "scenes; all photos of one go to one split"
@@ -73,29 +86,56 @@ def with_made_split(data: DataSet, seed: int) -> DataSet:
     labels = rows.groupby("group")["label"].nunique()
     if (labels > 1).any():
         print(f"{(labels > 1).sum()} groups of near-duplicates carry two labels: check them")
+    splits = len(held_out) + 1
     fewest = rows.groupby("label")["group"].nunique()
-    if fewest.min() < len(SPLITS):
+    if fewest.min() < splits:
         raise InputError(
-            f"class {fewest.idxmin()!r} has {fewest.min()} independent photos; a split needs 3 "
-            "or more of each class. Add photos, or give a split column"
+            f"class {fewest.idxmin()!r} has {fewest.min()} independent photos; a split needs "
+            f"{splits} or more of each class. Add photos, or give a split column"
         )
-    folds = int(min(20, fewest.min()))
-    held_out = max(1, round(HELD_OUT * folds))
-    fold = np.empty(len(rows), int)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, chosen) in enumerate(splitter.split(rows, rows["label"], rows["group"])):
-        fold[chosen] = number
-    rows["split"] = np.select([fold < held_out, fold < 2 * held_out], ["test", "valid"], "train")
+    rows["split"] = split_of_folds(rows, folds_of(rows, seed), held_out, seed)
     return replace(data, rows=rows)
+
+
+def folds_of(rows: pd.DataFrame, seed: int) -> np.ndarray:
+    """A fold number for each row: equal parts with the classes in their shares, groups whole."""
+    folds = min(FOLDS, rows["label"].value_counts().max(), rows["group"].nunique())
+    fold = np.empty(len(rows), int)
+    splitter = StratifiedGroupKFold(int(folds), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class with fewer photos than folds: `split_of_folds` sees to it that all splits get it.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for number, (_, chosen) in enumerate(splitter.split(rows, rows["label"], rows["group"])):
+            fold[chosen] = number
+    return fold
+
+
+def split_of_folds(
+    rows: pd.DataFrame, fold: np.ndarray, held_out: tuple[str, ...], seed: int
+) -> np.ndarray:
+    """Folds dealt to the splits at random, until every class is in every split."""
+    rng = np.random.default_rng(seed)
+    folds = fold.max() + 1
+    share = max(1, round(HELD_OUT * folds))
+    names = np.array(["train"] * folds, dtype=object)
+    for number, name in enumerate(held_out):
+        names[number * share : (number + 1) * share] = name
+    counts = pd.crosstab(rows["label"], fold).to_numpy()  # classes, folds
+    for _ in range(TRIES):
+        dealt = rng.permutation(names)
+        if all((counts[:, dealt == name].sum(axis=1) > 0).all() for name in {*names}):
+            return dealt[fold]
+    rare = rows.groupby("label")["group"].nunique().idxmin()
+    raise InputError(
+        f"no split puts every class into every part (class {rare!r} has the fewest independent "
+        "photos). Add photos, or give a split column"
+    )
 
 
 def with_split_of(data: DataSet, made: pd.DataFrame) -> DataSet:
-    """The split of an earlier table, by path; images it did not use are left out."""
-    rows = data.rows.drop(columns="group", errors="ignore").merge(
-        made[["path", "split", "group"]], on="path"
-    )
-    if len(rows) < len(made):
-        raise InputError(
-            f"{data.root}: {len(made) - len(rows):,} images of the run are no longer in the data"
-        )
-    return replace(data, rows=rows)
+    """The split of an earlier run, by path and file size; images it did not use are left out."""
+    known = [name for name in ("split", "group") if name in made]
+    rows = data.rows.drop(columns=known, errors="ignore")
+    rows = rows.merge(made[["path", "bytes", *known]], on="path")
+    same = rows.pop("bytes").astype(int) == rows["absolute_path"].map(bytes_of)
+    return replace(data, rows=rows[same].reset_index(drop=True))

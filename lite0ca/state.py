@@ -77,7 +77,8 @@ class State:
         for name in self.PLAIN:
             setattr(self, name, content[name])
         for name in self.HOLDERS:
-            getattr(self, name).load_state_dict(content[name])
+            if content[name]:  # a run begun without float16 has no state of the scaler
+                getattr(self, name).load_state_dict(content[name])
         if self.ema:
             self.ema.module.load_state_dict(content["ema"])
 
@@ -94,10 +95,11 @@ class State:
 
     def check_finite(self) -> None:
         """Raise `NonFinite` if a weight or a BatchNorm statistic is NaN or infinite."""
-        named = {**self.model.state_dict(), **(self.ema.module.state_dict() if self.ema else {})}
-        finite = torch.stack([value.isfinite().all() for value in named.values()]).tolist()
+        named = list(self.model.state_dict().items())
+        named += self.ema.module.state_dict().items() if self.ema else []
+        finite = torch.stack([value.isfinite().all() for _, value in named]).tolist()
         if not all(finite):
-            bad = next(name for name, fine in zip(named, finite) if not fine)
+            bad = named[finite.index(False)][0]
             raise NonFinite(f"{bad} is not finite after epoch {self.epoch + 1}")
 
 

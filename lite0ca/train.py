@@ -44,29 +44,39 @@ def fit(config: Config) -> Result:
     """
     began = time.monotonic()
     machine.keep_freed_memory()
+    torch.backends.cudnn.deterministic = True
     device = machine.device_of(config.device)
     precision = Precision.of(device, config.amp)
+    runs.check_writable(config.resume or config.output_dir)
     last, made = stored(config.resume) if config.resume else (None, None)
     data = datasets.load(config, last["label2id"] if last else None)
-    data = split.for_training(data, config, made)
     torch.manual_seed(config.seed)
     state = State.new(config, len(data.label2id), precision)
-    if last:
-        if last["fingerprint"] != data.fingerprint:
-            raise InputError(f"--resume {config.resume}: the data is not what the run began with")
-        state.restore(last)
-    else:
+    if not last:
         state.start_from_weights(config)
-    # A run folder appears only now, when nothing of the input can be wrong any more.
-    run = Path(config.resume) if last else new_run(config, data, device)
+    data = split.for_training(data, config, made)
+    if last and last["fingerprint"] != data.fingerprint:
+        raise InputError(f"--resume {config.resume}: the data is not what the run began with")
+    config = config.reading(data.source)
     facts = {
         "config": replace(config, resume=None).as_dict(),
         "system": asdict(config.system),
         "label2id": data.label2id,
         "fingerprint": data.fingerprint,
+        "drawn_sample": data.is_sample,
     }
+    # A run folder appears only now, when nothing of the input can be wrong any more.
+    run = Path(config.resume) if last else new_run(config, data, device)
     save_last = lambda: runs.save_checkpoint(run / runs.LAST, state.as_dict() | facts)  # noqa: E731
-    if not last:
+    save_best = lambda: runs.save_checkpoint(  # noqa: E731
+        run / runs.BEST, {"model": state.scored.state_dict(), "epoch": state.epoch, **facts}
+    )
+    if last:
+        state.restore(last)
+        runs.remove_scraps(run)
+        if state.best_epoch == state.epoch > 0:
+            save_best()  # the run may have been killed between the two checkpoints
+    else:
         save_last()
     print(
         f"{config.system.name}: {parameter_count(state.model):,} parameters, on "
@@ -90,14 +100,15 @@ def fit(config: Config) -> Result:
         row["seconds"] = time.monotonic() - epoch_began
         longest_s = max(longest_s, row["seconds"])
         better = state.remember(row)
-        if better:
-            best = {"model": state.scored.state_dict(), "epoch": state.epoch, **facts}
-            runs.save_checkpoint(run / runs.BEST, best)
         save_last()
+        if better:
+            save_best()
         print(epoch_line(state, config.epochs, better), flush=True)
-        write_results(run, state, config, speed)
+        write_results(run, state, config, data, speed)
     print(f"stopped: {reason}")
-    return Result(run, metrics_of(run, state, speed), state.history)
+    # Again, for a run that was killed after its last epoch and before its results.
+    metrics = write_results(run, state, config, data, speed)
+    return Result(run, metrics, state.history)
 
 
 def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
@@ -116,8 +127,9 @@ def new_run(config: Config, data: datasets.DataSet, device: torch.device) -> Pat
     record |= {"data_root": str(data.root.resolve()), "data_fingerprint": data.fingerprint}
     write_json(run / "environment.json", record)
     columns = [name for name in ("path", "label", "split", "group") if name in data.rows]
+    table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(datasets.bytes_of))
     with whole(run / "data.csv") as file:
-        data.rows[columns].to_csv(file, index=False)
+        table.to_csv(file, index=False)
     return run
 
 
@@ -253,31 +265,37 @@ def epoch_line(state: State, epochs: int, better: bool) -> str:
     )
 
 
-def metrics_of(run: Path, state: State, speed: dict) -> dict:
-    """metrics.json: the best epoch, the model's size, its speed with its conditions."""
+def write_results(run: Path, state: State, config: Config, data, speed: dict) -> dict:
+    """The metrics of the best epoch, the model's size, its speed with its conditions.
+
+    With --save-history they are written, as are the curves: history.json, training_plot.png.
+    """
     if not state.best_epoch:
         return {"best_epoch": 0, "epochs": 0}
     names = ("valid_acc", "valid_f1", "valid_loss", "train_acc", "train_loss")
     best = {name: state.history[name][state.best_epoch - 1] for name in names}
-    path = run / runs.BEST
-    return {
-        "model_name": run.name.rsplit("_", 4)[0],
+    checkpoint = run / runs.BEST
+    metrics = {
+        "model_name": config.system.name,
+        "data": datasets.DRAWN if data.is_sample else str(data.source),
         **best,
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         **speed,
         "num_params": parameter_count(state.model),
-        "size_mb": path.stat().st_size / 1e6,
-        "ckpt_path": str(path),
+        "size_mb": checkpoint.stat().st_size / 1e6,
+        "ckpt_path": str(checkpoint),
         "train_seconds": sum(state.history["seconds"]),
         "train_images_per_s": float(np.median(state.history["images_per_s"])),
         "restarts_after_nan": state.retries,
     }
-
-
-def write_results(run: Path, state: State, config: Config, speed: dict) -> None:
-    """history.json, metrics.json and training_plot.png, after every epoch."""
     if config.save_history:
         write_json(run / "history.json", state.history)
-        write_json(run / "metrics.json", metrics_of(run, state, speed))
-        plots.save(plots.training_curves(state.history, run.name), run / "training_plot.png")
+        write_json(run / "metrics.json", metrics)
+        curves = plots.training_curves(state.history, state.best_epoch, title_of(run, data))
+        plots.save(curves, run / "training_plot.png")
+    return metrics
+
+
+def title_of(run: Path, data: datasets.DataSet) -> str:
+    return run.name + (f" ({datasets.DRAWN})" if data.is_sample else "")

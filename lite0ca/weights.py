@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
+import huggingface_hub
 import timm
 import torch
 from timm.models import load_state_dict
@@ -23,7 +25,7 @@ def load_imagenet(model) -> str:
     if name == LITE0:
         source, state = packaged_lite0(model.backbone)
     else:
-        source, state = from_hub(name, model.pretrained_cfg.get("tag"))
+        source, state = from_hub(model.pretrained_cfg)
     into_backbone(model.backbone, state, source)
     return source
 
@@ -52,17 +54,27 @@ def lite0_names(state: dict, backbone) -> dict:
     return dict(zip(names, state.values()))
 
 
-def from_hub(name: str, tag: str | None) -> tuple[str, dict]:
-    full = f"{name}.{tag}" if tag else name
+def from_hub(cfg: dict) -> tuple[str, dict]:
+    """timm's weights: out of Hugging Face's cache, or downloaded into it."""
+    full = f"{cfg['architecture']}.{cfg['tag']}" if cfg.get("tag") else cfg["architecture"]
+    for file in ("model.safetensors", "pytorch_model.bin"):
+        # The cache is asked first: without a network the hub client tries for a minute.
+        cached = huggingface_hub.try_to_load_from_cache(cfg.get("hf_hub_id") or "", file)
+        if isinstance(cached, str):
+            return f"timm {full} (cached)", read(Path(cached))
+    print(f"weights: asking the hub for {full}", flush=True)
+    huggingface_hub.logging.set_verbosity_error()
     try:
-        pretrained = timm.create_model(full, pretrained=True)
-    except Exception as error:  # the hub client raises a dozen kinds of its own, offline or not
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return f"timm {full}", timm.create_model(full, pretrained=True).state_dict()
+    except Exception as error:  # the client has a dozen kinds of its own
         raise InputError(
             f"--pretrained: no weights of {full}: neither in Hugging Face's cache nor from the "
-            f"hub ({reason}). Go online once, or give a file with --weights FILE"
+            f"hub ({first_line(error)}). Go online once, or give a file with --weights FILE"
         ) from None
-    return f"timm {full}", pretrained.state_dict()
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def load_file(model, path: str | Path) -> str:
@@ -95,11 +107,12 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise InputError(f"--weights {path}: there is no such file")
     try:
-        state = load_state_dict(str(path), weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch warns of what is refused below
+            state = load_state_dict(str(path), weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(f"--weights {path}: holds more than tensors; not loaded") from None
     except Exception as error:  # torch, zip and safetensors each have their own for a bad file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise InputError(f"--weights {path}: cannot be read as weights ({reason})") from None
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"--weights {path}: holds no tensors by name")

@@ -64,12 +64,13 @@ def test_split_folders(photos):
             "listed with two splits",
         ),
         ("path,label\na/photo 0.jpg,a\nb/none.jpg,b\n", r"b/none.jpg \(missing\)"),
+        ("path,label\nlater.jpg,a\n,b\n", "line 3 has no path"),
     ],
 )
 def test_wrong_csv_files(photos, text, message):
     folder = photos({"a": 2, "b": 2})
     with pytest.raises(InputError, match=message):
-        load(metadata=write_csv(folder, text))
+        data.without_bad_images(load(metadata=write_csv(folder, text)), skip=False)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +105,8 @@ def test_bad_images_stop_or_are_left_out(photos, capsys):
     (folder / "a/photo 1.jpg").write_bytes(b"not a photo")
     (folder / "b/photo 2.jpg").write_bytes((folder / "b/photo 1.jpg").read_bytes()[:300])
     with pytest.raises(InputError, match=r"2 of 6 images.*a/photo 1.jpg.*b/photo 2.jpg"):
-        load(data_dir=str(folder))
-    assert len(load(data_dir=str(folder), skip_bad_images=True).rows) == 4
+        data.without_bad_images(load(data_dir=str(folder)), skip=False)
+    assert len(data.without_bad_images(load(data_dir=str(folder)), skip=True).rows) == 4
     assert "2 bad images are left out: a/photo 1.jpg" in capsys.readouterr().out
 
 
@@ -120,6 +121,7 @@ def test_found_without_flags_in_the_stated_order(photos, tmp_path, monkeypatch, 
         load()
     for layout in ("paddy", "datasets/owner/paddy", "competitions/paddy"):
         photos({"a": 2, "b": 2}, kaggle / layout / "train_images")
+        photos({"": 2}, kaggle / layout / "test_images")
         assert load().root == kaggle / layout / "train_images"
         assert "attached on Kaggle" in capsys.readouterr().out
         shutil.rmtree(kaggle)
@@ -136,8 +138,12 @@ def test_found_without_flags_in_the_stated_order(photos, tmp_path, monkeypatch, 
 
 
 def test_a_folder_without_classes_says_what_it_needs(photos, tmp_path):
-    with pytest.raises(InputError, match="expected a sub-folder with images for each of 2 or more"):
+    with pytest.raises(InputError, match="training needs 2 or more classes; all images are 'only'"):
         load(data_dir=str(photos({"only": 3})))
+    with pytest.raises(InputError, match="expected a sub-folder with images for each class"):
+        load(
+            data_dir=str(photos({"t/train_images/a": 1, "t/train_images/b": 1, "t/test": 1}) / "t")
+        )
     with pytest.raises(InputError, match="does not exist"):
         load(data_dir=str(tmp_path / "none"))
     with pytest.raises(InputError, match="must be a CSV file"):

@@ -57,12 +57,12 @@ def test_report():
 def test_the_runs_own_test_split(tiny_run, capsys):
     assert main(["evaluate", str(tiny_run)]) == 0
     shown = capsys.readouterr().out
-    assert "data_test, 60 images" in shown and "40 groups of near-duplicates" in shown
+    assert "data_test_drawn_sample, 60 images" in shown and "40 groups of near-duplicates" in shown
     for part in ("accuracy  0.", "macro-F1  0.", "95 % interval", "leaf_blast", "precision"):
         assert part in shown
-    scores = json.loads((tiny_run / "scores_data_test.json").read_text())
+    scores = json.loads((tiny_run / "scores_data_test_drawn_sample.json").read_text())
     assert np.sum(scores["confusion"]) == 60 and scores["split"] == "test"
-    with Image.open(tiny_run / "confusion_data_test.png") as picture:
+    with Image.open(tiny_run / "confusion_data_test_drawn_sample.png") as picture:
         assert picture.size[0] > 400
 
 
@@ -78,7 +78,7 @@ def test_other_folders_and_files(tiny_run, sample, photos, tmp_path, capsys):
     scores = json.loads((output / "scores_photos_all.json").read_text())
     assert scores["image_size"] == 96 and scores["groups"] is None
     assert main(["evaluate", str(tiny_run), "--metadata", str(sample), "--split", "valid"]) == 0
-    assert "data_valid, 60 images" in capsys.readouterr().out
+    assert "data_valid_drawn_sample, 60 images" in capsys.readouterr().out
 
 
 def test_a_split_made_in_training_is_remembered(photos, tmp_path, capsys):

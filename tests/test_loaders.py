@@ -12,7 +12,7 @@ from lite0ca.loaders import EvenBatches, augmentation, resizing, score_loader, t
 @pytest.fixture
 def rows(sample):
     rows = pd.read_csv(sample).iloc[::20].copy()
-    rows["file"] = [str(sample.parent / path) for path in rows["path"]]
+    rows["absolute_path"] = [str(sample.parent / path) for path in rows["path"]]
     return rows
 
 

@@ -26,7 +26,8 @@ def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
     source.convert("RGBA").save(folder / "alpha.webp")
     out = tmp_path / "answers.csv"
     assert main(["predict", str(tiny_run), str(folder), "--csv", str(out), "--top", "2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    said, *lines = capsys.readouterr().out.splitlines()
+    assert said.startswith("this model was trained on the drawn sample")
     assert len(lines) == 4 and lines[0].startswith(f"{folder}/alpha.webp: ")
     assert lines[0].count(",") == 1
     rows = list(csv.DictReader(out.open(encoding="utf-8")))
@@ -55,10 +56,10 @@ def test_probabilities_are_the_models(tiny_run, sample):
 def test_batches_and_loader_processes_change_nothing(tiny_run, sample):
     paths = sorted(map(str, (sample.parent / "leaf_blast").iterdir()))[:21]
     model, cpu = model_of(runs.load_best(tiny_run)), Precision.of(torch.device("cpu"), None)
-    one = {path: p for path, p, _ in predictions(model, paths, 64, cpu, 4)}
-    two = {path: p for path, p, _ in predictions(model, paths, 64, cpu, 32, workers=2)}
-    assert set(one) == set(two) == set(paths)
-    assert all(torch.allclose(one[path], two[path], atol=1e-5) for path in paths)
+    one = list(predictions(model, paths, 64, cpu, 4))
+    two = list(predictions(model, paths, 64, cpu, 8, workers=2))
+    assert [path for path, _, _ in one] == [path for path, _, _ in two] == paths
+    assert all(torch.allclose(a, b, atol=1e-5) for (_, a, _), (_, b, _) in zip(one, two))
 
 
 def test_unreadable_photos_are_named_and_the_others_answered(tiny_run, photos, capsys):
@@ -66,7 +67,7 @@ def test_unreadable_photos_are_named_and_the_others_answered(tiny_run, photos, c
     (folder / "x/photo 1.jpg").write_bytes(b"broken")
     assert main(["predict", str(tiny_run), str(folder)]) == 2
     output = capsys.readouterr()
-    assert len(output.out.splitlines()) == 2
+    assert output.out.count(".jpg: ") == 2
     assert output.err.count("\n") == 1 and "photo 1.jpg" in output.err
     assert main(["predict", str(tiny_run), str(folder), "--skip-bad-images"]) == 0
 

@@ -26,7 +26,7 @@ def test_a_run_says_what_it_was(tiny_run):
     metrics = json.loads((tiny_run / "metrics.json").read_text())
     assert metrics["num_params"] == 3_686_132 and metrics["fps_batch_size"] == 16
     assert metrics["size_mb"] == pytest.approx(15.0, abs=0.2) and metrics["fps"] > 1
-    assert (tiny_run / "data.csv").read_text().startswith("path,label,split,group\n")
+    assert (tiny_run / "data.csv").read_text().startswith("path,label,split,group,bytes\n")
 
 
 def test_checkpoints_are_plain(tiny_run):

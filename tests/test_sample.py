@@ -1,8 +1,11 @@
 """The drawn sample: seeded, whole, and never in the way of real data."""
 
+import json
+
 import pandas as pd
 import pytest
 
+from lite0ca.__main__ import main
 from lite0ca.errors import InputError
 from lite0ca.images import read_image
 from lite0ca.sample import CLASSES, write_photo, write_sample
@@ -33,8 +36,19 @@ def test_lesions_are_on_the_leaf_and_only_there(tmp_path):
         assert 0.002 < changed.mean() < 0.5, label
 
 
-def test_existing_data_is_not_touched(sample):
+def test_existing_data_is_not_touched(sample, photos):
     before = sample.read_bytes()
-    with pytest.raises(InputError, match="exists: choose another folder"):
+    with pytest.raises(InputError, match="holds data already"):
         write_sample(sample.parent)
     assert sample.read_bytes() == before
+    own = photos({"healthy": 1})
+    with pytest.raises(InputError, match=r"holds data already .*photo 0\.jpg"):
+        write_sample(own)
+    assert len(list(own.rglob("*.jpg"))) == 1
+
+
+def test_its_figures_say_sample(tiny_run, capsys):
+    assert json.loads((tiny_run / "metrics.json").read_text())["data"] == "drawn sample"
+    assert main(["evaluate", str(tiny_run), "--split", "valid"]) == 0
+    assert "404 drawings (the sample)" in capsys.readouterr().out
+    assert (tiny_run / "scores_data_valid_drawn_sample.json").exists()

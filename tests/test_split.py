@@ -4,10 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lite0ca import split
 from lite0ca.config import Config
 from lite0ca.data import DataSet
 from lite0ca.errors import InputError
-from lite0ca.split import for_training, limited, with_made_split
+from lite0ca.split import for_training, limited
+
+BOTH = ("test", "valid")
+
+
+def with_made_split(data, seed, held_out=BOTH):
+    return split.with_made_split(data, seed, held_out)
 
 
 def table(groups_a_class=40, classes="abc", photos_a_group=3):
@@ -18,7 +25,14 @@ def table(groups_a_class=40, classes="abc", photos_a_group=3):
         for photo in range(1 + group % photos_a_group)
     ]
     rows = pd.DataFrame(rows, columns=["path", "label", "group"])
-    return DataSet(rows, {label: i for i, label in enumerate(classes)}, None, "test")
+    rows["absolute_path"] = rows["path"]
+    return DataSet(rows, {label: i for i, label in enumerate(classes)}, None, None)
+
+
+@pytest.fixture(autouse=True)
+def files_read(monkeypatch):
+    """These tables name no files: reading them is tested in test_data.py."""
+    monkeypatch.setattr(split, "without_bad_images", lambda data, skip: data)
 
 
 def test_made_splits_are_grouped_stratified_and_seeded():
@@ -36,6 +50,26 @@ def test_made_splits_are_grouped_stratified_and_seeded():
 def test_small_classes_still_reach_every_split(groups):
     rows = with_made_split(table(groups_a_class=groups, photos_a_group=1), 0).rows
     assert (pd.crosstab(rows["label"], rows["split"]) > 0).all(axis=None)
+
+
+def test_a_rare_class_does_not_change_the_shares():
+    data = table(groups_a_class=200, photos_a_group=1)
+    rare = [(f"r{i}", "rare", f"r{i}", "x") for i in range(3)]
+    rows = pd.concat([data.rows, pd.DataFrame(rare, columns=data.rows.columns)])
+    rows = with_made_split(DataSet(rows.reset_index(drop=True), {}, None, None), 1).rows
+    assert rows["split"].value_counts(normalize=True)["train"] == pytest.approx(0.7, abs=0.02)
+    assert rows[rows["label"] == "rare"]["split"].nunique() == 3
+
+
+def test_a_missing_valid_split_is_kept_from_train(capsys):
+    data = table()
+    data.rows["split"] = ["test" if group.endswith("7") else "train" for group in data.rows.group]
+    rows = for_training(data, Config()).rows
+    assert "no valid split: 15% of the train images" in capsys.readouterr().out
+    assert set(rows[rows["group"].str.endswith("7")]["split"]) == {"test"}
+    train = rows[rows["split"] != "test"]
+    assert (train["split"] == "valid").mean() == pytest.approx(0.15, abs=0.05)
+    assert (train.groupby("group")["split"].nunique() == 1).all()
 
 
 def test_too_few_photos_to_split():
@@ -58,7 +92,7 @@ def test_limits_keep_the_shares_and_every_class():
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"a": ["train"], "b": ["train"]}, "no valid images"),
+        ({"a": ["test"], "b": ["test"]}, "neither train nor valid images"),
         ({"a": ["valid"], "b": ["valid"]}, "train split needs 2 or more classes, it has 0"),
         ({"a": ["train", "valid"], "b": ["valid"]}, "needs 2 or more classes, it has 1"),
         (
@@ -70,17 +104,20 @@ def test_limits_keep_the_shares_and_every_class():
 def test_splits_that_cannot_train(splits, message):
     rows = [(f"{label}{s}", label, s) for label, given in splits.items() for s in given]
     rows = pd.DataFrame(rows, columns=["path", "label", "split"])
-    data = DataSet(rows, {label: i for i, label in enumerate(splits)}, None, "test")
+    data = DataSet(rows, {label: i for i, label in enumerate(splits)}, None, None)
     with pytest.raises(InputError, match=message):
         for_training(data, Config())
 
 
 def test_an_earlier_split_is_used_again():
     first = for_training(table(), Config.of(train_limit=20))
-    again = for_training(table(), Config.of(train_limit=20, seed=7), made=first.rows)
+    made = first.rows.assign(bytes=-1)
+    again = for_training(table(), Config.of(train_limit=20, seed=7), made)
     assert dict(zip(again.rows["path"], again.rows["split"])) == dict(
         zip(first.rows["path"], first.rows["split"])
     )
-    gone = DataSet(table().rows.iloc[5:], {}, "here", "test")
-    with pytest.raises(InputError, match="no longer in the data"):
-        for_training(gone, Config(), made=first.rows)
+    gone = DataSet(table().rows.iloc[100:], {}, "here", None)
+    with pytest.raises(InputError, match="images of the run are no longer in it"):
+        for_training(gone, Config(), made)
+    with pytest.raises(InputError, match="images of the run are no longer in it"):
+        for_training(table(), Config(), made.assign(bytes=7))  # other files of the same names

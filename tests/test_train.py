@@ -254,7 +254,7 @@ def test_an_unwritable_output_folder(sample, tmp_path, capsys):
 def test_class_weights_are_balanced():
     labels = ["a"] * 6 + ["b"] * 3 + ["c"] * 3
     rows = pd.DataFrame({"label": labels, "split": ["train"] * 9 + ["valid"] * 3})
-    weights = class_weights(DataSet(rows, {"a": 0, "b": 1, "c": 2}, None, "test"))
+    weights = class_weights(DataSet(rows, {"a": 0, "b": 1, "c": 2}, None, None))
     assert weights.tolist() == [9 / (2 * 6), 9 / (2 * 3), 0]
 
 

@@ -109,6 +109,22 @@ def test_weights_that_cannot_be_had_name_both_ways(monkeypatch):
         weights.load_imagenet(model)
 
 
+def test_weights_in_the_cache_need_no_network(tmp_path, monkeypatch):
+    """Hugging Face's cache laid out by hand, as a Kaggle data set would bring it."""
+    import huggingface_hub.constants
+
+    system = SYSTEMS["ResNet18_ECA"]
+    model, trained = build_model(system, 4), build_model(system, 1000)
+    repo = tmp_path / "models--timm--resnet18.a1_in1k"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs/main").write_text("abc")
+    (repo / "snapshots/abc").mkdir(parents=True)
+    save_file(trained.backbone.state_dict(), repo / "snapshots/abc/model.safetensors")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    assert weights.load_imagenet(model) == "timm resnet18.a1_in1k (cached)"
+    assert torch.equal(model.backbone.conv1.weight, trained.backbone.conv1.weight)
+
+
 def test_without_the_weights_package(monkeypatch):
     import sys
 
