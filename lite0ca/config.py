@@ -105,11 +105,17 @@ class Config:
     # Training
     epochs: int = setting("training", 15, "passes over the training images", low=1)
     batch_size: int = setting("training", 96, "images a step", low=2)
-    base_lr: float = setting("training", 5e-5, "learning rate of the backbone", above=0)
+    base_lr: float = setting("training", 5e-5, "learning rate of the backbone", above=0, below=1e6)
     head_lr: float = setting(
-        "training", 5e-4, "learning rate of the attention and the classifier", above=0
+        "training",
+        5e-4,
+        "learning rate of the attention and the classifier",
+        above=0,
+        below=1e6,
     )
-    weight_decay: float = setting("training", 1e-2, "AdamW; none on biases and norms", low=0)
+    weight_decay: float = setting(
+        "training", 1e-2, "AdamW; none on biases and norms", low=0, below=1e4
+    )
     warmup_epochs: float = setting(
         "training", 1.0, "linear warm-up, at most half of the run; a cosine follows", low=0
     )

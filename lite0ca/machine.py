@@ -85,7 +85,8 @@ def keep_freed_memory() -> None:
 
 def shows_progress() -> bool:
     """Whether somebody watches: a terminal, or a notebook that is not a batch run."""
-    in_notebook = "ipykernel" in sys.modules
+    ipython = sys.modules.get("IPython")  # a notebook has imported it before anything else
+    in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     batch = os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch"
     return (in_notebook and not batch) or sys.stderr.isatty()
 

@@ -32,12 +32,15 @@ def new_folder(output_dir: str | Path, name: str) -> Path:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Raise `OSError` now, not after an hour, if no file can be made in or above `folder`."""
-    folder = Path(folder).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    """Raise `InputError` now, not after an hour, if no file can be made in or above `folder`."""
+    nearest = Path(folder).absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: nothing can be written there ({error.strerror})") from None
 
 
 def remove_scraps(run: Path) -> None:

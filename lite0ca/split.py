@@ -41,8 +41,10 @@ def for_training(data: DataSet, config: Config, made: pd.DataFrame | None = None
         if train.rows.empty:
             raise InputError("the data's split column has neither train nor valid images")
         train = without_bad_images(train, config.skip_bad_images)
-        train = with_made_split(train, config.seed, ("valid",))
-        data = replace(data, rows=pd.concat([train.rows, rest], ignore_index=True))
+        train = with_made_split(train, config.seed, ("valid",)).rows
+        # Groups found among the train images alone would leave the others without one.
+        columns = [*data.rows.columns]
+        data = replace(data, rows=pd.concat([train[columns], rest], ignore_index=True))
     rows = pd.concat(
         limited(data.part(split), split, limit, config.seed)
         for split, limit in zip(SPLITS, (config.train_limit, config.valid_limit, None))
@@ -134,8 +136,8 @@ def split_of_folds(
 
 def with_split_of(data: DataSet, made: pd.DataFrame) -> DataSet:
     """The split of an earlier run, by path and file size; images it did not use are left out."""
-    known = [name for name in ("split", "group") if name in made]
+    known = [name for name in ("bytes", "split", "group") if name in made]
     rows = data.rows.drop(columns=known, errors="ignore")
-    rows = rows.merge(made[["path", "bytes", *known]], on="path")
+    rows = rows.merge(made[["path", *known]], on="path")
     same = rows.pop("bytes").astype(int) == rows["absolute_path"].map(bytes_of)
     return replace(data, rows=rows[same].reset_index(drop=True))

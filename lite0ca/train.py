@@ -238,7 +238,7 @@ def go_back(state: State, run: Path, problem: NonFinite) -> None:
     retries = state.retries + 1
     if retries > RETRIES:
         raise TrainingDiverged(
-            f"{problem}, after going back {RETRIES} times; nothing of it was kept. "
+            f"{problem}, after going back {RETRIES} times; the run holds its last good epoch. "
             f"Lower --base-lr and --head-lr, or try --no-amp. Run: {run}"
         )
     state.restore(runs.load_checkpoint(run / runs.LAST, needs=State.KEYS))

@@ -30,7 +30,7 @@ def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
     assert said.startswith("this model was trained on the drawn sample")
     assert len(lines) == 4 and lines[0].startswith(f"{folder}/alpha.webp: ")
     assert lines[0].count(",") == 1
-    rows = list(csv.DictReader(out.open(encoding="utf-8")))
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
     assert [row["path"] for row in rows] == [
         str(folder / name) for name in ("alpha.webp", "grey photo.tiff", "một.png")
     ]

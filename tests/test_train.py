@@ -62,15 +62,14 @@ def test_killed_and_resumed_equals_uninterrupted(sample, tmp_path, script):
     typed = [f"--{k.replace('_', '-')}={v}" for k, v in flags.items()]
     typed += ["--save-history", "--ema"]
     command = [sys.executable, str(REPO / "train_EfficientNet_Lite0_CA.py"), *typed]
-    killed = subprocess.Popen(
-        [*command, f"--output-dir={tmp_path}/killed"], stdout=subprocess.PIPE, text=True
-    )
-    for line in killed.stdout:
-        if line.startswith("epoch 1/3"):
-            break
-    time.sleep(0.3)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    command += [f"--output-dir={tmp_path}/killed"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as killed:
+        for line in killed.stdout:
+            if line.startswith("epoch 1/3"):
+                break
+        time.sleep(0.3)
+        killed.send_signal(signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
     (run,) = (tmp_path / "killed").iterdir()
     resumed = script("--resume", run)
     assert resumed.returncode == 0, resumed.stderr
@@ -97,7 +96,7 @@ def test_resuming_a_finished_run_and_wrong_folders(tiny_run, tmp_path, capsys):
 def test_resuming_with_changed_data_is_refused(sample, tmp_path, photos, capsys):
     run = fit(settings(sample, tmp_path, epochs=1)).run
     table = (run / "data.csv").read_text()
-    (tmp_path / "other.csv").write_text(table.replace("brown_spot,train", "healthy,train"))
+    (tmp_path / "other.csv").write_text(table.replace("brown_spot,train", "healthy,train", 1))
     for path in {line.split(",")[0] for line in table.splitlines()[1:]}:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         if not (tmp_path / path).exists():
@@ -108,18 +107,19 @@ def test_resuming_with_changed_data_is_refused(sample, tmp_path, photos, capsys)
 
 
 def test_a_diverging_run_goes_back_and_then_stops_with_3(sample, tmp_path, capsys):
-    """A learning rate beyond float32: infinite weights in the first step, at any halving."""
+    """Rate x decay = 8e9: the weights leave float32 within an epoch, at any halving."""
     arguments = [f"--{k.replace('_', '-')}={v}" for k, v in SMALL.items() if v not in (True, False)]
-    arguments += ["--metadata", str(sample), "--output-dir", str(tmp_path), "--head-lr", "1e38"]
-    arguments += ["--base-lr", "1e38", "--grad-clip", "0", "--save-history", "--patience", "0"]
+    arguments += ["--metadata", str(sample), "--output-dir", str(tmp_path), "--head-lr", "9e5"]
+    arguments += ["--base-lr", "9e5", "--weight-decay", "9e3", "--save-history", "--patience", "0"]
     assert main(["train", *arguments]) == 3
     output = capsys.readouterr()
-    assert output.out.count("back to epoch 0 with the learning rates x") == 3
+    assert output.out.count("with the learning rates x") == 3
     assert "x 0.125 (3 of 3)" in output.out
     assert output.err.startswith("error: ") and output.err.count("\n") == 1
     (run,) = tmp_path.iterdir()
-    assert not (run / "best_model.pt").exists() and not (run / "metrics.json").exists()
-    assert runs.load_checkpoint(run / "last.pt", needs=State.KEYS)["epoch"] == 0
+    last = runs.load_checkpoint(run / "last.pt", needs=State.KEYS)
+    assert last["epoch"] < 3, "a run that diverged is not reported done"
+    assert all(value.isfinite().all() for value in last["model"].values())
 
 
 @pytest.mark.parametrize("where", ["loss", "weight", "batch norm"])
