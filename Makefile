@@ -9,11 +9,13 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 demo: $(SAMPLE)/metadata.csv
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
 	{ echo "$(SAMPLE)/ holds your own data; draw the sample elsewhere: make demo SAMPLE=drawn"; exit 2; }
-	$(PYTHON) train_EfficientNet_Lite0_CA.py --preset quick-test --metadata $(SAMPLE)/metadata.csv
+	@# 284 drawings are 5 steps at the preset's batch of 64, too few to see it learn
+	$(PYTHON) train_EfficientNet_Lite0_CA.py --preset quick-test --batch-size 16 \
+	    --metadata $(SAMPLE)/metadata.csv
 	@run=$$(ls -td results/EfficientNet_Lite0_CA_*/ | head -n 1) && run=$${run%/} && \
 	echo && echo "two drawings of its test split, answered by $$run:" && \
 	$(PYTHON) -m lite0ca predict "$$run" $(SAMPLE)/brown_spot/sample_066_0.jpg \
-	    $(SAMPLE)/healthy/sample_066_0.jpg && echo && \
+	    $(SAMPLE)/leaf_blast/sample_066_0.jpg && echo && \
 	echo "the drawn sample  $(SAMPLE)/  (its scores say nothing about rice)" && \
 	echo "the run           $$run/" && \
 	echo "the model         $$run/best_model.pt" && \
