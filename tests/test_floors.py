@@ -11,6 +11,7 @@ FLOORS = [
     {"data", "groups", "model", "loaders"},
     {"split", "sample", "weights", "evaluate"},
     {"state", "predict"},
+    {"results"},
     {"train", "report"},
     {"__main__"},
 ]

@@ -109,7 +109,8 @@ def test_commands_mean_what_their_preset_means(number):
 
 @pytest.mark.parametrize("fragment", FRAGMENTS)
 def test_fragments_parse(fragment):
-    Config.of(**typed("train_EfficientNet_Lite0_CA.py " + fragment))
+    settings = typed("train_EfficientNet_Lite0_CA.py " + fragment)
+    assert Config.of(**settings) != Config()
 
 
 @pytest.mark.parametrize("number", range(len(COMMANDS)))
