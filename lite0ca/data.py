@@ -248,10 +248,10 @@ def without_bad_images(data: DataSet, skip: bool) -> DataSet:
     more = f" and {bad.sum() - 20:,} more" if bad.sum() > 20 else ""
     if not skip:
         raise InputError(
-            f"{bad.sum():,} of {len(data.rows):,} images in {data.root} cannot be used: "
+            f"{bad.sum():,} of {len(data.rows):,} images in {data.source} cannot be used: "
             f"{'; '.join(listed)}{more}. Mend them, or leave them out with --skip-bad-images"
         )
     print(f"{bad.sum():,} bad images are left out: {'; '.join(listed)}{more}")
     if bad.all():
-        raise InputError(f"{data.root}: no readable image remains")
+        raise InputError(f"{data.source}: no readable image remains")
     return replace(data, rows=data.rows[~bad].reset_index(drop=True))

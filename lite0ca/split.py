@@ -31,26 +31,17 @@ def for_training(data: DataSet, config: Config, made: pd.DataFrame | None = None
         if len(data.rows) < len(made):
             missing = len(made) - len(data.rows)
             raise InputError(f"{data.root}: {missing:,} images of the run are no longer in it")
-    elif "split" not in data.rows:
-        readable = without_bad_images(data, config.skip_bad_images)
-        data = with_made_split(readable, config.seed, ("test", "valid"))
+    # All of them, whatever the limits: a smoke test should find the bad files too.
+    data = without_bad_images(data, config.skip_bad_images)
+    if "split" not in data.rows:
+        data = with_made_split(data, config.seed, ("test", "valid"))
     elif "valid" not in set(data.rows["split"]):
-        print(f"the data has no valid split: {HELD_OUT:.0%} of the train images are kept for it")
-        rest = data.rows[data.rows["split"] != "train"]
-        train = replace(data, rows=data.part("train").drop(columns="split"))
-        if train.rows.empty:
-            raise InputError("the data's split column has neither train nor valid images")
-        train = without_bad_images(train, config.skip_bad_images)
-        train = with_made_split(train, config.seed, ("valid",)).rows
-        # Groups found among the train images alone would leave the others without one.
-        columns = [*data.rows.columns]
-        data = replace(data, rows=pd.concat([train[columns], rest], ignore_index=True))
+        data = with_made_valid(data, config.seed)
     rows = pd.concat(
         limited(data.part(split), split, limit, config.seed)
         for split, limit in zip(SPLITS, (config.train_limit, config.valid_limit, None))
     )
     data = replace(data, rows=rows.reset_index(drop=True))
-    data = without_bad_images(data, config.skip_bad_images)
     trained = set(data.part("train")["label"])
     if len(trained) < 2:
         raise InputError(f"the train split needs 2 or more classes, it has {len(trained)}")
@@ -97,6 +88,18 @@ def with_made_split(data: DataSet, seed: int, held_out: tuple[str, ...]) -> Data
         )
     rows["split"] = split_of_folds(rows, folds_of(rows, seed), held_out, seed)
     return replace(data, rows=rows)
+
+
+def with_made_valid(data: DataSet, seed: int) -> DataSet:
+    """A valid split kept from the train images, for data that comes with train and test only."""
+    train = data.part("train").drop(columns="split")
+    if train.empty:
+        raise InputError("the data's split column has neither train nor valid images")
+    print(f"the data has no valid split: {HELD_OUT:.0%} of the train images are kept for it")
+    train = with_made_split(replace(data, rows=train), seed, ("valid",)).rows
+    # Groups found among the train images alone would leave the others without one.
+    rest = data.rows[data.rows["split"] != "train"]
+    return replace(data, rows=pd.concat([train[data.rows.columns], rest], ignore_index=True))
 
 
 def folds_of(rows: pd.DataFrame, seed: int) -> np.ndarray:

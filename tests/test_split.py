@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lite0ca import split
+from lite0ca import data, split
 from lite0ca.config import Config
 from lite0ca.data import DataSet
 from lite0ca.errors import InputError
@@ -121,3 +121,14 @@ def test_an_earlier_split_is_used_again():
         for_training(gone, Config(), made)
     with pytest.raises(InputError, match="images of the run are no longer in it"):
         for_training(table(), Config(), made.assign(bytes=7))  # other files of the same names
+
+
+def test_bad_files_are_found_whatever_the_limits(sample, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    lines = sample.read_text().splitlines()
+    text = [lines[0], *(f"{sample.parent}/{line}" for line in lines[1:])]
+    text.append("none.jpg,healthy,train,g,x")
+    (tmp_path / "metadata.csv").write_text("\n".join(text))
+    config = Config.of(metadata=str(tmp_path / "metadata.csv"), train_limit=4, valid_limit=4)
+    with pytest.raises(InputError, match=r"1 of 405 images .*none\.jpg \(missing\)"):
+        for_training(data.load(config), config)
