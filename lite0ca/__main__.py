@@ -1,4 +1,4 @@
-"""`python -m lite0ca sample | train | evaluate | predict`: the commands, and how each one fails."""
+"""`python -m lite0ca COMMAND`: the commands, and how each one fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 from lite0ca import flags
 from lite0ca.errors import InputError, TrainingDiverged
+from lite0ca.presets import PRESETS
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,6 +115,19 @@ def predict(run: str, photos: list[str], csv: str | None, top: int, **typed) -> 
     return predict_photos(run, photos, csv, top, **typed)
 
 
+def bench(systems: list[str], batch_size, rounds, seconds, results, output_dir, **typed) -> None:
+    from lite0ca.report import bench_report
+
+    config = flags.from_flags(typed)
+    print(bench_report(systems, config, batch_size, rounds, seconds, results, output_dir))
+
+
+def batch(presets: list[str], **typed) -> int:
+    from lite0ca.batch import batch
+
+    return batch(presets, **typed)
+
+
 def sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", default="data", help="(default: data)")
     parser.add_argument("--seed", type=int, default=0)
@@ -144,8 +158,43 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     some_flags(parser, "skip_bad_images batch_size image_size device amp num_workers")
 
 
+def bench_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="(default: all of them)")
+    number = {"metavar": "N", "type": int}
+    parser.add_argument("--batch-size", default=32, help="for throughput (default: 32)", **number)
+    parser.add_argument("--rounds", default=5, help="turns of each system (default: 5)", **number)
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="of each measurement a round (default: 0.5)"
+    )
+    parser.add_argument("--results", help="a folder with finished runs: their scores are added")
+    parser.add_argument("--output-dir", default="results", help="(default: results)")
+    flags.add_flags(parser, only=("image_size", "device", "amp"))
+
+
+def batch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("presets", nargs="+", metavar="PRESET", help=", ".join(PRESETS))
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        dest="assigned",
+        metavar="NAME=VALUE",
+        help="settings over every preset, such as epochs=1",
+    )
+    parser.add_argument("--notebook", default="03_train", help="(default: 03_train), or a path")
+    parser.add_argument("--metadata", help="the data as CSV; default: what is found")
+    parser.add_argument("--data-dir", help="the data as a folder of classes")
+    parser.add_argument("--output-dir", default="results", help="(default: results)")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="skip what is done with the same parameters, go on with what was cut off",
+    )
+
+
 def some_flags(parser: argparse.ArgumentParser, names: str) -> None:
-    flags.add_flags(parser, only=tuple(names.split()))
+    flags.add_flags(parser, only=tuple(names.split()), whose="the run's")
 
 
 TRAIN = (
@@ -157,6 +206,8 @@ COMMANDS = (
     ("train", train, TRAIN, flags.add_flags),
     ("evaluate", evaluate, "Score a run on a labelled data set.", evaluate_arguments),
     ("predict", predict, "Name the disease on photos.", predict_arguments),
+    ("bench", bench, "Speed, size and score of the systems side by side.", bench_arguments),
+    ("batch", batch, "Run a notebook headless for each preset.", batch_arguments),
 )
 
 if __name__ == "__main__":

@@ -75,9 +75,15 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     data = DataSet(rows, label2id, root, source)
     print(
         f"data: {len(rows):,} {'drawings (the sample)' if data.is_sample else 'images'}, "
-        f"{rows['label'].nunique()} classes in {source} ({found})"
+        f"{rows['label'].nunique()} classes in {shown(source)} ({found})"
     )
     return data
+
+
+def shown(path: Path) -> str:
+    """The path as people read it: from here where it lies below, so notebooks can be shared."""
+    here, there = Path.cwd(), path.absolute()
+    return str(there.relative_to(here) if there.is_relative_to(here) else path)
 
 
 def find(config: Config) -> tuple[Path, str]:

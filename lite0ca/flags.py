@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 from collections.abc import Mapping
 
-from lite0ca.config import GROUPS, Config, flag, value_type
+from lite0ca.config import GROUPS, Config, flag, unknown, value_type
+from lite0ca.errors import InputError
 from lite0ca.presets import PRESETS
 
 
@@ -17,17 +18,20 @@ def default_text(field: dataclasses.Field) -> str:
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
 
 
-def add_flags(parser: argparse.ArgumentParser, only: tuple[str, ...] = ()) -> None:
+def add_flags(
+    parser: argparse.ArgumentParser, only: tuple[str, ...] = (), whose: str | None = None
+) -> None:
     """A flag for each field of `Config`; only the flags that are typed come out of parsing.
 
-    `only` names the fields that a command on a finished run has a use for; all by default.
+    `only` names the fields that a command has a use for; all by default. `whose` setting it is
+    that holds where a flag is not typed; by default the field's own.
     """
     groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
     for field in dataclasses.fields(Config):
         if only and field.name not in only:
             continue
         kind, group = value_type(field), groups[field.metadata["group"]]
-        default = "the run's" if only else default_text(field)
+        default = whose or default_text(field)
         text = field.metadata["help"] + (f" (default: {default})" if default else "")
         options = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
         if kind is bool:
@@ -45,3 +49,31 @@ def from_flags(typed: Mapping[str, object]) -> Config:
     if (folder := typed.pop("resume", None)) is not None:
         return Config.of_run(folder, **typed)
     return Config.of(**typed)
+
+
+def assignments(texts: list[str]) -> dict[str, object]:
+    """`["epochs=1", "ema=on"]` -> `{"epochs": 1, "ema": True}`; raises `InputError`."""
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        if not equals:
+            raise InputError(f"setting {text!r}: write it as name=value")
+        if name not in fields:
+            raise InputError(f"setting {unknown(name, fields)}")
+        values[name] = read_value(fields[name], value.strip())
+    return values
+
+
+def read_value(field: dataclasses.Field, text: str):
+    """The text as the field's type; `none` clears a setting that may be empty."""
+    kind = value_type(field)
+    words = {"true": True, "on": True, "false": False, "off": False}
+    if text.lower() == "none" and field.default is None:
+        return None
+    try:
+        return words[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        wanted = "on or off" if kind is bool else kind.__name__
+        raise InputError(f"setting {field.name}={text}: takes {wanted}") from None

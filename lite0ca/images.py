@@ -66,6 +66,12 @@ def stretch(values: np.ndarray) -> np.ndarray:
     return (values * scale).clip(0, 255).round().astype(np.uint8)
 
 
+def size_of(path: str | Path) -> tuple[int, int]:
+    """(width, height) in pixels as stored; the pixels are not read."""
+    with Image.open(path) as image:
+        return image.size
+
+
 def problem_of(path: str | Path) -> str | None:
     """Why the file cannot be used, in a few words, or None if it reads."""
     try:

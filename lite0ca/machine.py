@@ -9,6 +9,8 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -83,8 +85,39 @@ def keep_freed_memory() -> None:
     libc.mallopt(top_pad, 2**26)
 
 
+def peak_memory_mb(work: Callable[[], None], device: torch.device) -> float | None:
+    """The most memory that `work` holds at once beyond what is held now; None where unknown.
+
+    On a CPU by Linux's own peak of the process, so it counts what libraries allocate as well.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    if device.type != "cpu" or not os.access("/proc/self/clear_refs", os.W_OK):
+        return None
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)  # kept memory would hide what is taken
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    before = status_mb("VmRSS")
+    work()
+    return status_mb("VmHWM") - before
+
+
+def status_mb(name: str) -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    line = next(line for line in status.splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
 def shows_progress() -> bool:
-    """Whether somebody watches: a terminal, or a notebook that is not a batch run."""
+    """Whether somebody watches: a terminal, or a notebook that is not a batch run.
+
+    TQDM_DISABLE=1, tqdm's own variable, says no: for notebooks that papermill runs.
+    """
+    if os.environ.get("TQDM_DISABLE"):
+        return False
     ipython = sys.modules.get("IPython")  # a notebook has imported it before anything else
     in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     batch = os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch"
@@ -93,7 +126,8 @@ def shows_progress() -> bool:
 
 def bar(steps, title: str, total: int | None = None):
     """`steps`, with a tqdm bar where somebody watches."""
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings(action="ignore"):  # of a missing ipywidgets: plain bars will do
+        from tqdm.auto import tqdm
 
     return tqdm(steps, title, total, leave=False, disable=not shows_progress())
 

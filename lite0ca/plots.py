@@ -6,6 +6,7 @@ import io
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -76,6 +77,107 @@ def confusion(matrix, classes: list[str], title: str) -> Figure:
     for label in axes.get_xticklabels():
         label.set_ha("right")
     return figure
+
+
+def class_counts(labels, splits) -> Figure:
+    """Photos of each class, split by split."""
+    figure, axes = one_panel(6.5, 3)
+    sns.countplot(x=np.asarray(labels), hue=np.asarray(splits), palette="colorblind", ax=axes)
+    axes.set(xlabel="", ylabel="photos")
+    axes.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def accuracy_against_cost(table: pd.DataFrame, score: str, title: str) -> Figure:
+    """Score against latency and against parameters; no system of the marked line is beaten.
+
+    `table` has a row a system: system, latency_ms, parameters and, in [0, 1], the score. A
+    system without a score stands as a cross below the axis: its cost is known all the same.
+    """
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(12, 5), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+    scored, blank = table[table[score].notna()], table[table[score].isna()]
+    floor = scored[score].min() - 0.06 if len(scored) else 0
+    for axes, cost, label in zip(
+        panels, ("latency_ms", "parameters"), ("latency of one image, ms", "parameters")
+    ):
+        axes.set_xscale("log")
+        best = scored[pareto_front(scored[cost], scored[score])].sort_values(cost)
+        axes.plot(best[cost], best[score], color=VALID, lw=1.5, zorder=1, label="Pareto front")
+        axes.scatter(scored[cost], scored[score], color=TRAIN, zorder=2)
+        axes.scatter(blank[cost], [floor] * len(blank), color="0.5", marker="x", label="no score")
+        for _, row in table.iterrows():
+            low = np.isnan(row[score])
+            axes.annotate(
+                row["system"].replace("EfficientNet", "EffNet").replace("_", " "),
+                (row[cost], floor if low else row[score]),
+                xytext=(0, 6),
+                textcoords="offset points",
+                rotation=60 if low else 20,
+                fontsize=8,
+            )
+        axes.set(xlabel=label)
+        axes.margins(x=0.15, y=0.25)
+    panels[0].set(ylabel=score.replace("_", " "))
+    panels[0].legend(loc="upper left")
+    figure.suptitle(title)
+    return figure
+
+
+def pareto_front(cost, score) -> np.ndarray:
+    """Which points no other beats, bool (n,): none costs less or the same and scores higher, or
+    costs less and scores the same."""
+    cost, score = np.asarray(cost, float), np.asarray(score, float)
+    no_dearer, no_worse = cost[None] <= cost[:, None], score[None] >= score[:, None]
+    better = (cost[None] < cost[:, None]) | (score[None] > score[:, None])
+    return ~(no_dearer & no_worse & better).any(axis=1)
+
+
+def speeds(table: pd.DataFrame, title: str) -> Figure:
+    """Latency of one image and throughput of a batch, a bar for each setup of a system."""
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(12, 0.42 * table["system"].nunique() + 1.5), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+    for axes, column, label in zip(
+        panels,
+        ("latency_ms", "images_per_s"),
+        ("latency of one image, ms (less is better)", "images/s in batches (more is better)"),
+    ):
+        sns.barplot(
+            table, y="system", x=column, hue="setup", palette="colorblind", ax=axes, orient="h"
+        )
+        axes.set(xlabel=label, ylabel="", xscale="log")
+        axes.legend(title="", fontsize=8)
+    panels[1].get_legend().remove()
+    figure.suptitle(title)
+    return figure
+
+
+def leaderboard(table: pd.DataFrame, title: str) -> Figure:
+    """Macro-F1 and accuracy of each preset that finished; the seconds behind its name."""
+    done = table[table["valid_macro_f1"].notna()]
+    names = [f"{row.preset}  ({row.seconds:.0f} s)" for row in done.itertuples()]
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(8, 0.5 * len(done) + 1.5), layout="constrained")
+        axes = figure.subplots()
+    place = np.arange(len(done))
+    for shift, column, color in ((-0.2, "valid_macro_f1", VALID), (0.2, "valid_accuracy", TRAIN)):
+        bars = axes.barh(
+            place + shift, done[column], 0.38, color=color, label=column.replace("_", " ")
+        )
+        axes.bar_label(bars, fmt="%.3f", padding=3, fontsize=8)
+    axes.set(yticks=place, yticklabels=names, xlim=(0, 1.08), xlabel="score", title=title)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def one_panel(width: float, height: float) -> tuple[Figure, object]:
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()
 
 
 def save(figure: Figure, path) -> None:

@@ -1,4 +1,4 @@
-"""What `evaluate` and `predict` do with a run: load it, score or answer, write it down."""
+"""What `evaluate`, `predict` and `bench` print and write."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from lite0ca import bench, evaluate, machine, plots, runs, split
 from lite0ca import data as datasets
-from lite0ca import evaluate, machine, plots, runs, split
 from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision
@@ -29,21 +29,15 @@ def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **ty
     """
     checkpoint = runs.load_best(run)
     config = of_checkpoint(checkpoint, typed)
-    model = model_of(checkpoint, config.image_size)
-    label2id = checkpoint["label2id"]
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     runs.check_writable(folder)
-    data = datasets.load(config, label2id)
-    data, part = choose(with_known_split(data, run), part)
-    data = datasets.without_bad_images(data, config.skip_bad_images)
-    rows = data.rows
+    data, part, answers = answered(run, part, checkpoint, config)
     precision = Precision.of(machine.device_of(config.device), config.amp)
-    machine.keep_freed_memory()
-    model.to(precision.device)
-    logits, truth = evaluate.logits_of(model, score_loader(rows, label2id, config), precision)
+    label2id = checkpoint["label2id"]
     classes = sorted(label2id, key=label2id.get)
-    groups = rows["group"].to_numpy() if "group" in rows else None
-    scores = evaluate.report(truth.numpy(), logits.argmax(1).numpy(), classes, groups)
+    groups = answers["group"].to_numpy() if "group" in answers else None
+    truth, predicted = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
+    scores = evaluate.report(truth, predicted, classes, groups)
     scores |= {"run": str(run), "epoch": checkpoint["epoch"], "system": checkpoint["system"]}
     scores |= {"data": str(data.root), "split": part, "image_size": config.image_size}
     scores |= {"seed": checkpoint["config"]["seed"], "device": machine.describe(precision.device)}
@@ -55,7 +49,32 @@ def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **ty
         plots.confusion(scores["confusion"], classes, title), folder / f"confusion_{name}.png"
     )
     written = f"{folder / f'scores_{name}.json'}\n{folder / f'confusion_{name}.png'}"
-    return f"{name}, {len(rows):,} images\n{evaluate.as_text(scores)}\n{written}"
+    return f"{name}, {len(answers):,} images\n{evaluate.as_text(scores)}\n{written}"
+
+
+def answered(
+    run: str, part: str | None, checkpoint: dict, config: Config
+) -> tuple[datasets.DataSet, str, pd.DataFrame]:
+    """(the data, the part of it, its rows with the model's `answer` and `confidence` 0..1)."""
+    model = model_of(checkpoint, config.image_size)
+    label2id = checkpoint["label2id"]
+    data = datasets.load(config, label2id)
+    data, part = choose(with_known_split(data, run), part)
+    data = datasets.without_bad_images(data, config.skip_bad_images)
+    precision = Precision.of(machine.device_of(config.device), config.amp)
+    machine.keep_freed_memory()
+    model.to(precision.device)
+    logits, _ = evaluate.logits_of(model, score_loader(data.rows, label2id, config), precision)
+    confidence, number = logits.softmax(dim=1).max(dim=1)
+    names = {number: label for label, number in label2id.items()}
+    answer = [names[n] for n in number.tolist()]
+    return data, part, data.rows.assign(answer=answer, confidence=confidence.numpy())
+
+
+def answers_of(run: str, part: str | None = None, **typed) -> pd.DataFrame:
+    """The rows of one part of a run's data with the model's `answer` and `confidence` 0..1."""
+    checkpoint = runs.load_best(run)
+    return answered(run, part, checkpoint, of_checkpoint(checkpoint, typed))[2]
 
 
 def of_checkpoint(checkpoint: dict, typed: dict) -> Config:
@@ -134,3 +153,19 @@ def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typ
     if csv:
         print(csv)
     return 2 if unread and not config.skip_bad_images else 0
+
+
+def bench_report(systems, config: Config, batch_size, rounds, seconds, results, output_dir) -> str:
+    """Measure; writes the table as CSV and two plots, named by their conditions."""
+    runs.check_writable(output_dir)
+    table = bench.benchmark(systems, config, batch_size, rounds, seconds, results)
+    stem = Path(output_dir) / bench.file_name(config, batch_size)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with whole(f"{stem}.csv") as file:
+        table.to_csv(file, index=False)
+    title = bench.title_of(config, table)
+    plots.save(plots.speeds(table, title), f"{stem}-speed.png")
+    fastest = bench.fastest(table)
+    plots.save(plots.accuracy_against_cost(fastest, bench.SCORE, title), f"{stem}-pareto.png")
+    written = "\n".join(f"{stem}{end}" for end in (".csv", "-speed.png", "-pareto.png"))
+    return f"{title}\n{bench.as_text(table)}\n{written}"

@@ -106,11 +106,15 @@ def folds_of(rows: pd.DataFrame, seed: int) -> np.ndarray:
     """A fold number for each row: equal parts with the classes in their shares, groups whole."""
     folds = min(FOLDS, rows["label"].value_counts().max(), rows["group"].nunique())
     fold = np.empty(len(rows), int)
-    splitter = StratifiedGroupKFold(int(folds), shuffle=True, random_state=seed)
+    # The groups are shuffled here: up to scikit-learn 1.6 (Kaggle's) `shuffle=True` mixes up which
+    # group has which classes, and the folds lose the classes' shares.
+    names, group = np.unique(rows["group"], return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(names))[group]
+    splitter = StratifiedGroupKFold(int(folds))
     with warnings.catch_warnings():
         # A class with fewer photos than folds: `split_of_folds` sees to it that all splits get it.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        for number, (_, chosen) in enumerate(splitter.split(rows, rows["label"], rows["group"])):
+        for number, (_, chosen) in enumerate(splitter.split(rows, rows["label"], shuffled)):
             fold[chosen] = number
     return fold
 

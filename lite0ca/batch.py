@@ -1,0 +1,201 @@
+"""A notebook run headless for each preset, and the leaderboard of what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from lite0ca import machine, plots, runs
+from lite0ca.config import Config, unknown
+from lite0ca.data import DRAWN
+from lite0ca.errors import InputError
+from lite0ca.files import whole
+from lite0ca.flags import assignments
+from lite0ca.presets import PRESETS
+
+RUN_LINE = re.compile(r"^run: (.+)$", re.MULTILINE)  # `fit` says where its files are
+
+
+def batch(
+    presets: list[str],
+    assigned: list[str] = (),
+    metadata: str | None = None,
+    data_dir: str | None = None,
+    notebook: str = "03_train",
+    output_dir: str = "results",
+    resume: bool = False,
+) -> int:
+    """Run the notebook once a preset; returns 0, or 1 if any of them failed.
+
+    `assigned` are settings like "epochs=1", the same for all. The executed notebook goes into
+    the run folder; leaderboard.csv and leaderboard.png into `output_dir`. With `resume` a preset
+    that is done with the same parameters is not run again, and one that was cut off goes on.
+    Raises `InputError` before anything runs if a preset or setting is wrong.
+    """
+    source = notebook_file(notebook)
+    folder = Path(output_dir).absolute()
+    runs.check_writable(folder)
+    jobs = {}
+    for preset in presets:
+        if preset not in PRESETS:
+            raise InputError(f"preset {unknown(preset, PRESETS)}")
+        parameters = parameters_of(preset, assigned, metadata, data_dir, folder)
+        Config.of(preset, **parameters["overrides"])  # a mistake shows now, not after hours
+        jobs[preset] = parameters
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["TQDM_DISABLE"] = "1"  # bars would be stored in the notebooks
+    rows = []
+    for number, (preset, parameters) in enumerate(jobs.items(), 1):
+        print(f"[{number}/{len(jobs)}] {preset}", flush=True)
+        rows.append({"preset": preset, **one(source, preset, parameters, folder, resume)})
+    table = pd.DataFrame(rows)
+    write_leaderboard(table, folder)
+    failed = (table["status"] == "failed").sum()
+    if failed:
+        print(f"{failed} of {len(table)} failed", file=sys.stderr)
+    return int(failed > 0)
+
+
+def notebook_file(name: str) -> Path:
+    """The notebook of a name like 03_train or of a path; raises `InputError`."""
+    if Path(name).suffix == ".ipynb":
+        if Path(name).is_file():
+            return Path(name)
+        raise InputError(f"--notebook {name}: there is no such file")
+    folders = [Path("notebooks"), Path(__file__).resolve().parent.parent / "notebooks"]
+    known = [file for folder in folders for file in sorted(folder.glob("*.ipynb"))]
+    for file in known:
+        if file.stem == name:
+            return file
+    if not known:
+        raise InputError(f"--notebook {name}: no notebooks/ here; give the path of the .ipynb")
+    raise InputError(f"--notebook: {unknown(name, [file.stem for file in known])}")
+
+
+def parameters_of(preset, assigned, metadata, data_dir, folder: Path) -> dict:
+    """What papermill injects. Paths are absolute: the notebook may work elsewhere."""
+    named = {name: str(Path(path).absolute()) if path else None for name, path in
+             (("metadata", metadata), ("data_dir", data_dir))}  # fmt: skip
+    return {
+        "preset": preset,
+        "overrides": {"output_dir": str(folder), **assignments(list(assigned))},
+        **named,
+    }
+
+
+def one(source: Path, preset: str, parameters: dict, folder: Path, resume: bool) -> dict:
+    """Run one preset, or with `resume` read what it left; returns its leaderboard row."""
+    name = f"{source.stem}_{preset}.ipynb"
+    if resume:
+        for done in [*sorted(folder.glob(f"*/{name}")), folder / name]:
+            earlier = earlier_run(done, parameters)
+            if earlier == "done":
+                print(f"  done before: {done}")
+                return row_of(done, "done before")
+            if earlier:
+                print(f"  goes on: {earlier}")
+                overrides = parameters["overrides"] | {"resume": earlier}
+                parameters = parameters | {"overrides": overrides}
+                break
+    began, problem = time.monotonic(), execute(source, folder / name, parameters)
+    place = folder / name
+    if run := run_of(place):
+        place = place.rename(run / name) if run.is_dir() else place
+    if problem:
+        print(f"  {preset} failed: {problem}\n  see {place}", file=sys.stderr)
+    seconds = time.monotonic() - began
+    return row_of(place, "failed" if problem else "done") | {"seconds": seconds}
+
+
+def execute(source: Path, target: Path, parameters: dict) -> str | None:
+    """Run the notebook; returns None, or what went wrong in one line."""
+    try:
+        import papermill
+    except ImportError:
+        raise InputError("batch needs papermill: pip install 'lite0ca[notebooks]'") from None
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            parameters,
+            kernel_name="python3",  # of this environment, whatever the notebook was written with
+            progress_bar=False,
+            stdout_file=sys.stdout,
+        )
+    except papermill.PapermillExecutionError as error:
+        return f"{error.ename}: {error.evalue}".splitlines()[0]
+    except Exception as error:  # a kernel that died or never came: the other presets still run
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
+def read_notebook(file: Path) -> dict:
+    """The content of an executed notebook; empty if there is none, or it was cut off."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def earlier_run(file: Path, parameters: dict) -> str | None:
+    """ "done", the run folder to go on with, or None if these parameters have not been run."""
+    record = read_notebook(file).get("metadata", {}).get("papermill", {})
+    before = dict(record.get("parameters") or {})
+    overrides = dict(before.get("overrides") or {})
+    overrides.pop("resume", None)
+    if before | {"overrides": overrides} != parameters:
+        return None
+    if record.get("end_time") and record.get("exception") is False:
+        return "done"
+    run = run_of(file)
+    return str(run) if run and (run / runs.LAST).is_file() else None
+
+
+def run_of(file: Path) -> Path | None:
+    """The run folder that an executed notebook printed."""
+    for cell in read_notebook(file).get("cells", []):
+        for output in cell.get("outputs", []):
+            if found := RUN_LINE.search("".join(output.get("text", ""))):
+                return Path(found[1])
+    return None
+
+
+def row_of(file: Path, status: str) -> dict:
+    """What a preset came to: from the metrics that its run left, empty where it left none."""
+    record = read_notebook(file).get("metadata", {}).get("papermill", {})
+    run = run_of(file)
+    row = {"status": status, "system": "", "valid_accuracy": None, "valid_macro_f1": None}
+    row |= {"seconds": record.get("duration"), "train_images_per_s": None}
+    row |= {"data": "", "run": str(run or "")}
+    metrics = run / "metrics.json" if run else None
+    if metrics and metrics.is_file() and status != "failed":
+        found = json.loads(metrics.read_text(encoding="utf-8"))
+        row |= {"system": found["model_name"], "data": found["data"]}
+        row |= {"valid_accuracy": found.get("valid_acc"), "valid_macro_f1": found.get("valid_f1")}
+        row |= {"train_images_per_s": found.get("train_images_per_s")}
+    return row | {"notebook": str(file)}
+
+
+def write_leaderboard(table: pd.DataFrame, folder: Path) -> None:
+    """Best macro-F1 first: printed, leaderboard.csv and, if anything was scored, the plot."""
+    table = table.sort_values("valid_macro_f1", ascending=False, kind="stable")
+    with whole(folder / "leaderboard.csv") as file:
+        table.to_csv(file, index=False)
+    shown = ["preset", "status", "valid_accuracy", "valid_macro_f1", "seconds"]
+    shown += ["train_images_per_s"]
+    print(f"\n{table[shown].to_string(index=False, float_format=FORMAT, na_rep='')}")
+    print(folder / "leaderboard.csv")
+    if table["valid_macro_f1"].notna().any():
+        drawn = " (drawn sample)" if (table["data"] == DRAWN).any() else ""
+        figure = plots.leaderboard(table, f"presets on {machine.cpu_name()}{drawn}")
+        plots.save(figure, folder / "leaderboard.png")
+        print(folder / "leaderboard.png")
+
+
+FORMAT = "{:.3f}".format

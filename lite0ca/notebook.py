@@ -1,0 +1,120 @@
+"""What a notebook needs beside the package: strict parameters, a settings table, pictures.
+
+papermill only warns of a parameter that a notebook does not have, and runs the defaults; here
+such a run stops.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import io
+import itertools
+import os
+from pathlib import Path
+
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import Image
+from matplotlib.figure import Figure
+
+from lite0ca.config import Config, unknown
+from lite0ca.errors import InputError, TrainingDiverged
+from lite0ca.flags import assignments
+from lite0ca.presets import PRESETS
+from lite0ca.sample import write_sample
+
+SAMPLE = "sample"  # the value of `metadata` that asks for the drawn sample
+INJECTED = "# Parameters"  # first line of the cell that papermill adds behind the notebook's own
+
+
+def settings(
+    preset: str | None,
+    overrides: dict | str,
+    metadata: str | None = None,
+    data_dir: str | None = None,
+) -> Config:
+    """The settings of a notebook's parameters cell; from here on it works in the repo's root.
+
+    `overrides` is a dict, or text as in papermill's `-p overrides "epochs=1 train_limit=64"`.
+    `metadata` "sample" asks for drawings, unless `data_dir` or `overrides` name the data.
+    Raises `InputError` for a name or value that no setting has.
+    """
+    one_line_for_mistakes()
+    refuse_unknown_parameters()
+    if Path.cwd().name == "notebooks" and Path("../lite0ca").is_dir():
+        os.chdir("..")  # paths mean the same as for the script
+    if isinstance(overrides, str):
+        overrides = assignments(overrides.split())
+    typed = dict(overrides)
+    if data_dir is not None:
+        typed.setdefault("data_dir", data_dir)
+    named = typed.get("metadata") or typed.get("data_dir")
+    if metadata is not None and not (metadata == SAMPLE and named):
+        typed.setdefault("metadata", metadata)
+    config = Config.of(preset, **typed)
+    if config.metadata == SAMPLE:
+        config = dataclasses.replace(config, metadata=str(drawn_sample()))
+    return config
+
+
+def drawn_sample() -> Path:
+    """The CSV of the drawn sample, drawn where it is not there yet."""
+    table = Path("build/drawn_sample/metadata.csv")
+    return table if table.is_file() else write_sample(table.parent)
+
+
+def refuse_unknown_parameters() -> None:
+    """Raise `InputError` for a parameter that papermill added and the notebook does not have."""
+    shell = get_ipython()
+    cells = shell.user_ns.get("In", []) if shell else []
+    for before, cell in itertools.pairwise(cells):
+        if cell.startswith(INJECTED):
+            known = assigned(before)
+            for name in assigned(cell):
+                if name not in known:
+                    raise InputError(f"parameter {unknown(name, known)}")
+
+
+def assigned(source: str) -> list[str]:
+    """The names that a cell of plain assignments binds."""
+    targets = [node.targets for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return [target.id for names in targets for target in names if isinstance(target, ast.Name)]
+
+
+def one_line_for_mistakes() -> None:
+    """A user's mistake stops the notebook with its one line, not with a page of traceback."""
+
+    def handler(shell, kind, error, _traceback, tb_offset=None):
+        line = [f"{kind.__name__}: {error}"]
+        shell._showtraceback(kind, error, line)
+        return line
+
+    if shell := get_ipython():
+        shell.set_custom_exc((InputError, TrainingDiverged), handler)
+
+
+def table(config: Config) -> pd.DataFrame:
+    """Every setting that has a value, and where it comes from."""
+    changes = PRESETS[config.preset].changes if config.preset else {}
+    rows = []
+    for field in dataclasses.fields(Config):
+        value = getattr(config, field.name)
+        if value is None or field.name == "preset":
+            continue
+        if value == field.default:
+            source = "default"
+        else:
+            source = config.preset if value == changes.get(field.name) else "override"
+        rows.append((field.name, str(value), source))
+    return pd.DataFrame(rows, columns=["setting", "value", "from"]).set_index("setting")
+
+
+def picture(figure: Figure, dpi: int = 80, format: str = "png") -> Image:
+    """The figure on white, which reads well on a light page and on a dark one.
+
+    Photos as "jpeg": a wall of them is a sixth of the size, and notebooks are committed.
+    """
+    file = io.BytesIO()
+    figure.savefig(file, format=format, dpi=dpi, facecolor="white")
+    return Image(file.getvalue(), format=format)

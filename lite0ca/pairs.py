@@ -1,0 +1,65 @@
+"""Notebooks as pairs: `python -m lite0ca.pairs notebooks/*.py` makes each .ipynb with its outputs.
+
+The .py is the source. Its cells are run on the drawn sample; what depends on the moment alone
+(cell ids, timings, progress on stderr) is not stored.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+
+from lite0ca.files import whole
+
+
+def differences(script: Path, notebook: Path) -> list[str]:
+    """How the cells of a pair differ: count, kind, text, tags."""
+    one, other = jupytext.read(script).cells, nbformat.read(notebook, as_version=4).cells
+    found = [f"{len(one)} cells in {script.name}, {len(other)} in {notebook.name}"]
+    found = found if len(one) != len(other) else []
+    for number, (a, b) in enumerate(zip(one, other), 1):
+        for what in ("cell_type", "source"):
+            if a[what] != b[what]:
+                found.append(f"cell {number}: {what} differs")
+        if a.metadata.get("tags", []) != b.metadata.get("tags", []):
+            found.append(f"cell {number}: tags differ")
+    return found
+
+
+def rebuild(script: Path) -> Path:
+    """Run the cells of a .py in a fresh kernel and write the .ipynb beside it."""
+    content = jupytext.read(script)
+    for number, cell in enumerate(content.cells, 1):
+        cell["id"] = f"cell-{number}"
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "in.ipynb"), Path(folder, "out.ipynb")
+        nbformat.write(content, source)
+        papermill.execute_notebook(
+            str(source), str(target), kernel_name="python3", progress_bar=False, log_output=False
+        )
+        content = nbformat.read(target, as_version=4)
+    content.metadata = {
+        name: content.metadata[name] for name in ("jupytext", "kernelspec", "language_info")
+    }
+    content.metadata["language_info"].pop("version", None)
+    for cell in content.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    notebook = script.with_suffix(".ipynb")
+    with whole(notebook) as file:
+        file.write(nbformat.writes(content) + "\n")
+    return notebook
+
+
+if __name__ == "__main__":
+    os.environ["TQDM_DISABLE"] = "1"
+    for named in sys.argv[1:]:
+        print(rebuild(Path(named)), flush=True)

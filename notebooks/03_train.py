@@ -1,0 +1,141 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Train: one preset, start to finish
+#
+# You will
+# - choose a preset and see every setting it stands for,
+# - train with one call and read the curves,
+# - see where the model is wrong, above all where it is sure and wrong.
+#
+# Headless: `papermill notebooks/03_train.ipynb out.ipynb -p preset kaggle -p metadata my.csv`, or
+# all presets with `python -m lite0ca batch`.
+
+# %%
+# Where lite0ca is not installed: from Kaggle's attached wheels (no internet needed), or a checkout.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if not importlib.util.find_spec("lite0ca"):
+    inputs = Path("/kaggle/input")
+    wheels = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
+    checkouts = [p for p in ("..", ".", "lite0ca") if Path(p, "lite0ca/model.py").is_file()]
+    if not wheels and not checkouts:
+        raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
+    what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *map(str, what)], check=True)
+
+# %% tags=["parameters"]
+preset = "sample"  # or basic, kaggle, gtx1660s, max-speed, quick-test, mobile
+overrides = {}  # settings over the preset, such as {"epochs": 5}
+metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
+data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
+
+# %%
+from lite0ca import notebook
+
+config = notebook.settings(preset, overrides, metadata, data_dir)
+notebook.table(config)
+
+# %% [markdown]
+# A preset is a set of differences from the defaults, with its reason:
+
+# %%
+from IPython.display import Markdown
+
+from lite0ca import tables
+
+Markdown(tables.presets())
+
+# %% [markdown]
+# ## Train
+# One line an epoch; a star marks a new best macro-F1 on the valid split. `last.pt` is written every
+# epoch: a session that ends goes on with `overrides = {"resume": "results/RUN"}`.
+
+# %%
+from lite0ca.train import fit
+
+result = fit(config)
+
+# %%
+from lite0ca import plots
+
+metrics = result.metrics
+title = f"{result.run.name}, {metrics['data']}"
+notebook.picture(plots.training_curves(result.history, metrics["best_epoch"], title))
+
+# %% [markdown]
+# Train and valid loss falling together: more epochs may help. Valid rising while train falls:
+# overfitting; raise `dropout`, `weight_decay` or get more leaves. Both flat: the learning rate.
+#
+# ## On photos it has never seen
+# Valid chose the best epoch, so only test (where there is one) is untouched evidence.
+
+# %%
+import pandas as pd
+
+from lite0ca import evaluate
+from lite0ca.report import answers_of
+
+table = pd.read_csv(result.run / "data.csv")
+part = "test" if (table["split"] == "test").any() else "valid"
+answers = answers_of(result.run, part)
+
+# %%
+from lite0ca import runs
+
+label2id = runs.load_best(result.run)["label2id"]
+truth, answered = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
+groups = answers["group"].to_numpy() if "group" in answers else None
+scores = evaluate.report(truth, answered, list(label2id), groups)
+print(f"{part} split of {metrics['data']}\n{evaluate.as_text(scores)}")
+
+# %%
+title = f"{part}: macro-F1 {scores['macro_f1']:.3f}"
+notebook.picture(plots.confusion(scores["confusion"], list(label2id), title))
+
+# %% [markdown]
+# ## Sure and wrong
+# The mistakes with the highest confidence. Look for what they share: a wrong label in the data, a
+# second disease on the leaf, an odd ground.
+
+# %%
+from lite0ca import images, pictures
+
+wrong = answers[answers["label"] != answers["answer"]].nlargest(12, "confidence")
+columns = wrong[["label", "answer", "confidence"]].itertuples(index=False)
+titles = [f"{true}\nsaid {said} {sure:.2f}".replace("_", " ") for true, said, sure in columns]
+photos = [images.read_image(path) for path in wrong["absolute_path"]]
+print(f"{(truth != answered).sum()} of {len(answers)} wrong")
+notebook.picture(pictures.wall(photos, titles, columns=4), format="jpeg") if photos else None
+
+# %% [markdown]
+# ## What it cost
+
+# %%
+cost = {
+    "epochs": metrics["epochs"],
+    "training, s": round(metrics["train_seconds"], 1),
+    "training, images/s": round(metrics["train_images_per_s"]),
+    "parameters": metrics["num_params"],
+    "best_model.pt, MB": round(metrics["size_mb"], 1),
+    f"inference at batch {metrics['fps_batch_size']}, images/s": round(metrics["fps"]),
+    "on": metrics["fps_device"],
+}
+pd.Series(cost, name="this run").to_frame()
+
+# %%
+print("\n".join(sorted(path.name for path in result.run.iterdir())))

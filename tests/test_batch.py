@@ -1,0 +1,118 @@
+"""`python -m lite0ca batch`: real notebook once; then failures and resuming with a quick one."""
+
+import json
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pandas as pd
+import pytest
+from conftest import REPO
+
+QUICK = """# %% tags=["parameters"]
+preset = "basic"
+overrides = {}
+metadata = None
+data_dir = None
+
+# %%
+import json
+import os
+from pathlib import Path
+
+run = Path(overrides.get("resume") or f"{overrides['output_dir']}/run_{preset}")
+run.mkdir(exist_ok=True)
+print(f"run: {run}")
+(run / "last.pt").touch()
+with open(run / "starts", "a") as file:
+    file.write("started\\n")
+if preset == "mobile":
+    raise ValueError("no luck")
+if preset == "kaggle" and "resume" not in overrides:
+    os._exit(1)  # as a session that ends without warning
+metrics = {"model_name": "X", "data": "leaves", "valid_acc": 0.5, "valid_f1": 0.4}
+(run / "metrics.json").write_text(json.dumps(metrics))
+"""
+
+
+@pytest.fixture
+def quick(tmp_path) -> Path:
+    """A notebook that leaves what a run leaves, within a second."""
+    content = jupytext.reads(QUICK, fmt="py:percent")
+    content.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(content, tmp_path / "quick.ipynb")
+    return tmp_path / "quick.ipynb"
+
+
+def starts(folder: Path, preset: str) -> int:
+    return (folder / f"run_{preset}/starts").read_text().count("started")
+
+
+def test_one_failure_does_not_stop_the_others_and_resume_goes_on(quick, tmp_path, script):
+    out = tmp_path / "results"
+    command = ["batch", "basic", "mobile", "kaggle", "quick-test", "--notebook", quick]
+    command += ["--output-dir", out]
+    first = script(*command, module="lite0ca", cwd=tmp_path)
+    assert first.returncode == 1 and "2 of 4 failed" in first.stderr
+    assert "mobile failed: ValueError: no luck" in first.stderr
+    assert "Traceback" not in first.stderr
+    assert "[4/4] quick-test" in first.stdout
+    table = pd.read_csv(out / "leaderboard.csv").set_index("preset")
+    assert table["status"].to_dict() == {
+        "basic": "done", "mobile": "failed", "kaggle": "failed", "quick-test": "done"
+    }  # fmt: skip
+    assert table.loc["basic", "valid_macro_f1"] == 0.4
+    assert pd.isna(table.loc["mobile", "valid_macro_f1"])
+    assert (out / "run_basic/quick_basic.ipynb").is_file()
+    assert (out / "leaderboard.png").read_bytes()[:4] == b"\x89PNG"
+
+    again = script(*command, "--resume", module="lite0ca", cwd=tmp_path)
+    assert again.returncode == 1  # mobile fails as before
+    assert again.stdout.count("done before") >= 2 and "goes on: " in again.stdout
+    assert [starts(out, p) for p in ("basic", "kaggle", "quick-test")] == [1, 2, 1]
+    table = pd.read_csv(out / "leaderboard.csv").set_index("preset")
+    assert table["status"]["kaggle"] == "done"
+
+    other = script(*command, "--resume", "--set", "epochs=2", module="lite0ca", cwd=tmp_path)
+    assert other.returncode == 1 and starts(out, "basic") == 2, "other settings: run again"
+
+
+def test_the_real_notebook_for_a_preset(sample, tmp_path, script):
+    out = tmp_path / "results"
+    small = ["epochs=1", "train_limit=16", "valid_limit=8", "image_size=64", "num_workers=0"]
+    done = script(
+        *("batch", "mobile", "--set", *small, "batch_size=8", "--metadata", sample),
+        *("--output-dir", out),
+        module="lite0ca",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = out.glob("EfficientNet_Lite0_CA_*")
+    assert (run / "03_train_mobile.ipynb").is_file() and not (
+        out / "03_train_mobile.ipynb"
+    ).exists()
+    config = json.loads((run / "config.json").read_text())
+    assert (config["preset"], config["reduction"], config["epochs"]) == ("mobile", 8, 1)
+    assert "epoch 1/1" in done.stdout, "the notebook's lines are shown while it runs"
+    row = pd.read_csv(out / "leaderboard.csv").iloc[0]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert row["valid_macro_f1"] == pytest.approx(metrics["valid_f1"])
+    assert row["seconds"] > 0 and row["train_images_per_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["kagle"], "preset 'kagle' is unknown; did you mean 'kaggle'?"),
+        (["kaggle", "--set", "epoch=1"], "setting 'epoch' is unknown; did you mean 'epochs'?"),
+        (["kaggle", "--set", "epochs"], "setting 'epochs': write it as name=value"),
+        (["kaggle", "--set", "epochs=x"], "setting epochs=x: takes int"),
+        (["kaggle", "--set", "epochs=0"], "--epochs must be at least 1"),
+        (["kaggle", "--notebook", "3_train"], "--notebook: '3_train' is unknown; did you mean"),
+        (["kaggle", "--notebook", "none.ipynb"], "--notebook none.ipynb: there is no such file"),
+    ],
+)
+def test_a_mistake_stops_before_anything_runs(arguments, message, script, tmp_path):
+    done = script("batch", *arguments, "--output-dir", tmp_path / "out", module="lite0ca", cwd=REPO)
+    assert done.returncode == 2 and message in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()

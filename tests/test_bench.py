@@ -1,0 +1,116 @@
+"""Benchmarks: right columns, right arithmetic, scores from runs, conditions in the names."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lite0ca import bench, machine, plots
+from lite0ca.config import Config
+from lite0ca.errors import InputError
+
+TWO = ["MobileNetV3_Small", "EfficientNet_Lite0_CA"]
+
+
+def test_the_command_writes_table_and_plots(tmp_path, script):
+    done = script(
+        *("bench", *TWO, "--image-size", 64, "--batch-size", 2, "--rounds", 2),
+        *("--seconds", 0, "--device", "cpu", "--output-dir", tmp_path),
+        module="lite0ca",
+    )
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("*.csv")
+    assert "64px-batch2-cpu" in file.name and f"torch{torch.__version__[:3]}" in file.name
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    table = pd.read_csv(file)
+    assert set(table["system"]) == set(TWO)
+    threads = {1, torch.get_num_threads()}
+    assert table["setup"].nunique() == len(threads)
+    mine = table[table["system"] == "EfficientNet_Lite0_CA"].iloc[0]
+    assert mine["parameters"] == 3_686_132
+    assert mine["size_mb"] == pytest.approx(4 * 3_686_132 / 1e6, rel=0.02)  # and BatchNorm's
+    assert mine["guide_t4_images_per_s"] == 612
+    assert mine["latency_n"] == mine["batches_n"] == 2 * bench.LEAST
+    assert (table["latency_p95_ms"] >= table["latency_ms"]).all()
+    assert (table["images_per_s"] >= table["images_per_s_p5"]).all()
+    assert table["valid_macro_f1"].isna().all()
+    assert torch.get_num_threads() == max(threads)
+
+
+def test_latency_and_throughput_by_hand():
+    row = bench.summary([0.01, 0.02, 0.03], [0.1, 0.2, 0.4], batch_size=8)
+    assert row["latency_ms"] == pytest.approx(20) and row["latency_n"] == 3
+    assert row["images_per_s"] == pytest.approx(40)
+    assert row["images_per_s_p5"] == pytest.approx(8 / np.percentile([0.1, 0.2, 0.4], 95))
+
+
+def write_run(folder, name, f1, data="leaves"):
+    folder.mkdir(parents=True)
+    metrics = {"model_name": name, "data": data, "valid_f1": f1, "valid_acc": f1, "best_epoch": 1}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+def test_scores_are_the_mean_over_a_systems_runs(tmp_path):
+    write_run(tmp_path / "a", "ResNet18", 0.5)
+    write_run(tmp_path / "b", "ResNet18", 0.7)
+    write_run(tmp_path / "c", "EfficientNet_Lite0", 0.8)
+    scores = bench.scores_in(tmp_path)
+    assert scores["ResNet18"]["valid_macro_f1"] == pytest.approx(0.6)
+    assert scores["ResNet18"]["runs"] == 2 and scores["EfficientNet_Lite0"]["runs"] == 1
+
+
+def test_scores_of_different_data_are_not_put_side_by_side(tmp_path):
+    write_run(tmp_path / "a", "ResNet18", 0.5)
+    write_run(tmp_path / "b", "EfficientNet_Lite0", 0.7, data="other leaves")
+    with pytest.raises(InputError, match="different data"):
+        bench.scores_in(tmp_path)
+    (tmp_path / "a/metrics.json").write_text("{")
+    with pytest.raises(InputError, match="no metrics file"):
+        bench.scores_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"names": ["ResNet19"]}, "did you mean 'ResNet18'"),
+        ({"rounds": 0}, "--rounds must be at least 1"),
+        ({"batch_size": 0}, "--batch-size must be at least 1"),
+        ({"seconds": float("nan")}, "--seconds must be"),
+        ({"results": "nowhere"}, "--results nowhere: there is no such folder"),
+    ],
+)
+def test_wrong_input(arguments, message):
+    with pytest.raises(InputError, match=message):
+        bench.benchmark(**arguments)
+
+
+def test_mixed_precision_is_a_setup_and_in_the_name():
+    config = Config.of(amp=True, device="cpu")
+    assert all(setup.name.endswith("mixed precision") for setup in bench.setups_of(config))
+    assert "-amp-" in bench.file_name(config, 32)
+    assert "-amp-" not in bench.file_name(Config.of(device="cpu"), 32)
+
+
+def test_peak_memory_sees_what_is_held_at_once():
+    peak = machine.peak_memory_mb(lambda: torch.ones(50_000_000), torch.device("cpu"))
+    if peak is None:
+        pytest.skip("only Linux says")
+    assert 180 < peak < 320  # 200 MB, and glibc's top pad of 67
+
+
+def test_the_pareto_front_by_hand():
+    cost, score = [1, 2, 3, 4, 4], [0.5, 0.7, 0.6, 0.9, 0.9]
+    assert plots.pareto_front(cost, score).tolist() == [True, True, False, True, True]
+    assert plots.pareto_front([1, 1, 2], [0.5, 0.6, 0.6]).tolist() == [False, True, False]
+
+
+def test_plots_stand_systems_without_a_score():
+    table = pd.DataFrame(
+        {"system": ["A", "B", "C"], "latency_ms": [1, 2, 3], "parameters": [10, 20, 30]}
+    ).assign(valid_macro_f1=[0.5, np.nan, 0.7])
+    for scores in (table, table.assign(valid_macro_f1=np.nan)):
+        figure = plots.accuracy_against_cost(scores, "valid_macro_f1", "title")
+        texts = [text.get_text() for text in figure.axes[0].texts]
+        assert texts == ["A", "B", "C"]
