@@ -4,7 +4,10 @@ PYTHON := $(VENV)/bin/python
 SAMPLE := data
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test setup readme format clean
+PRESET := kaggle
+PYTHON_KAGGLE := python3.12
+
+.PHONY: demo test setup readme notebooks kaggle test-kaggle format clean
 
 demo: $(SAMPLE)/metadata.csv
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -36,14 +39,34 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PYTHON) -m pip install --quiet -e '.[dev]'
+	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev]'
 	@touch $@
 
 readme: $(VENV)/installed-dev  ## write the generated tables into README.md
 	$(PYTHON) -m lite0ca.tables README.md
 
+notebooks: $(VENV)/installed-dev  ## run them on the sample and store the outputs
+	$(PYTHON) -m lite0ca.pairs notebooks/*.py
+
+kaggle: $(VENV)/installed-dev  ## what a Kaggle user pushes, in build/kaggle/
+ifneq ($(origin USER),command line)
+	@echo "error: whose? make kaggle USER=your-kaggle-name" >&2; exit 2
+else
+	@$(PYTHON) kaggle/build.py $(USER) --preset $(PRESET)
+endif
+
+# The suite with the versions that Kaggle has. Its matplotlib warns with today's pyparsing, and
+# Python 3.12 of forks, so warnings are no errors here.
+test-kaggle: $(VENV)-kaggle/installed
+	$(VENV)-kaggle/bin/python -m pytest -W default
+
+$(VENV)-kaggle/installed: pyproject.toml kaggle/constraints.txt
+	test -x $(VENV)-kaggle/bin/python || $(PYTHON_KAGGLE) -m venv $(VENV)-kaggle
+	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev]'
+	@touch $@
+
 format: $(VENV)/installed-dev
 	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VENV)-kaggle build *.egg-info

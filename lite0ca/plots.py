@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from lite0ca.files import whole
 
@@ -92,37 +93,45 @@ def accuracy_against_cost(table: pd.DataFrame, score: str, title: str) -> Figure
     """Score against latency and against parameters; no system of the marked line is beaten.
 
     `table` has a row a system: system, latency_ms, parameters and, in [0, 1], the score. A
-    system without a score stands as a cross below the axis: its cost is known all the same.
+    system without a score stands as a cross at the bottom: its cost is known all the same.
     """
+    table = table.sort_values("latency_ms", ignore_index=True)
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(12, 5), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=True)
+        figure = Figure(figsize=(12, 4.5), layout="constrained")
+        *panels, names = figure.subplots(1, 3, width_ratios=(4, 4, 2))
     scored, blank = table[table[score].notna()], table[table[score].isna()]
-    floor = scored[score].min() - 0.06 if len(scored) else 0
+    floor = scored[score].min() - 0.05 if len(scored) else 0
     for axes, cost, label in zip(
-        panels, ("latency_ms", "parameters"), ("latency of one image, ms", "parameters")
+        panels, ("latency_ms", "parameters"), ("latency of one image, ms", "parameters, millions")
     ):
-        axes.set_xscale("log")
+        unit = 1e6 if cost == "parameters" else 1
         best = scored[pareto_front(scored[cost], scored[score])].sort_values(cost)
-        axes.plot(best[cost], best[score], color=VALID, lw=1.5, zorder=1, label="Pareto front")
-        axes.scatter(scored[cost], scored[score], color=TRAIN, zorder=2)
-        axes.scatter(blank[cost], [floor] * len(blank), color="0.5", marker="x", label="no score")
-        for _, row in table.iterrows():
-            low = np.isnan(row[score])
-            axes.annotate(
-                row["system"].replace("EfficientNet", "EffNet").replace("_", " "),
-                (row[cost], floor if low else row[score]),
-                xytext=(0, 6),
-                textcoords="offset points",
-                rotation=60 if low else 20,
-                fontsize=8,
-            )
-        axes.set(xlabel=label)
-        axes.margins(x=0.15, y=0.25)
-    panels[0].set(ylabel=score.replace("_", " "))
-    panels[0].legend(loc="upper left")
+        axes.plot(best[cost] / unit, best[score], color=VALID, lw=1.5, label="Pareto front")
+        axes.scatter(scored[cost] / unit, scored[score], color=TRAIN, zorder=2)
+        axes.scatter(blank[cost] / unit, [floor] * len(blank), color="0.5", marker="x")
+        for number, row in table.iterrows():
+            height = floor if np.isnan(row[score]) else row[score]
+            shift = 5 + 9 * (number % 3) if np.isnan(row[score]) else 5  # crosses lie close
+            place = {"xytext": (3, shift), "textcoords": "offset points", "fontsize": 9}
+            axes.annotate(str(number + 1), (row[cost] / unit, height), **place)
+        plain_log_axis(axes)
+        axes.set(xlabel=label, ylabel=score.replace("_", " "))
+        axes.margins(x=0.1, y=0.2)
+    panels[0].legend(loc="best")
+    marks = ["" if np.isfinite(value) else "  (no score)" for value in table[score]]
+    listed = [f"{n}  {name}{mark}" for n, (name, mark) in enumerate(zip(table["system"], marks), 1)]
+    names.text(0, 1, "\n".join(listed), va="top", fontsize=9, linespacing=1.5)
+    names.axis("off")
     figure.suptitle(title)
     return figure
+
+
+def plain_log_axis(axes) -> None:
+    """A logarithmic x axis with numbers that people read: 1, 2, 5, 10."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def pareto_front(cost, score) -> np.ndarray:
@@ -135,20 +144,31 @@ def pareto_front(cost, score) -> np.ndarray:
 
 
 def speeds(table: pd.DataFrame, title: str) -> Figure:
-    """Latency of one image and throughput of a batch, a bar for each setup of a system."""
+    """Latency of one image and throughput of a batch, a dot for each setup of a system."""
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(12, 0.42 * table["system"].nunique() + 1.5), layout="constrained")
+        figure = Figure(figsize=(12, 0.32 * table["system"].nunique() + 1.5), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
     for axes, column, label in zip(
         panels,
         ("latency_ms", "images_per_s"),
-        ("latency of one image, ms (less is better)", "images/s in batches (more is better)"),
+        ("latency of one image, ms (left is better)", "images/s in batches (right is better)"),
     ):
-        sns.barplot(
-            table, y="system", x=column, hue="setup", palette="colorblind", ax=axes, orient="h"
+        # Dots: the length of a bar means nothing on a logarithmic axis.
+        sns.stripplot(
+            table,
+            y="system",
+            x=column,
+            hue="setup",
+            palette="colorblind",
+            size=8,
+            jitter=False,
+            ax=axes,
+            orient="h",
         )
-        axes.set(xlabel=label, ylabel="", xscale="log")
-        axes.legend(title="", fontsize=8)
+        plain_log_axis(axes)
+        axes.set(xlabel=label, ylabel="")
+        axes.grid(axis="y", visible=True)
+        axes.legend(title="")
     panels[1].get_legend().remove()
     figure.suptitle(title)
     return figure

@@ -112,5 +112,8 @@ def test_plots_stand_systems_without_a_score():
     ).assign(valid_macro_f1=[0.5, np.nan, 0.7])
     for scores in (table, table.assign(valid_macro_f1=np.nan)):
         figure = plots.accuracy_against_cost(scores, "valid_macro_f1", "title")
-        texts = [text.get_text() for text in figure.axes[0].texts]
-        assert texts == ["A", "B", "C"]
+        left, _, names = figure.axes
+        assert [text.get_text() for text in left.texts] == ["1", "2", "3"]
+        listed = names.texts[0].get_text().splitlines()
+        assert [line.split()[1] for line in listed] == ["A", "B", "C"]
+        assert sum("no score" in line for line in listed) == scores["valid_macro_f1"].isna().sum()

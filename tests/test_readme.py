@@ -7,7 +7,8 @@ from conftest import REPO
 
 from lite0ca.__main__ import parse
 from lite0ca.config import Config
-from lite0ca.tables import filled
+from lite0ca.presets import PRESETS
+from lite0ca.tables import filled, presets
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 
@@ -51,3 +52,37 @@ def test_no_machine_paths_or_registries():
         if path.is_file() and path.name != "test_readme.py":
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"/(root|work|home)/\w|pypi\.org|index-url", text), path
+
+
+VIETNAMESE = (REPO / "README.vi.md").read_text(encoding="utf-8")
+
+
+def commands_in(text: str) -> set[str]:
+    """The lines of all bash blocks without their comments."""
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    lines = (line.split("#")[0].strip() for block in blocks for line in block.splitlines())
+    return {line for line in lines if line}
+
+
+def test_the_vietnamese_commands_are_the_readmes():
+    commands = commands_in(VIETNAMESE)
+    assert len(commands) >= 8
+    assert commands <= commands_in(README)
+    assert all(f"make {t}" in VIETNAMESE for t in ("demo", "test", "kaggle USER="))
+
+
+def test_the_vietnamese_presets_are_the_packages():
+    ours = {line.split("|")[1]: line.split("|")[2] for line in presets().splitlines()[2:]}
+    theirs = {
+        line.split("|")[1]: line.split("|")[2]
+        for line in VIETNAMESE.splitlines()
+        if line.startswith("| `") and line.split("|")[1].strip(" `") in PRESETS
+    }
+    assert theirs == ours
+
+
+def test_the_vietnamese_numbers_are_the_readmes():
+    """Every score and parameter count there stands here as well."""
+    numbers = re.findall(r"\b0\.\d{3}\b|\b\d,\d{3},\d{3}\b", VIETNAMESE)
+    assert len(numbers) >= 20
+    assert [number for number in numbers if number not in README] == []

