@@ -19,6 +19,7 @@ from lite0ca.files import whole
 from lite0ca.flags import assignments
 from lite0ca.presets import PRESETS
 
+DONE = "lite0ca_done"  # in the metadata of an executed notebook
 RUN_LINE = re.compile(r"^run: (.+)$", re.MULTILINE)  # `fit` says where its files are
 
 
@@ -107,7 +108,9 @@ def one(source: Path, preset: str, parameters: dict, folder: Path, resume: bool)
     place = folder / name
     if run := run_of(place):
         place = place.rename(run / name) if run.is_dir() else place
-    if problem:
+    if not problem:
+        mark_done(place)
+    else:
         print(f"  {preset} failed: {problem}\n  see {place}", file=sys.stderr)
     seconds = time.monotonic() - began
     return row_of(place, "failed" if problem else "done") | {"seconds": seconds}
@@ -125,6 +128,7 @@ def execute(source: Path, target: Path, parameters: dict) -> str | None:
             str(target),
             parameters,
             kernel_name="python3",  # of this environment, whatever the notebook was written with
+            language="python",
             progress_bar=False,
             stdout_file=sys.stdout,
         )
@@ -143,15 +147,23 @@ def read_notebook(file: Path) -> dict:
         return {}
 
 
+def mark_done(file: Path) -> None:
+    """Say so in the notebook: papermill calls the cell completed in which a kernel died."""
+    content = read_notebook(file)
+    content["metadata"][DONE] = True
+    with whole(file) as target:
+        json.dump(content, target, indent=1, ensure_ascii=False)
+
+
 def earlier_run(file: Path, parameters: dict) -> str | None:
     """ "done", the run folder to go on with, or None if these parameters have not been run."""
-    record = read_notebook(file).get("metadata", {}).get("papermill", {})
-    before = dict(record.get("parameters") or {})
+    notebook = read_notebook(file)
+    before = dict(notebook.get("metadata", {}).get("papermill", {}).get("parameters") or {})
     overrides = dict(before.get("overrides") or {})
     overrides.pop("resume", None)
     if before | {"overrides": overrides} != parameters:
         return None
-    if record.get("end_time") and record.get("exception") is False:
+    if notebook["metadata"].get(DONE):
         return "done"
     run = run_of(file)
     return str(run) if run and (run / runs.LAST).is_file() else None

@@ -137,5 +137,5 @@ cost = {
 }
 pd.Series(cost, name="this run").to_frame()
 
-# %%
+# %% tags=["nbval-check-output"]
 print("\n".join(sorted(path.name for path in result.run.iterdir())))

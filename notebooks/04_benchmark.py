@@ -20,7 +20,8 @@
 # - read the guide's figures beside the measured ones.
 #
 # As it stands the images are small and the rounds few, so that it runs in a minute. For figures to
-# quote set `pixels = 224`, `rounds = 5`, `seconds = 0.5`, or run `python -m lite0ca bench`.
+# quote set `pixels = 224`, `batch_size = 32`, `rounds = 5`, `seconds = 0.5`, or run
+# `python -m lite0ca bench`.
 
 # %%
 # Where lite0ca is not installed: from Kaggle's attached wheels (no internet needed), or a checkout.
@@ -46,7 +47,7 @@ data_dir = None  # or a folder with a sub-folder a class; then metadata is not u
 results = None  # a folder with finished runs, whose scores are shown; None: train `score` here
 score = ["EfficientNet_Lite0_CA", "EfficientNet_Lite0"]
 pixels = 64  # 224 for figures to quote
-batch_size = 32
+batch_size = 8  # 32
 rounds = 1
 seconds = 0.05
 

@@ -18,6 +18,8 @@ data_dir = None
 # %%
 import json
 import os
+import sys
+import time
 from pathlib import Path
 
 run = Path(overrides.get("resume") or f"{overrides['output_dir']}/run_{preset}")
@@ -29,6 +31,8 @@ with open(run / "starts", "a") as file:
 if preset == "mobile":
     raise ValueError("no luck")
 if preset == "kaggle" and "resume" not in overrides:
+    sys.stdout.flush()
+    time.sleep(1)  # until the line above has left the kernel
     os._exit(1)  # as a session that ends without warning
 metrics = {"model_name": "X", "data": "leaves", "valid_acc": 0.5, "valid_f1": 0.4}
 (run / "metrics.json").write_text(json.dumps(metrics))
