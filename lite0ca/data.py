@@ -38,6 +38,11 @@ class DataSet:
         return self.rows[self.rows["split"] == split]
 
     @property
+    def classes(self) -> list[str]:
+        """The class names in the order of their numbers."""
+        return sorted(self.label2id, key=self.label2id.get)
+
+    @property
     def is_sample(self) -> bool:
         """Whether these are drawings: no figure of theirs may pass for one of leaves."""
         return "source" in self.rows and bool((self.rows["source"] == DRAWN).any())

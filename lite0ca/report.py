@@ -156,7 +156,7 @@ def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typ
 
 
 def bench_report(systems, config: Config, batch_size, rounds, seconds, results, output_dir) -> str:
-    """Measure; writes the table as CSV and two plots, named by their conditions."""
+    """Measure; writes the table as CSV, a plot, and with scores another, named by conditions."""
     runs.check_writable(output_dir)
     table = bench.benchmark(systems, config, batch_size, rounds, seconds, results)
     stem = Path(output_dir) / bench.file_name(config, batch_size)
@@ -165,7 +165,9 @@ def bench_report(systems, config: Config, batch_size, rounds, seconds, results, 
         table.to_csv(file, index=False)
     title = bench.title_of(config, table)
     plots.save(plots.speeds(table, title), f"{stem}-speed.png")
-    fastest = bench.fastest(table)
-    plots.save(plots.accuracy_against_cost(fastest, bench.SCORE, title), f"{stem}-pareto.png")
-    written = "\n".join(f"{stem}{end}" for end in (".csv", "-speed.png", "-pareto.png"))
-    return f"{title}\n{bench.as_text(table)}\n{written}"
+    written = [f"{stem}.csv", f"{stem}-speed.png"]
+    if table[bench.SCORE].notna().any():
+        figure = plots.accuracy_against_cost(bench.fastest(table), bench.SCORE, title)
+        plots.save(figure, f"{stem}-pareto.png")
+        written.append(f"{stem}-pareto.png")
+    return f"{title}\n{bench.as_text(table)}\n" + "\n".join(written)

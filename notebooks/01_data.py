@@ -186,12 +186,12 @@ part = "test" if (rows["split"] == "test").any() else "valid"
 asked = rows[rows["split"] == part]
 answers = color_answers(data.part("train"), asked)
 truth, answered = (pd.Series(x).map(data.label2id).to_numpy() for x in (asked["label"], answers))
-scores = report(truth, answered, list(data.label2id), asked["group"].to_numpy())
+scores = report(truth, answered, data.classes, asked["group"].to_numpy())
 print(as_text(scores))
 
 # %%
 title = f"six colour numbers on {part}: macro-F1 {scores['macro_f1']:.2f}"
-notebook.picture(plots.confusion(scores["confusion"], list(data.label2id), title))
+notebook.picture(plots.confusion(scores["confusion"], data.classes, title))
 
 # %% [markdown]
 # Guessing gives one divided by the number of classes. On the 1,542 real photos of the README the

@@ -98,14 +98,15 @@ answers = answers_of(result.run, part)
 from lite0ca import runs
 
 label2id = runs.load_best(result.run)["label2id"]
+classes = sorted(label2id, key=label2id.get)
 truth, answered = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
 groups = answers["group"].to_numpy() if "group" in answers else None
-scores = evaluate.report(truth, answered, list(label2id), groups)
+scores = evaluate.report(truth, answered, classes, groups)
 print(f"{part} split of {metrics['data']}\n{evaluate.as_text(scores)}")
 
 # %%
 title = f"{part}: macro-F1 {scores['macro_f1']:.3f}"
-notebook.picture(plots.confusion(scores["confusion"], list(label2id), title))
+notebook.picture(plots.confusion(scores["confusion"], classes, title))
 
 # %% [markdown]
 # ## Sure and wrong

@@ -15,9 +15,11 @@ TWO = ["MobileNetV3_Small", "EfficientNet_Lite0_CA"]
 
 
 def test_the_command_writes_table_and_plots(tmp_path, script):
+    write_run(tmp_path / "runs/a", "MobileNetV3_Small", 0.5)
     done = script(
         *("bench", *TWO, "--image-size", 64, "--batch-size", 2, "--rounds", 2),
         *("--seconds", 0, "--device", "cpu", "--output-dir", tmp_path),
+        *("--results", tmp_path / "runs"),
         module="lite0ca",
     )
     assert done.returncode == 0, done.stderr
@@ -35,7 +37,8 @@ def test_the_command_writes_table_and_plots(tmp_path, script):
     assert mine["latency_n"] == mine["batches_n"] == 2 * bench.LEAST
     assert (table["latency_p95_ms"] >= table["latency_ms"]).all()
     assert (table["images_per_s"] >= table["images_per_s_p5"]).all()
-    assert table["valid_macro_f1"].isna().all()
+    scored = table.loc[table["valid_macro_f1"] == 0.5, "system"]
+    assert set(scored) == {"MobileNetV3_Small"} and table["valid_macro_f1"].isna().any()
     assert torch.get_num_threads() == max(threads)
 
 

