@@ -48,12 +48,15 @@ readme: $(VENV)/installed-dev  ## write the generated tables into README.md
 notebooks: $(VENV)/installed-dev  ## run them on the sample and store the outputs
 	$(PYTHON) -m lite0ca.pairs notebooks/*.py
 
-kaggle: $(VENV)/installed-dev  ## what a Kaggle user pushes, in build/kaggle/
+# USER is always in the environment: whose kernels these are has to be typed.
+ifneq ($(filter kaggle,$(MAKECMDGOALS)),)
 ifneq ($(origin USER),command line)
-	@echo "error: whose? make kaggle USER=your-kaggle-name" >&2; exit 2
-else
-	@$(PYTHON) kaggle/build.py $(USER) --preset $(PRESET)
+$(error whose? make kaggle USER=your-kaggle-name)
 endif
+endif
+
+kaggle: $(VENV)/installed-dev  ## what a Kaggle user pushes, in build/kaggle/
+	@$(PYTHON) kaggle/build.py $(USER) --preset $(PRESET)
 
 # The suite with the versions that Kaggle has. Its matplotlib warns with today's pyparsing, and
 # Python 3.12 of forks, so warnings are no errors here.

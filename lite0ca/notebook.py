@@ -11,6 +11,7 @@ import dataclasses
 import io
 import itertools
 import os
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -37,10 +38,13 @@ def settings(
     """The settings of a notebook's parameters cell; from here on it works in the repo's root.
 
     `overrides` is a dict, or text as in papermill's `-p overrides "epochs=1 train_limit=64"`.
-    `metadata` "sample" asks for drawings, unless `data_dir` or `overrides` name the data.
+    `metadata` "sample" asks for drawings, unless `data_dir` or `overrides` name the data. With
+    `resume` in `overrides` the settings are that run's, and `preset` is not used.
     Raises `InputError` for a name or value that no setting has.
     """
     one_line_for_mistakes()
+    # tqdm's, where ipywidgets is missing: plain bars will do, and the text would be stored.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     refuse_unknown_parameters()
     if Path.cwd().name == "notebooks" and Path("../lite0ca").is_dir():
         os.chdir("..")  # paths mean the same as for the script
@@ -52,10 +56,21 @@ def settings(
     named = typed.get("metadata") or typed.get("data_dir")
     if metadata is not None and not (metadata == SAMPLE and named):
         typed.setdefault("metadata", metadata)
+    if folder := typed.pop("resume", None):
+        return resumed(folder, typed)
     config = Config.of(preset, **typed)
     if config.metadata == SAMPLE:
         config = dataclasses.replace(config, metadata=str(drawn_sample()))
     return config
+
+
+def resumed(folder: str, typed: dict) -> Config:
+    """The settings of a run to go on with; `InputError` if one is typed that cannot change."""
+    run = Config.of_run(folder)
+    if typed.get("metadata") == SAMPLE:  # the cell's default, and no wish for other data
+        del typed["metadata"]
+    changed = {name: value for name, value in typed.items() if getattr(run, name, None) != value}
+    return Config.of_run(folder, **changed)
 
 
 def drawn_sample() -> Path:

@@ -38,6 +38,7 @@ if not importlib.util.find_spec("lite0ca"):
         raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
     what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", *map(str, what)], check=True)
+    importlib.invalidate_caches()
 
 # %% tags=["parameters"]
 preset = "sample"  # or basic, kaggle, gtx1660s, max-speed, quick-test, mobile

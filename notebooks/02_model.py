@@ -34,6 +34,7 @@ if not importlib.util.find_spec("lite0ca"):
         raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
     what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", *map(str, what)], check=True)
+    importlib.invalidate_caches()
 
 # %% tags=["parameters"]
 preset = "sample"  # or basic, kaggle, gtx1660s, max-speed, quick-test, mobile
@@ -59,6 +60,8 @@ import torch
 
 from lite0ca.model import build_model, mac_count, parameter_count
 
+if (config.system.backbone, config.system.attention) != ("tf_efficientnet_lite0.in1k", "ca"):
+    raise ValueError("this notebook takes EfficientNet-Lite0 with Coordinate Attention apart")
 torch.manual_seed(config.seed)
 model = build_model(config.system, classes=4, image_size=config.image_size).eval()
 

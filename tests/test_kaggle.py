@@ -46,6 +46,7 @@ def test_everything_is_built(built):
         (parameters,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
         assert '\npreset = "kaggle"  # or' in "\n" + parameters.source
         assert "\nmetadata = None  #" in parameters.source
+        assert ("\npixels = 224  #" in parameters.source) == (name == "04_benchmark")
 
 
 def test_another_preset_has_kernels_of_its_own(tmp_path):

@@ -34,6 +34,16 @@ def test_overrides_as_text(elsewhere):
     assert (config.epochs, config.ema, config.base_lr, config.train_limit) == (1, True, 1e-3, None)
 
 
+def test_resume_takes_the_runs_settings(tiny_run):
+    config = notebook.settings("kaggle", {"resume": str(tiny_run)}, "sample")
+    assert (config.preset, config.epochs, config.image_size) == ("basic", 2, 64)
+    assert config.resume == str(tiny_run) and config.metadata.endswith("metadata.csv")
+    same = {"resume": str(tiny_run), "epochs": 2, "num_workers": 1}
+    assert notebook.settings(None, same).num_workers == 1
+    with pytest.raises(InputError, match="--epochs cannot change with --resume"):
+        notebook.settings(None, same | {"epochs": 3})
+
+
 def test_started_in_notebooks_it_works_from_the_root(elsewhere, monkeypatch):
     (elsewhere / "notebooks").mkdir()
     (elsewhere / "lite0ca").mkdir()
