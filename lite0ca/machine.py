@@ -118,10 +118,13 @@ def shows_progress() -> bool:
     """
     if os.environ.get("TQDM_DISABLE"):
         return False
-    ipython = sys.modules.get("IPython")  # a notebook has imported it before anything else
-    in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     batch = os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch"
-    return (in_notebook and not batch) or sys.stderr.isatty()
+    return (in_notebook() and not batch) or sys.stderr.isatty()
+
+
+def in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")  # a notebook has imported it before anything else
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def bar(steps, title: str, total: int | None = None):
@@ -129,7 +132,9 @@ def bar(steps, title: str, total: int | None = None):
     with warnings.catch_warnings(action="ignore"):  # of a missing ipywidgets: plain bars will do
         from tqdm.auto import tqdm
 
-    return tqdm(steps, title, total, leave=False, disable=not shows_progress())
+    # A notebook paints what is written to stderr red, and a bar that is gone leaves a red stripe.
+    file = sys.stdout if in_notebook() else sys.stderr
+    return tqdm(steps, title, total, leave=False, file=file, disable=not shows_progress())
 
 
 def kaggle_folders() -> list[Path]:

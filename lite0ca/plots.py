@@ -109,11 +109,11 @@ def accuracy_against_cost(table: pd.DataFrame, score: str, title: str) -> Figure
         axes.plot(best[cost] / unit, best[score], color=VALID, lw=1.5, label="Pareto front")
         axes.scatter(scored[cost] / unit, scored[score], color=TRAIN, zorder=2)
         axes.scatter(blank[cost] / unit, [floor] * len(blank), color="0.5", marker="x")
+        crowd = blank[cost].rank(method="first") % 3  # crosses lie close: their numbers take turns
         for number, row in table.iterrows():
             height = floor if np.isnan(row[score]) else row[score]
-            shift = 5 + 9 * (number % 3) if np.isnan(row[score]) else 5  # crosses lie close
-            place = {"xytext": (3, shift), "textcoords": "offset points", "fontsize": 9}
-            axes.annotate(str(number + 1), (row[cost] / unit, height), **place)
+            place = {"xytext": (3, 5 + 9 * crowd.get(number, 0)), "textcoords": "offset points"}
+            axes.annotate(str(number + 1), (row[cost] / unit, height), fontsize=9, **place)
         plain_log_axis(axes)
         axes.set(xlabel=label, ylabel=score.replace("_", " "))
         axes.margins(x=0.1, y=0.2)
