@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from lite0ca import data as datasets
 from lite0ca import machine, plots, runs
 from lite0ca.config import Config, unknown
-from lite0ca.data import DRAWN
+from lite0ca.data import DRAWN, SAMPLE
 from lite0ca.errors import InputError
 from lite0ca.files import whole
 from lite0ca.flags import assignments
@@ -47,20 +48,33 @@ def batch(
         if preset not in PRESETS:
             raise InputError(f"preset {unknown(preset, PRESETS)}")
         parameters = parameters_of(preset, assigned, metadata, data_dir, folder)
-        Config.of(preset, **parameters["overrides"])  # a mistake shows now, not after hours
+        refuse_mistakes(preset, parameters)
         jobs[preset] = parameters
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["TQDM_DISABLE"] = "1"  # bars would be stored in the notebooks
     rows = []
-    for number, (preset, parameters) in enumerate(jobs.items(), 1):
-        print(f"[{number}/{len(jobs)}] {preset}", flush=True)
-        rows.append({"preset": preset, **one(source, preset, parameters, folder, resume)})
-    table = pd.DataFrame(rows)
-    write_leaderboard(table, folder)
-    failed = (table["status"] == "failed").sum()
+    try:
+        for number, (preset, parameters) in enumerate(jobs.items(), 1):
+            print(f"[{number}/{len(jobs)}] {preset}", flush=True)
+            rows.append({"preset": preset, **one(source, preset, parameters, folder, resume)})
+    except KeyboardInterrupt:
+        print("stopped; the same command with --resume goes on", file=sys.stderr)
+        return 130
+    finally:
+        if rows:
+            write_leaderboard(pd.DataFrame(rows), folder)
+    failed = sum(row["status"] == "failed" for row in rows)
     if failed:
-        print(f"{failed} of {len(table)} failed", file=sys.stderr)
+        print(f"{failed} of {len(rows)} failed", file=sys.stderr)
     return int(failed > 0)
+
+
+def refuse_mistakes(preset: str, parameters: dict) -> None:
+    """Raise `InputError` now, not after a kernel has started for each preset."""
+    named = {name: parameters[name] for name in ("metadata", "data_dir") if parameters[name]}
+    config = Config.of(preset, **{**named, **parameters["overrides"]})
+    if config.metadata != SAMPLE:
+        datasets.find(config)
 
 
 def notebook_file(name: str) -> Path:
@@ -81,39 +95,65 @@ def notebook_file(name: str) -> Path:
 
 def parameters_of(preset, assigned, metadata, data_dir, folder: Path) -> dict:
     """What papermill injects. Paths are absolute: the notebook may work elsewhere."""
-    named = {name: str(Path(path).absolute()) if path else None for name, path in
+    settings = assignments(list(assigned))
+    for name in ("output_dir", "resume", "preset"):
+        if name in settings:
+            raise InputError(f"--set {name}=...: batch has a way of its own to say that")
+    named = {name: absolute(path) if path else None for name, path in
              (("metadata", metadata), ("data_dir", data_dir))}  # fmt: skip
     return {
         "preset": preset,
-        "overrides": {"output_dir": str(folder), **assignments(list(assigned))},
+        "overrides": {"output_dir": str(folder), **settings},
         **named,
     }
+
+
+def absolute(path: str) -> str:
+    return path if path == SAMPLE else str(Path(path).absolute())
 
 
 def one(source: Path, preset: str, parameters: dict, folder: Path, resume: bool) -> dict:
     """Run one preset, or with `resume` read what it left; returns its leaderboard row."""
     name = f"{source.stem}_{preset}.ipynb"
     if resume:
-        for done in [*sorted(folder.glob(f"*/{name}")), folder / name]:
-            earlier = earlier_run(done, parameters)
-            if earlier == "done":
-                print(f"  done before: {done}")
-                return row_of(done, "done before")
-            if earlier:
-                print(f"  goes on: {earlier}")
-                overrides = parameters["overrides"] | {"resume": earlier}
-                parameters = parameters | {"overrides": overrides}
-                break
+        newest_first = sorted(
+            [*folder.glob(f"*/{name}"), *folder.glob(name)], key=os.path.getmtime, reverse=True
+        )
+        earlier = {file: earlier_run(file, parameters) for file in newest_first}
+        for file, what in earlier.items():
+            if what == "done":
+                print(f"  done before: {file}")
+                return row_of(file, "done before")
+        if run := next(filter(None, earlier.values()), None):
+            print(f"  goes on: {run}")
+            overrides = parameters["overrides"] | {"resume": run}
+            parameters = parameters | {"overrides": overrides}
     began, problem = time.monotonic(), execute(source, folder / name, parameters)
-    place = folder / name
-    if run := run_of(place):
-        place = place.rename(run / name) if run.is_dir() else place
-    if not problem:
-        mark_done(place)
-    else:
+    place = beside_run(folder / name)
+    status = "failed" if problem else "stopped" if out_of_time(place) else "done"
+    if problem:
         print(f"  {preset} failed: {problem}\n  see {place}", file=sys.stderr)
-    seconds = time.monotonic() - began
-    return row_of(place, "failed" if problem else "done") | {"seconds": seconds}
+    elif status == "done":
+        mark_done(place)
+    return row_of(place, status) | {"seconds": time.monotonic() - began}
+
+
+def beside_run(notebook: Path) -> Path:
+    """Put an executed notebook into its run folder; it stays where it has none of its own."""
+    run = run_of(notebook)
+    if run is None or run.parent != notebook.parent:
+        return notebook
+    return notebook.replace(run / notebook.name)
+
+
+def out_of_time(notebook: Path) -> bool:
+    """Whether the run was stopped by --time-budget: it is not done, it can go on."""
+    run = run_of(notebook)
+    metrics = run / "metrics.json" if run else None
+    if metrics is None or not metrics.is_file():
+        return False
+    stopped = json.loads(metrics.read_text(encoding="utf-8")).get("stopped")
+    return "time budget" in (stopped or "")
 
 
 def execute(source: Path, target: Path, parameters: dict) -> str | None:
@@ -166,7 +206,8 @@ def earlier_run(file: Path, parameters: dict) -> str | None:
     if notebook["metadata"].get(DONE):
         return "done"
     run = run_of(file)
-    return str(run) if run and (run / runs.LAST).is_file() else None
+    own = run is not None and file.parent in (run, run.parent)
+    return str(run) if own and (run / runs.LAST).is_file() else None
 
 
 def run_of(file: Path) -> Path | None:

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from lite0ca import guide, machine
-from lite0ca.config import Config, unknown
+from lite0ca.config import Config, flag, unknown
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision
 from lite0ca.model import LeafClassifier, build_model, mac_count, parameter_count
@@ -48,6 +48,9 @@ class Setup:
 SCORE = "valid_macro_f1"
 # column: the name in a run's metrics.json
 SCORES = {SCORE: "valid_f1", "valid_accuracy": "valid_acc"}
+# What the scores of two systems may not differ in.
+RECIPE = ("preset", "epochs", "batch_size", "image_size", "reduction", "train_limit")
+RECIPE += ("valid_limit", "pretrained", "base_lr", "head_lr")
 SCORE_COLUMNS = (*SCORES, "runs", "data")
 
 
@@ -70,9 +73,9 @@ def benchmark(
     for name in names:
         if name not in SYSTEMS:
             raise InputError(f"system {unknown(name, SYSTEMS)}")
-    for flag, value in (("--batch-size", batch_size), ("--rounds", rounds)):
+    for typed, value in (("--batch-size", batch_size), ("--rounds", rounds)):
         if value < 1:
-            raise InputError(f"{flag} must be at least 1, not {value}")
+            raise InputError(f"{typed} must be at least 1, not {value}")
     if not 0 <= seconds <= 3600:
         raise InputError(f"--seconds must be 0 to 3600, not {seconds:g}")
     setups = setups_of(config)
@@ -111,14 +114,16 @@ def setups_of(config: Config) -> list[Setup]:
 @contextmanager
 def using(setup: Setup, models: dict[str, LeafClassifier]):
     """The models on the setup's device, torch with its threads."""
-    before = torch.get_num_threads()
+    before, exact = torch.get_num_threads(), torch.backends.cudnn.deterministic
     torch.set_num_threads(setup.threads)
+    torch.backends.cudnn.deterministic = False  # a training in this process has asked for it
     try:
         for model in models.values():
             model.to(setup.precision.device, memory_format=torch.channels_last)
         yield
     finally:
         torch.set_num_threads(before)
+        torch.backends.cudnn.deterministic = exact
 
 
 def facts_of(model: LeafClassifier, image_size: int) -> dict:
@@ -191,22 +196,34 @@ def memory_of(model, setup: Setup, image_size: int, batch_size: int) -> float | 
 def scores_in(results: str | Path) -> dict[str, dict]:
     """{system: mean valid macro-F1 and accuracy over its finished runs in a folder}.
 
-    Raises `InputError` if the runs are of different data, whose scores cannot be compared.
+    Raises `InputError` if the runs differ in more than system, seed and machine: such scores
+    cannot be compared.
     """
     if not Path(results).is_dir():
         raise InputError(f"--results {results}: there is no such folder")
-    found = []
+    found, settings = [], []
     for file in sorted(Path(results).glob("*/metrics.json")):
         try:
-            metrics = json.loads(file.read_text(encoding="utf-8"))
-            if metrics["best_epoch"]:
-                found.append({k: metrics[k] for k in ("model_name", "data", *SCORES.values())})
-        except (ValueError, KeyError, TypeError):
+            metrics, config, made = (
+                json.loads((file.parent / name).read_text(encoding="utf-8"))
+                for name in ("metrics.json", "config.json", "environment.json")
+            )
+            stopped = metrics.get("stopped", "")  # runs of version 0.1.0 do not say
+            if stopped is None or "time budget" in stopped:
+                continue  # it is still running, was killed, or waits to be resumed
+            found.append({k: metrics[k] for k in ("model_name", "data", *SCORES.values())})
+            recipe = {name: config[name] for name in RECIPE}
+            settings.append(recipe | {"data": made["data_fingerprint"]})
+        except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"{file}: is no metrics file of a run") from None
+    for name in settings[0] if settings else ():
+        if any(one[name] != settings[0][name] for one in settings):
+            what = "data" if name == "data" else flag(name)
+            raise InputError(
+                f"--results {results}: its runs differ in {what}, so their scores cannot be "
+                "compared; give a folder with runs of one kind"
+            )
     runs = pd.DataFrame(found, columns=["model_name", "data", *SCORES.values()])
-    if runs["data"].nunique() > 1:
-        listed = ", ".join(sorted(runs["data"].unique()))
-        raise InputError(f"--results {results}: its runs are of different data ({listed})")
     return {
         name: {
             **{column: float(own[key].mean()) for column, key in SCORES.items()},
@@ -254,11 +271,13 @@ FORMATS = {
 }
 
 
-def file_name(config: Config, batch_size: int) -> str:
+def file_name(config: Config, batch_size: int, names: Sequence[str] = ()) -> str:
     """The conditions of a benchmark as a file name without its ending."""
     device = machine.device_of(config.device)
-    processor = machine.cpu_name() if device.type == "cpu" else machine.describe(device)
+    processor = machine.cpu_name() if device.type == "cpu" else ""
+    processor = torch.cuda.get_device_name() if device.type == "cuda" else processor
     words = ["bench", f"{config.image_size}px", f"batch{batch_size}", device.type, processor]
-    words += ["amp"] if config.amp else []
+    words += [{True: "amp", False: "float32", None: ""}[config.amp]]
+    words += [f"{len(names)}_systems"] if names else []
     words += [f"torch{torch.__version__.split('+')[0]}"]
-    return "-".join(re.sub(r"[^\w.]+", "_", word).strip("_").lower() for word in words)
+    return "-".join(re.sub(r"[^\w.]+", "_", word).strip("_").lower() for word in words if word)

@@ -18,6 +18,7 @@ from lite0ca.images import in_threads, is_image, problem_of
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
 SPLIT_NAMES |= {name: name for name in SPLITS}
+SAMPLE = "sample"  # what notebooks and batches take for --metadata to ask for drawings
 DRAWN = "drawn sample"  # in the sample's column `source`
 
 

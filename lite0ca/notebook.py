@@ -20,12 +20,12 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 
 from lite0ca.config import Config, unknown
+from lite0ca.data import SAMPLE
 from lite0ca.errors import InputError, TrainingDiverged
 from lite0ca.flags import assignments
 from lite0ca.presets import PRESETS
 from lite0ca.sample import write_sample
 
-SAMPLE = "sample"  # the value of `metadata` that asks for the drawn sample
 INJECTED = "# Parameters"  # first line of the cell that papermill adds behind the notebook's own
 
 

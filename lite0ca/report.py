@@ -93,7 +93,9 @@ def with_known_split(data: datasets.DataSet, run: str) -> datasets.DataSet:
     A split made in training is not in the data; scoring all of it would score training images.
     """
     table = Path(run if os.path.isdir(run) else Path(run).parent) / "data.csv"
-    if "split" in data.rows or not table.is_file():
+    # Of a split with train alone, training makes valid: that one is in the table only.
+    has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
+    if has_valid or not table.is_file():
         return data
     made = split.with_split_of(data, pd.read_csv(table, dtype=str, keep_default_na=False))
     if made.rows.empty:
@@ -159,7 +161,7 @@ def bench_report(systems, config: Config, batch_size, rounds, seconds, results, 
     """Measure; writes the table as CSV, a plot, and with scores another, named by conditions."""
     runs.check_writable(output_dir)
     table = bench.benchmark(systems, config, batch_size, rounds, seconds, results)
-    stem = Path(output_dir) / bench.file_name(config, batch_size)
+    stem = Path(output_dir) / bench.file_name(config, batch_size, systems)
     stem.parent.mkdir(parents=True, exist_ok=True)
     with whole(f"{stem}.csv") as file:
         table.to_csv(file, index=False)

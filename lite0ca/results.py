@@ -29,8 +29,10 @@ def epoch_line(state: State, epochs: int, better: bool) -> str:
     )
 
 
-def write_results(run: Path, state: State, config: Config, data: DataSet, speed: dict) -> dict:
-    """The metrics of the best epoch, the model's size, its speed with its conditions.
+def write_results(
+    run: Path, state: State, config: Config, data: DataSet, speed: dict, stopped: str | None = None
+) -> dict:
+    """The metrics of the best epoch, the model's size, its speed, and why the run has `stopped`.
 
     With --save-history they are written, as are the curves: history.json, training_plot.png.
     """
@@ -52,6 +54,7 @@ def write_results(run: Path, state: State, config: Config, data: DataSet, speed:
         "train_seconds": sum(state.history["seconds"]),
         "train_images_per_s": float(np.median(state.history["images_per_s"])),
         "restarts_after_nan": state.retries,
+        "stopped": stopped,
     }
     if config.save_history:
         write_json(run / "history.json", state.history)

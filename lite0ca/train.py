@@ -108,7 +108,7 @@ def fit(config: Config) -> Result:
         write_results(run, state, config, data, speed)
     print(f"stopped: {reason}")
     # Again, for a run that was killed after its last epoch and before its results.
-    metrics = write_results(run, state, config, data, speed)
+    metrics = write_results(run, state, config, data, speed, reason)
     return Result(run, metrics, state.history)
 
 

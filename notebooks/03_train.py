@@ -93,7 +93,8 @@ from lite0ca.report import answers_of
 
 table = pd.read_csv(result.run / "data.csv")
 part = "test" if (table["split"] == "test").any() else "valid"
-answers = answers_of(result.run, part)
+machine = {name: getattr(config, name) for name in ("device", "amp", "num_workers")}
+answers = answers_of(result.run, part, **machine)
 
 # %%
 from lite0ca import runs

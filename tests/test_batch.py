@@ -34,7 +34,9 @@ if preset == "kaggle" and "resume" not in overrides:
     sys.stdout.flush()
     time.sleep(1)  # until the line above has left the kernel
     os._exit(1)  # as a session that ends without warning
-metrics = {"model_name": "X", "data": "leaves", "valid_acc": 0.5, "valid_f1": 0.4}
+stopped = "the time budget of 1 minutes" if preset == "gtx1660s" else "all epochs done"
+metrics = {"stopped": stopped, "model_name": "X", "data": "leaves"}
+metrics |= {"valid_acc": 0.5, "valid_f1": 0.4}
 (run / "metrics.json").write_text(json.dumps(metrics))
 """
 
@@ -55,7 +57,7 @@ def starts(folder: Path, preset: str) -> int:
 def test_one_failure_does_not_stop_the_others_and_resume_goes_on(quick, tmp_path, script):
     out = tmp_path / "results"
     command = ["batch", "basic", "mobile", "kaggle", "quick-test", "--notebook", quick]
-    command += ["--output-dir", out]
+    command += ["--output-dir", out, "--metadata", "sample"]
     first = script(*command, module="lite0ca", cwd=tmp_path)
     assert first.returncode == 1 and "2 of 4 failed" in first.stderr
     assert "mobile failed: ValueError: no luck" in first.stderr
@@ -79,6 +81,15 @@ def test_one_failure_does_not_stop_the_others_and_resume_goes_on(quick, tmp_path
 
     other = script(*command, "--resume", "--set", "epochs=2", module="lite0ca", cwd=tmp_path)
     assert other.returncode == 1 and starts(out, "basic") == 2, "other settings: run again"
+
+
+def test_a_run_out_of_time_is_not_done(quick, tmp_path, script):
+    command = ["batch", "gtx1660s", "--notebook", quick, "--metadata", "sample", "--resume"]
+    for number in (1, 2):
+        ran = script(*command, "--output-dir", tmp_path / "out", module="lite0ca", cwd=tmp_path)
+        assert ran.returncode == 0 and ("goes on" in ran.stdout) == (number == 2)
+        assert pd.read_csv(tmp_path / "out/leaderboard.csv")["status"][0] == "stopped"
+    assert starts(tmp_path / "out", "gtx1660s") == 2
 
 
 def test_the_real_notebook_for_a_preset(sample, tmp_path, script):
@@ -113,6 +124,9 @@ def test_the_real_notebook_for_a_preset(sample, tmp_path, script):
         (["kaggle", "--set", "epochs=x"], "setting epochs=x: takes int"),
         (["kaggle", "--set", "epochs=0"], "--epochs must be at least 1"),
         (["kaggle", "--notebook", "3_train"], "--notebook: '3_train' is unknown; did you mean"),
+        (["kaggle", "--set", "resume=x"], "--set resume=...: batch has a way"),
+        (["kaggle", "--metadata", "none.csv"], "none.csv: does not exist"),
+        (["kaggle", "--data-dir", "tests", "--metadata", "README.md"], "both name the data"),
         (["kaggle", "--notebook", "none.ipynb"], "--notebook none.ipynb: there is no such file"),
     ],
 )

@@ -49,16 +49,23 @@ def test_latency_and_throughput_by_hand():
     assert row["images_per_s_p5"] == pytest.approx(8 / np.percentile([0.1, 0.2, 0.4], 95))
 
 
-def write_run(folder, name, f1, data="leaves"):
+def write_run(folder, name, f1, data="leaves", stopped="all epochs done", **config):
     folder.mkdir(parents=True)
-    metrics = {"model_name": name, "data": data, "valid_f1": f1, "valid_acc": f1, "best_epoch": 1}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    metrics = {"model_name": name, "data": data, "valid_f1": f1, "valid_acc": f1}
+    for file, content in (
+        ("metrics", metrics | {"stopped": stopped}),
+        ("config", Config.of(**config).as_dict()),
+        ("environment", {"data_fingerprint": data}),
+    ):
+        (folder / f"{file}.json").write_text(json.dumps(content))
 
 
 def test_scores_are_the_mean_over_a_systems_runs(tmp_path):
     write_run(tmp_path / "a", "ResNet18", 0.5)
     write_run(tmp_path / "b", "ResNet18", 0.7)
     write_run(tmp_path / "c", "EfficientNet_Lite0", 0.8)
+    write_run(tmp_path / "d", "ResNet18", 0.1, stopped=None)  # killed
+    write_run(tmp_path / "e", "ResNet18", 0.1, stopped="the time budget of 5 minutes")
     scores = bench.scores_in(tmp_path)
     assert scores["ResNet18"]["valid_macro_f1"] == pytest.approx(0.6)
     assert scores["ResNet18"]["runs"] == 2 and scores["EfficientNet_Lite0"]["runs"] == 1
@@ -67,10 +74,19 @@ def test_scores_are_the_mean_over_a_systems_runs(tmp_path):
 def test_scores_of_different_data_are_not_put_side_by_side(tmp_path):
     write_run(tmp_path / "a", "ResNet18", 0.5)
     write_run(tmp_path / "b", "EfficientNet_Lite0", 0.7, data="other leaves")
-    with pytest.raises(InputError, match="different data"):
+    with pytest.raises(InputError, match="its runs differ in data"):
         bench.scores_in(tmp_path)
     (tmp_path / "a/metrics.json").write_text("{")
     with pytest.raises(InputError, match="no metrics file"):
+        bench.scores_in(tmp_path)
+
+
+def test_scores_of_different_recipes_are_not_put_side_by_side(tmp_path):
+    write_run(tmp_path / "a", "ResNet18", 0.5, seed=1)
+    write_run(tmp_path / "b", "ResNet18", 0.7, seed=2, num_workers=0)
+    assert bench.scores_in(tmp_path)["ResNet18"]["runs"] == 2
+    write_run(tmp_path / "c", "EfficientNet_Lite0_CA", 0.7, image_size=192)
+    with pytest.raises(InputError, match="its runs differ in --image-size"):
         bench.scores_in(tmp_path)
 
 
@@ -93,6 +109,7 @@ def test_mixed_precision_is_a_setup_and_in_the_name():
     config = Config.of(amp=True, device="cpu")
     assert all(setup.name.endswith("mixed precision") for setup in bench.setups_of(config))
     assert "-amp-" in bench.file_name(config, 32)
+    assert "-2_systems-" in bench.file_name(Config.of(device="cpu"), 32, TWO)
     assert "-amp-" not in bench.file_name(Config.of(device="cpu"), 32)
 
 

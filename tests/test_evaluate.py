@@ -94,6 +94,22 @@ def test_a_split_made_in_training_is_remembered(photos, tmp_path, capsys):
     assert "its own split is used" in shown and "photos_test, 4 images" in shown
 
 
+def test_a_valid_split_made_of_a_train_folder_is_remembered(photos, tmp_path):
+    """train/<class> beside unlabelled photos, as on Kaggle: training makes valid."""
+    from lite0ca.config import Config
+    from lite0ca.report import answers_of
+    from lite0ca.train import fit
+
+    folder = photos({"train/a": 20, "train/b": 20})
+    settings = {"epochs": 1, "image_size": 32, "batch_size": 8, "num_workers": 0}
+    run = fit(Config(data_dir=str(folder), output_dir=str(tmp_path / "out"), **settings)).run
+    table = (run / "data.csv").read_text().splitlines()
+    made = sorted(line.split(",")[0] for line in table if ",valid," in line)
+    answers = answers_of(run, "valid", num_workers=0)
+    assert sorted(answers["path"]) == made and 0 < len(made) < 40
+    assert answers["confidence"].between(0.5, 1).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
