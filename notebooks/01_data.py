@@ -100,7 +100,7 @@ pd.DataFrame(sizes, columns=["width", "height"]).describe().loc[["count", "min",
 # What a damaged file looks like: the first half of a good one. Training stops with its name, or
 # leaves it out with `skip_bad_images`.
 
-# %% tags=["nbval-check-output"]
+# %%
 import tempfile
 
 whole_photo = Path(rows["absolute_path"][0]).read_bytes()
