@@ -130,7 +130,9 @@ def one(source: Path, preset: str, parameters: dict, folder: Path, resume: bool)
             parameters = parameters | {"overrides": overrides}
     began, problem = time.monotonic(), execute(source, folder / name, parameters)
     place = beside_run(folder / name)
-    status = "failed" if problem else "stopped" if out_of_time(place) else "done"
+    # A run stopped by --time-budget is not done: it can go on.
+    out_of_time = "time budget" in (metrics_of(place).get("stopped") or "")
+    status = "failed" if problem else "stopped" if out_of_time else "done"
     if problem:
         print(f"  {preset} failed: {problem}\n  see {place}", file=sys.stderr)
     elif status == "done":
@@ -146,14 +148,12 @@ def beside_run(notebook: Path) -> Path:
     return notebook.replace(run / notebook.name)
 
 
-def out_of_time(notebook: Path) -> bool:
-    """Whether the run was stopped by --time-budget: it is not done, it can go on."""
+def metrics_of(notebook: Path) -> dict:
+    """The metrics that the notebook's run left; empty if it left none."""
     run = run_of(notebook)
-    metrics = run / "metrics.json" if run else None
-    if metrics is None or not metrics.is_file():
-        return False
-    stopped = json.loads(metrics.read_text(encoding="utf-8")).get("stopped")
-    return "time budget" in (stopped or "")
+    if run is None or not (run / "metrics.json").is_file():
+        return {}
+    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
 
 
 def execute(source: Path, target: Path, parameters: dict) -> str | None:
@@ -226,9 +226,8 @@ def row_of(file: Path, status: str) -> dict:
     row = {"status": status, "system": "", "valid_accuracy": None, "valid_macro_f1": None}
     row |= {"seconds": record.get("duration"), "train_images_per_s": None}
     row |= {"data": "", "run": str(run or "")}
-    metrics = run / "metrics.json" if run else None
-    if metrics and metrics.is_file() and status != "failed":
-        found = json.loads(metrics.read_text(encoding="utf-8"))
+    found = metrics_of(file)
+    if found and status != "failed":
         row |= {"system": found["model_name"], "data": found["data"]}
         row |= {"valid_accuracy": found.get("valid_acc"), "valid_macro_f1": found.get("valid_f1")}
         row |= {"train_images_per_s": found.get("train_images_per_s")}
