@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from lite0ca import flags
-from lite0ca.errors import InputError, TrainingDiverged
+from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.presets import PRESETS
 
 
@@ -38,6 +39,8 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         if advice := advice_for(error):
             return fail(advice, 2)
         raise
+    except Stopped as stop:
+        return fail(stop, stop.exit_code)
     except KeyboardInterrupt:
         return fail("stopped; a training goes on with --resume RUN_FOLDER", 130)
 
@@ -47,13 +50,16 @@ def advice_for(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return "out of memory: lower --batch-size or --image-size; --resume RUN_FOLDER goes on"
+    if "Connection closed by peer" in text or "NCCL" in text:
+        return f"another process of this training is gone; --resume RUN_FOLDER goes on ({text})"
     if "DataLoader worker" in text and ("killed" in text or "exited" in text):
         return "a loader process was killed: lower --num-workers (0 = none) or --batch-size"
     return None
 
 
 def fail(problem, code: int) -> int:
-    print(f"error: {problem}", file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":  # of many ranks, all with one problem, one speaks
+        print(f"error: {problem}", file=sys.stderr, flush=True)
     return code
 
 
@@ -182,6 +188,14 @@ def batch_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="settings over every preset, such as epochs=1",
     )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[],
+        metavar="SEED",
+        help="run every preset with each of these seeds; adds mean and deviation over them",
+    )
     parser.add_argument("--notebook", default="03_train", help="(default: 03_train), or a path")
     parser.add_argument("--metadata", help="the data as CSV; default: what is found")
     parser.add_argument("--data-dir", help="the data as a folder of classes")
@@ -190,6 +204,13 @@ def batch_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="skip what is done with the same parameters, go on with what was cut off",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="run on a Ray cluster: auto, HOST:PORT, or local (started here); a run takes one GPU "
+        "where there are any, else one core; each machine needs this environment, and this folder, "
+        "the data and --output-dir at the same path on a shared file system",
     )
 
 
@@ -207,7 +228,7 @@ COMMANDS = (
     ("evaluate", evaluate, "Score a run on a labelled data set.", evaluate_arguments),
     ("predict", predict, "Name the disease on photos.", predict_arguments),
     ("bench", bench, "Speed, size and score of the systems side by side.", bench_arguments),
-    ("batch", batch, "Run a notebook headless for each preset.", batch_arguments),
+    ("batch", batch, "Run a notebook headless for each preset and seed.", batch_arguments),
 )
 
 if __name__ == "__main__":

@@ -130,6 +130,20 @@ class Config:
     patience: int = setting(
         "training", 7, "stop after so many epochs without a better macro-F1; 0 = off", low=0
     )
+    start_size: int | None = setting(
+        "training",
+        None,
+        "pixels of the first epoch; the size grows to --image-size until the last",
+        low=32,
+        multiple=32,
+    )
+    head_epochs: int = setting(
+        "training",
+        0,
+        "passes before the first epoch that train attention and classifier alone, on features "
+        "of the backbone that are computed once",
+        low=0,
+    )
     seed: int = setting(
         "training", 42, "equal seeds give equal runs on one machine", low=0, below=2**32
     )
@@ -139,12 +153,46 @@ class Config:
         "machine", "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps")
     )
     amp: bool | None = setting("machine", None, "mixed precision; default: on for cuda")
+    devices: int = setting(
+        "machine",
+        1,
+        "train on so many GPUs, or processes on a CPU; --batch-size is of all together, so "
+        "learning rates stay; the same as torchrun --nproc_per_node",
+        low=1,
+    )
+    sync_bn: bool = setting("machine", False, "BatchNorm over the images of all devices (cuda)")
+    micro_batch_size: int | None = setting(
+        "machine",
+        None,
+        "images at once, for small memory: gradients add up to --batch-size, BatchNorm sees so "
+        "many; default: all, halved when memory runs out",
+        low=2,
+    )
+    compile: bool = setting(
+        "machine", False, "torch.compile: a minute at first, pays on GPUs in long runs"
+    )
     num_workers: int = setting(
-        "machine", 4, "loader processes, at most one a core; 0 = none", low=0
+        "machine", 4, "loader processes of each device, at most one a core; 0 = none", low=0
+    )
+    cache: str = setting(
+        "machine",
+        "auto",
+        "keep decoded photos, at a size a little above --image-size, for later epochs and runs; "
+        "auto: on disk, else in memory, where there is room",
+        choices=("auto", "disk", "ram", "none"),
+    )
+    cache_dir: str | None = setting(
+        "machine", None, "where --cache disk keeps them; default: ~/.cache/lite0ca"
+    )
+    cache_limit_gb: float = setting(
+        "machine", 10.0, "most that all caches there take; the oldest give way", above=0
     )
     pin_memory: bool = setting("machine", False, "page-locked batches (cuda)")
     time_budget: float | None = setting(
-        "machine", None, "minutes after which no epoch is begun; --resume goes on", above=0
+        "machine",
+        None,
+        "minutes; stops in time between two steps, saved; --resume goes on",
+        above=0,
     )
 
     # What a run leaves
@@ -164,6 +212,12 @@ class Config:
             raise InputError(f"--preset: {unknown(self.preset, PRESETS)}")
         if self.metadata and self.data_dir:
             raise InputError("--metadata and --data-dir both name the data: give one of them")
+        if self.start_size and self.start_size > self.image_size:
+            raise InputError(
+                f"--start-size {self.start_size}: must be at most --image-size {self.image_size}"
+            )
+        if self.start_size and "bot" in self.system.attention:
+            raise InputError("--start-size: the positions of self-attention belong to one size")
 
     @classmethod
     def of(cls, preset: str | None = None, /, **overrides) -> Config:

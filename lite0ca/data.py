@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import pandas as pd
 from lite0ca import machine
 from lite0ca.config import Config, unknown
 from lite0ca.errors import InputError
-from lite0ca.images import in_threads, is_image, problem_of
+from lite0ca.images import in_threads, is_image, problem_of, read_image, size_of
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
 SPLIT_NAMES |= {name: name for name in SPLITS}
 SAMPLE = "sample"  # what notebooks and batches take for --metadata to ask for drawings
+READ_UP_TO = 20_000  # images that are read before training begins; minutes for more
 DRAWN = "drawn sample"  # in the sample's column `source`
 
 
@@ -244,15 +246,18 @@ def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, i
     return label2id
 
 
-def without_bad_images(data: DataSet, skip: bool) -> DataSet:
+def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -> DataSet:
     """The data set without files that are missing or cannot be read; stops unless `skip`.
 
-    Reads every image of `data` once.
+    Every image is read once, up to 20,000, or with `skip`. Of more only the first bytes are
+    looked at: training then stops at the first file that turns out bad.
     """
-    bar = lambda steps: machine.bar(steps, "reading every image once", len(data.rows))  # noqa: E731
-    problems = pd.Series(
-        in_threads(problem_of, list(data.rows["absolute_path"]), bar), data.rows.index
-    )
+    files, title = list(data.rows["absolute_path"]), "reading every image once"
+    check = lambda path: problem_of(path, read)  # noqa: E731
+    if len(files) > READ_UP_TO and not skip:
+        check, title = lambda path: problem_of(path, size_of), "looking at every image file"
+    bar = lambda steps: machine.bar(steps, title, len(files))  # noqa: E731
+    problems = pd.Series(in_threads(check, files, bar), data.rows.index)
     bad = problems.notna()
     if not bad.any():
         return data

@@ -1,9 +1,25 @@
-"""What stops a command: the user's mistakes (exit code 2) and a diverged training (3)."""
+"""What stops a command: the user's mistakes (exit code 2), a diverged training (3), a signal."""
+
+import signal
 
 
 class InputError(ValueError):
     """Something that was given is wrong; the message says what, where, and what to do."""
 
+    def __init__(self, message: str):
+        # A loader process sends its error with a traceback as text around it.
+        if message.startswith("Caught InputError in"):
+            message = message.strip().splitlines()[-1].partition("InputError: ")[2]
+        super().__init__(message)
+
 
 class TrainingDiverged(RuntimeError):
     """The loss, the weights or the BatchNorm statistics stayed non-finite after all retries."""
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM came, and what was running is saved; the message says how to go on."""
+
+    def __init__(self, message: str, number: int = signal.SIGINT):
+        super().__init__(message)
+        self.exit_code = 128 + number

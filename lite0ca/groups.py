@@ -8,6 +8,8 @@ a plain background have close hashes, and a turned copy has a far one.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,6 +46,17 @@ def find_groups(files: Sequence[str | Path], bar: Callable = iter) -> np.ndarray
     a, b = links.reshape(-1, 2).T
     graph = coo_matrix((np.ones(len(a)), (a, b)), shape=(len(files), len(files)))
     return connected_components(graph, directed=False)[1]
+
+
+def equal_starts(files: Sequence[str | Path]) -> np.ndarray:
+    """A group number for each file: those of one length with equal first 64 kB share it."""
+
+    def start(path):
+        with open(path, "rb") as file:
+            return os.fstat(file.fileno()).st_size, hashlib.sha256(file.read(2**16)).digest()
+
+    numbers = {}
+    return np.array([numbers.setdefault(start(path), len(numbers)) for path in files])
 
 
 def fingerprint(path: str | Path):

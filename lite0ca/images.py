@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 from threadpoolctl import threadpool_limits
@@ -27,21 +29,43 @@ def is_image(path: str | Path) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     """The photo upright in RGB: uint8, (height, width, 3).
 
-    EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8. Raises
-    `OSError` if the file is missing, truncated, too large or no image.
+    EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8. With `side` a
+    photo whose shorter side is longer comes at that size: a JPEG is decoded at 1/2, 1/4 or 1/8 of
+    its scale, as far as that leaves more than `side`, which costs a third. Raises `OSError` if
+    the file is missing, truncated, too large or no image.
     """
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise OSError(f"{image.width} x {image.height} pixels are too many")
-            return to_rgb(ImageOps.exif_transpose(image))
+            if side:
+                image.draft(None, (side, side))
+            return shrunk(to_rgb(ImageOps.exif_transpose(image)), side)
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
         raise OSError(f"{path}: unreadable image ({error})") from error
+
+
+def side_for(image_size: int) -> int:
+    """Pixels of the shorter side that a photo is read at to train at an image size.
+
+    The smallest square part that augmentation takes (half of the area) still has `image_size`.
+    """
+    return math.ceil(image_size * math.sqrt(2))
+
+
+def shrunk(photo: np.ndarray, side: int | None) -> np.ndarray:
+    """(H, W, 3) with the shorter side at most `side`; never enlarged."""
+    height, width = photo.shape[:2]
+    if not side or min(height, width) <= side:
+        return photo
+    scale = side / min(height, width)
+    size = max(side, round(width * scale)), max(side, round(height * scale))
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
@@ -66,16 +90,25 @@ def stretch(values: np.ndarray) -> np.ndarray:
     return (values * scale).clip(0, 255).round().astype(np.uint8)
 
 
+def stamp_of(path: str | Path) -> str:
+    """What changes when the file does: its size and time; empty if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
 def size_of(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels as stored; the pixels are not read."""
     with Image.open(path) as image:
         return image.size
 
 
-def problem_of(path: str | Path) -> str | None:
+def problem_of(path: str | Path, read: Callable = read_image) -> str | None:
     """Why the file cannot be used, in a few words, or None if it reads."""
     try:
-        read_image(path)
+        read(path)
     except FileNotFoundError:
         return "missing"
     except OSError as error:

@@ -19,8 +19,12 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lite0ca import machine
-from lite0ca.images import read_image
+from lite0ca import machine, ranks
+from lite0ca.cache import PhotoReader
+from lite0ca.errors import InputError
+from lite0ca.stopping import leave_signals_to_the_parent
+
+SCORED_AT_ONCE = 96
 
 
 def augmentation(image_size: int) -> A.Compose:
@@ -55,36 +59,53 @@ def resizing(image_size: int) -> A.Compose:
 
 
 class Photos(Dataset):
-    """Item (index, seed) -> (uint8 photo (H, W, 3), class number); seed None: no randomness."""
+    """Item -> (uint8 photo (H, W, 3), class number).
 
-    def __init__(self, files, numbers, transform: A.Compose):
+    An item is an index: the whole photo; or (index, seed, size in pixels): augmented.
+    """
+
+    def __init__(self, files, numbers, image_size: int, reader: PhotoReader):
         # Arrays, not lists: a list's objects would be copied into every loader process.
         self.files = np.array([str(file) for file in files], dtype=np.str_)
         self.numbers = np.array(numbers, dtype=np.int64)
-        self.transform = transform
+        self.slots, self.reader = reader.slots_of(files), reader
+        self.whole, self.augmented = resizing(image_size), {}
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, item):
-        index, seed = item if isinstance(item, tuple) else (item, None)
+        index, seed, size = item if isinstance(item, tuple) else (item, None, None)
+        transform = self.whole
         if seed is not None:
+            if size not in self.augmented:
+                self.augmented[size] = augmentation(size)
+            transform = self.augmented[size]
             # One stream for the whole pipeline. set_random_seed would seed each transform alike,
             # and then all that happen with one probability happen together.
-            self.transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        photo = self.transform(image=read_image(self.files[index]))["image"]
+            transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        photo = transform(image=self.photo(index))["image"]
         return torch.from_numpy(np.ascontiguousarray(photo)), self.numbers[index]
+
+    def photo(self, index: int) -> np.ndarray:
+        """uint8 (H, W, 3), not yet augmented. Raises `InputError` for a file gone bad meanwhile."""
+        try:
+            return self.reader.read(str(self.files[index]), self.slots[index])
+        except OSError as error:
+            raise InputError(f"{error}; mend it, or leave it out with --skip-bad-images") from None
 
 
 class EvenBatches(Sampler):
-    """Shuffled batches of (index, seed), all of one size give or take one, no image left out.
+    """Shuffled batches of (index, seed, size), all of one size give or take one, none left out.
 
     1,080 images at batch 96 are 12 batches of 90, not 11 of 96 and a noisy one of 24. Order and
-    seeds depend on (seed, epoch) alone, so a resumed run sees what an uninterrupted one sees.
+    seeds depend on (seed, epoch) alone, so a resumed run sees what an uninterrupted one sees: it
+    sets `start`, the batches already done. Each rank takes its share of every batch.
     """
 
-    def __init__(self, images: int, batch_size: int, seed: int):
-        self.images, self.seed, self.epoch = images, seed, 0
+    def __init__(self, images: int, batch_size: int, seed: int, image_size: int):
+        self.images, self.seed, self.image_size = images, seed, image_size
+        self.epoch = self.start = 0
         self.batches = math.ceil(images / batch_size)
 
     def __len__(self) -> int:
@@ -93,26 +114,38 @@ class EvenBatches(Sampler):
     def __iter__(self):
         rng = np.random.default_rng([self.seed, self.epoch])
         order, seeds = rng.permutation(self.images), rng.integers(2**32, size=self.images)
-        for batch in np.array_split(order, self.batches):
-            yield [(int(index), int(seeds[index])) for index in batch]
+        for batch in np.array_split(order, self.batches)[self.start :]:
+            mine = batch[ranks.number() :: ranks.count()]
+            yield [(int(index), int(seeds[index]), self.image_size) for index in mine]
 
 
-def train_loader(rows: pd.DataFrame, label2id: dict, config) -> DataLoader:
-    """Augmented batches; set `loader.batch_sampler.epoch` before each epoch."""
-    photos = photos_of(rows, label2id, augmentation(config.image_size))
-    batches = EvenBatches(len(photos), config.batch_size, config.seed)
+def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> DataLoader:
+    """Augmented batches; set `epoch`, `start` and `image_size` of its sampler before each epoch.
+
+    Raises `InputError` if the ranks are more than the images of a batch.
+    """
+    photos = photos_of(rows, label2id, config, reader)
+    batches = EvenBatches(len(photos), config.batch_size, config.seed, config.image_size)
+    if len(photos) // len(batches) < ranks.count():
+        raise InputError(
+            f"--batch-size {config.batch_size} of all devices together, {len(photos)} images to "
+            f"train on: too few for {ranks.count()} devices"
+        )
     return DataLoader(photos, batch_sampler=batches, **worker_options(config, len(batches)))
 
 
-def score_loader(rows: pd.DataFrame, label2id: dict, config) -> DataLoader:
-    """Whole photos in the order of the rows."""
-    photos = photos_of(rows, label2id, resizing(config.image_size))
-    options = worker_options(config, math.ceil(len(photos) / config.batch_size))
-    return DataLoader(photos, batch_size=config.batch_size, **options)
+def score_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> DataLoader:
+    """Whole photos in the order of the rows; each rank takes its share."""
+    photos = photos_of(rows[ranks.number() :: ranks.count()], label2id, config, reader)
+    batch_size = min(config.batch_size, SCORED_AT_ONCE)
+    options = worker_options(config, math.ceil(len(photos) / batch_size))
+    return DataLoader(photos, batch_size=batch_size, **options)
 
 
-def photos_of(rows: pd.DataFrame, label2id: dict, transform: A.Compose) -> Photos:
-    return Photos(rows["absolute_path"], rows["label"].map(label2id), transform)
+def photos_of(rows: pd.DataFrame, label2id: dict, config, reader: PhotoReader | None) -> Photos:
+    reader = reader or PhotoReader(config.image_size)
+    numbers = rows["label"].map(label2id)
+    return Photos(rows["absolute_path"], numbers, config.image_size, reader)
 
 
 def worker_options(config, batches: int) -> dict:
@@ -122,9 +155,10 @@ def worker_options(config, batches: int) -> dict:
     # would move on and dropout would depend on the number of loader processes.
     options = {"num_workers": workers, "pin_memory": pin_memory, "generator": torch.Generator()}
     if workers:
-        options |= {"persistent_workers": True, "worker_init_fn": one_thread}
+        options |= {"persistent_workers": True, "worker_init_fn": quiet_child}
     return options
 
 
-def one_thread(_worker: int) -> None:
+def quiet_child(_worker: int) -> None:
     cv2.setNumThreads(0)  # or each loader process starts a thread a core
+    leave_signals_to_the_parent()

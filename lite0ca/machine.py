@@ -23,8 +23,11 @@ PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-hea
 PACKAGES += ("pandas", "scikit-learn", "pillow")
 
 
-def device_of(name: str) -> torch.device:
-    """The device of `--device`; auto takes cuda, else mps, else cpu. Raises `InputError`."""
+def device_of(name: str, devices: int = 1) -> torch.device:
+    """The device of `--device`; auto takes cuda, else mps, else cpu.
+
+    Raises `InputError` if there is none, or not so many.
+    """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if cuda else "mps" if mps else "cpu"
@@ -39,6 +42,10 @@ def device_of(name: str) -> torch.device:
                 f"{torch.cuda.get_device_name()} ({str(error).splitlines()[0]}); on Kaggle choose "
                 "T4 x2, or use --device cpu"
             ) from None
+    if name == "cuda" and devices > torch.cuda.device_count():
+        raise InputError(f"--devices {devices}: torch sees {torch.cuda.device_count()} GPUs here")
+    if name == "mps" and devices > 1:
+        raise InputError(f"--devices {devices}: there is one mps device; use --device cpu")
     return torch.device(name)
 
 
@@ -62,11 +69,15 @@ def cpu_name() -> str:
 
 @functools.cache  # said once a process
 def loader_workers(asked: int) -> int:
-    """Loader processes to start: what was asked, but no more than there are cores."""
+    """Loader processes to start: what was asked, but no more than this rank has cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if asked > cores:
-        print(f"--num-workers {asked}: {cores} cores here, {cores} loader processes are used")
-    return min(asked, cores)
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    most = max(1, cores // ranks_here)
+    if asked > most:
+        devices = f" for {ranks_here} devices" if ranks_here > 1 else ""
+        each = " each" if ranks_here > 1 else ""
+        print(f"--num-workers {asked}: {cores} cores{devices}, {most} loader processes{each}")
+    return min(asked, most)
 
 
 def keep_freed_memory() -> None:
@@ -109,6 +120,30 @@ def status_mb(name: str) -> float:
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     line = next(line for line in status.splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024 / 1e6
+
+
+def free_memory_gb() -> float:
+    """Memory that can be had without others losing theirs: Linux's estimate, a container's limit.
+
+    0 where neither is known.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
+    except (OSError, StopIteration):
+        return 0.0
+    try:
+        folder = Path("/sys/fs/cgroup")
+        limit = int((folder / "memory.max").read_text(encoding="ascii"))  # ValueError: "max"
+        free = min(free, limit - int((folder / "memory.current").read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        pass
+    return free / 1e9
+
+
+def cache_folder() -> Path:
+    """Where files may lie that can be made again; not among what Kaggle keeps of a session."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lite0ca"
 
 
 def shows_progress() -> bool:

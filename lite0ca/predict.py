@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from lite0ca.data import images_in
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision, to_device
-from lite0ca.images import is_image, read_image
-from lite0ca.loaders import one_thread, resizing
+from lite0ca.images import is_image, read_image, side_for
+from lite0ca.loaders import quiet_child, resizing
 
 
 class PhotoFiles(Dataset):
@@ -22,7 +22,7 @@ class PhotoFiles(Dataset):
 
     def __init__(self, paths: list[str], image_size: int):
         self.paths = np.array(paths, dtype=np.str_)
-        self.transform = resizing(image_size)
+        self.side, self.transform = side_for(image_size), resizing(image_size)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -30,7 +30,8 @@ class PhotoFiles(Dataset):
     def __getitem__(self, index: int):
         path = str(self.paths[index])
         try:
-            return path, torch.from_numpy(self.transform(image=read_image(path))["image"]), None
+            photo = self.transform(image=read_image(path, self.side))["image"]
+            return path, torch.from_numpy(photo), None
         except OSError as error:
             return path, None, str(error)
 
@@ -64,7 +65,7 @@ def predictions(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=list,
-        worker_init_fn=one_thread,
+        worker_init_fn=quiet_child,
     )
     for batch in stream:
         good = [photo for _, photo, _ in batch if photo is not None]

@@ -13,6 +13,8 @@ from lite0ca.files import write_json
 from lite0ca.model import parameter_count
 from lite0ca.state import State
 
+DATA_BOUND = 0.1  # of the time spent waiting for data; a fast enough loader leaves 1 or 2 %
+
 
 def epoch_line(state: State, epochs: int, better: bool) -> str:
     """One line an epoch, the same on a terminal and in a batch log."""
@@ -24,7 +26,8 @@ def epoch_line(state: State, epochs: int, better: bool) -> str:
         f"valid loss {row['valid_loss']:.4f} acc {row['valid_acc']:.3f} "
         f"F1 {row['valid_f1']:.3f}{'*' if better else ' '} | "
         f"lr {row['base_lr']:.1e} {row['head_lr']:.1e} | {row['images_per_s']:.0f} images/s, "
-        f"{row['data_wait_share']:.0%} waiting for data | "
+        f"{'data' if row['data_wait_share'] > DATA_BOUND else 'compute'} is the bottleneck "
+        f"({row['data_wait_share']:.0%} waiting for data) | "
         f"{row['seconds']:.0f} s, ETA {eta_s // 60}:{eta_s % 60:02d}"
     )
 

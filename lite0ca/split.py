@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -12,19 +13,25 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from lite0ca import machine
 from lite0ca.config import Config
-from lite0ca.data import SPLITS, DataSet, bytes_of, without_bad_images
+from lite0ca.data import READ_UP_TO, SPLITS, DataSet, bytes_of, without_bad_images
 from lite0ca.errors import InputError
-from lite0ca.groups import find_groups
+from lite0ca.groups import equal_starts, find_groups
+from lite0ca.images import read_image
 
 FOLDS, HELD_OUT = 20, 0.15  # of the images for valid, and for test
 TRIES = 2000
 
 
-def for_training(data: DataSet, config: Config, made: pd.DataFrame | None = None) -> DataSet:
+def for_training(
+    data: DataSet,
+    config: Config,
+    made: pd.DataFrame | None = None,
+    read: Callable = read_image,
+) -> DataSet:
     """`data` with a split in which every class is trained, limits applied, every image readable.
 
     `made` is the table of an earlier run (path, split, group): its split is used again where
-    the data has none of its own.
+    the data has none of its own. `read` is what reads an image, to see if it can be read.
     """
     if made is not None:
         data = with_split_of(data, made)
@@ -32,7 +39,7 @@ def for_training(data: DataSet, config: Config, made: pd.DataFrame | None = None
             missing = len(made) - len(data.rows)
             raise InputError(f"{data.root}: {missing:,} images of the run are no longer in it")
     # All of them, whatever the limits: a smoke test should find the bad files too.
-    data = without_bad_images(data, config.skip_bad_images)
+    data = without_bad_images(data, config.skip_bad_images, read)
     if "split" not in data.rows:
         data = with_made_split(data, config.seed, ("test", "valid"))
     elif "valid" not in set(data.rows["split"]):
@@ -68,7 +75,13 @@ def limited(rows: pd.DataFrame, split: str, limit: int | None, seed: int) -> pd.
 def with_made_split(data: DataSet, seed: int, held_out: tuple[str, ...]) -> DataSet:
     """Columns split and group: `held_out` get 15 % each, train the rest; whole groups only."""
     rows = data.rows.copy()
-    if "group" not in rows:
+    if "group" not in rows and len(rows) > READ_UP_TO:
+        rows["group"] = equal_starts(list(rows["absolute_path"]))
+        print(
+            f"near-duplicates: {len(rows):,} images are too many to compare; only copies of one "
+            "file are kept in one split. Give a column `group` if a leaf was shot more than once"
+        )
+    elif "group" not in rows:
         cv2.setNumThreads(1)  # the photos are spread over the cores already
         bar = lambda steps: machine.bar(steps, "finding near-duplicates")  # noqa: E731
         rows["group"] = find_groups(list(rows["absolute_path"]), bar)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from lite0ca import weights
+from lite0ca import ranks, weights
 from lite0ca.config import Config
 from lite0ca.evaluate import Precision
 from lite0ca.model import LeafClassifier, build_model
 
 EMA_DECAY = 0.9998
+NOTHING = {"loss": 0.0, "right": 0.0, "images": 0.0, "waited_s": 0.0, "train_s": 0.0}
 
 
 class NonFinite(Exception):
@@ -33,6 +38,10 @@ class State:
     history: dict[str, list] = field(default_factory=dict)
     rate_scale: float = 1.0  # halved each time the run goes back
     retries: int = 0
+    step: int = 0  # steps done in the epoch that is under way, and what they came to
+    sums: dict = field(default_factory=lambda: dict(NOTHING))
+    images_at_once: int = 0
+    network: nn.Module | None = None  # the model as it is trained: compiled, or on many ranks
 
     PLAIN = ("epoch", "best_epoch", "history", "rate_scale", "retries")
     HOLDERS = ("model", "optimizer", "scaler")
@@ -42,15 +51,36 @@ class State:
     def new(cls, config: Config, classes: int, precision: Precision) -> State:
         """The state before the first epoch, with random weights."""
         model = build_model(config.system, classes, config.image_size, config.dropout)
+        if config.sync_bn:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         # Channels-last is the faster layout for convolutions, on cuda and on CPUs (README).
         model.to(precision.device, memory_format=torch.channels_last)
         scaled = precision.amp and precision.dtype is torch.float16
         return cls(
             model,
-            torch.optim.AdamW(parameter_groups(model, config)),
+            torch.optim.AdamW(parameter_groups(model, config), fused=True),
             torch.amp.GradScaler(precision.device.type, enabled=scaled),
             ModelEmaV3(model, decay=EMA_DECAY, use_warmup=True) if config.ema else None,
+            images_at_once=config.micro_batch_size or config.batch_size,
+            network=model,
         )
+
+    def wrap(self, config: Config) -> None:
+        """Make `network` of the model whose weights are set: compiled, with gradients shared."""
+        self.network = torch.compile(self.model) if config.compile else self.model
+        if ranks.count() > 1:
+            # BatchNorm statistics are averaged at the end of an epoch instead of copied each step.
+            self.network = DistributedDataParallel(self.network, broadcast_buffers=False)
+
+    def gradients_averaged(self, now: bool) -> AbstractContextManager:
+        """Around a backward pass: over the ranks, if now, else when the batch's last part comes."""
+        return nullcontext() if now or ranks.count() == 1 else self.network.no_sync()
+
+    def average_statistics(self) -> None:
+        """BatchNorm's running statistics become the mean over the ranks."""
+        for module in (self.model, self.ema.module if self.ema else None):
+            if module is not None:
+                ranks.average_statistics(module)
 
     def start_from_weights(self, config: Config) -> None:
         """The trained weights that the settings ask for; says which."""
@@ -71,11 +101,15 @@ class State:
     def as_dict(self) -> dict:
         content = {name: getattr(self, name) for name in self.PLAIN}
         content |= {name: getattr(self, name).state_dict() for name in self.HOLDERS}
+        sums = {name: float(value) for name, value in self.sums.items()}
+        content |= {"step": self.step, "sums": sums}
         return content | {"ema": self.ema.module.state_dict() if self.ema else None}
 
     def restore(self, content: dict) -> None:
         for name in self.PLAIN:
-            setattr(self, name, content[name])
+            setattr(self, name, copy.copy(content[name]))
+        # Runs of version 0.1.0 stopped between epochs only.
+        self.step, self.sums = content.get("step", 0), dict(content.get("sums", NOTHING))
         for name in self.HOLDERS:
             if content[name]:  # a run begun without float16 has no state of the scaler
                 getattr(self, name).load_state_dict(content[name])
@@ -88,6 +122,7 @@ class State:
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
         self.epoch += 1
+        self.step, self.sums = 0, dict(NOTHING)
         rank = lambda r: (r["valid_f1"], -r["valid_loss"])  # noqa: E731
         if not best or rank(row) > rank(best):
             self.best_epoch = self.epoch

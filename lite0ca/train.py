@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,19 +14,21 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
+from lite0ca import cache, launch, machine, ranks, runs, split
 from lite0ca import data as datasets
-from lite0ca import machine, runs, split
 from lite0ca.config import Config
-from lite0ca.errors import InputError, TrainingDiverged
-from lite0ca.evaluate import Precision, images_per_s, logits_of, macro_f1, to_device
+from lite0ca.errors import InputError, Stopped, TrainingDiverged
+from lite0ca.evaluate import Precision, images_per_s, logits_of, macro_f1
 from lite0ca.files import whole, write_json
+from lite0ca.head import train_head
 from lite0ca.loaders import score_loader, train_loader
 from lite0ca.model import parameter_count
 from lite0ca.results import epoch_line, write_results
 from lite0ca.state import NonFinite, State
+from lite0ca.step import one_epoch
+from lite0ca.stopping import Paused, Watch, wish
 
 RETRIES = 3
-CHECK_EVERY = 50  # steps between looks at the running loss; each look waits for the GPU
 
 
 @dataclass(frozen=True)
@@ -40,25 +43,46 @@ class Result:
 def fit(config: Config) -> Result:
     """Train as the settings say; leaves a run folder and returns its best metrics.
 
-    With `config.resume` it goes on where that run stopped, and on a CPU ends as if it had never
-    stopped. Raises `InputError` for wrong input, `TrainingDiverged` after three restarts.
+    With `config.resume` it goes on where that run stopped, in the middle of an epoch as well, and
+    on a CPU ends as if it had never stopped. Raises `InputError` for wrong input,
+    `TrainingDiverged` after three restarts, `Stopped` when a signal came and the run is saved.
     """
+    if config.devices > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        machine.device_of(config.device, config.devices)
+        answer = launch.trained_on_devices(config)
+        return Result(Path(answer["run"]), answer["metrics"], answer["history"])
+    ranks.use_own_gpu()
+    device = machine.device_of(config.device)
+    if config.sync_bn and device.type != "cuda":
+        raise InputError("--sync-bn needs cuda: torch has no such BatchNorm for other devices")
+    with ranks.joined(device):
+        return training(config, device)
+
+
+def training(config: Config, device: torch.device) -> Result:
+    """`fit` on one device, or as one rank of several."""
     began = time.monotonic()
     machine.keep_freed_memory()
     torch.backends.cudnn.deterministic = True
-    device = machine.device_of(config.device)
     precision = Precision.of(device, config.amp)
     runs.check_writable(config.resume or config.output_dir)
     last, made = stored(config.resume) if config.resume else (None, None)
-    data = datasets.load(config, last["label2id"] if last else None)
+    known = last["label2id"] if last else None
+    data = ranks.from_first(lambda: datasets.load(config, known))
     torch.manual_seed(config.seed)
     state = State.new(config, len(data.label2id), precision)
     if not last:
         state.start_from_weights(config)
-    data = split.for_training(data, config, made)
+    reader = cache.open_reader(config, list(data.rows["absolute_path"]))
+    data = ranks.from_first(lambda: split.for_training(data, config, made, reader))
     if last and last["fingerprint"] != data.fingerprint:
         raise InputError(f"--resume {config.resume}: the data is not what the run began with")
     config = config.reading(data.source)
+    weight = class_weights(data).to(device) if config.class_weights else None
+    batches = train_loader(data.part("train"), data.label2id, config, reader)
+    valid = score_loader(data.part("valid"), data.label2id, config, reader)
+    if config.head_epochs and not last:
+        train_head(state, batches, config, precision, weight)
     facts = {
         "config": replace(config, resume=None).as_dict(),
         "system": asdict(config.system),
@@ -67,49 +91,66 @@ def fit(config: Config) -> Result:
         "drawn_sample": data.is_sample,
     }
     # A run folder appears only now, when nothing of the input can be wrong any more.
-    run = Path(config.resume) if last else new_run(config, data, device)
-    save_last = lambda: runs.save_checkpoint(run / runs.LAST, state.as_dict() | facts)  # noqa: E731
-    save_best = lambda: runs.save_checkpoint(  # noqa: E731
-        run / runs.BEST, {"model": state.scored.state_dict(), "epoch": state.epoch, **facts}
-    )
+    run = Path(config.resume) if last else ranks.from_first(lambda: new_run(config, data, device))
+
+    def save(name: str, content: dict) -> None:
+        if ranks.first():
+            runs.save_checkpoint(run / name, content | facts)
+
+    def save_last() -> None:
+        state.average_statistics()
+        save(runs.LAST, state.as_dict())
+
+    def save_best() -> None:
+        save(runs.BEST, {"model": state.scored.state_dict(), "epoch": state.epoch})
+
+    def results(reason: str | None = None) -> dict:
+        return ranks.from_first(lambda: write_results(run, state, config, data, speed, reason))
+
     if last:
         state.restore(last)
-        runs.remove_scraps(run)
-        if state.best_epoch == state.epoch > 0:
+        if ranks.first():
+            runs.remove_scraps(run)
+        if state.best_epoch == state.epoch > 0 and state.step == 0:
             save_best()  # the run may have been killed between the two checkpoints
     else:
         save_last()
     print(
         f"{config.system.name}: {parameter_count(state.model):,} parameters, on "
-        f"{machine.describe(device)}{', mixed precision' if precision.amp else ''}\nrun: {run}",
+        f"{f'{ranks.count()} x ' if ranks.count() > 1 else ''}{machine.describe(device)}"
+        f"{', mixed precision' if precision.amp else ''}\nrun: {run}",
         flush=True,
     )
-    speed = images_per_s(state.model, config.image_size, precision)
-    batches = train_loader(data.part("train"), data.label2id, config)
-    valid = score_loader(data.part("valid"), data.label2id, config)
-    weight = class_weights(data).to(device) if config.class_weights else None
-    longest_s = 0.0
-    while not (reason := stop_reason(state, config, time.monotonic() - began + longest_s)):
-        epoch_began = time.monotonic()
-        try:
-            row = one_epoch(state, batches, config, precision, weight)
-            row |= scored(state, valid, precision)
-        except NonFinite as problem:
-            go_back(state, run, problem)
+    speed = ranks.from_first(lambda: images_per_s(state.model, config.image_size, precision))
+    state.wrap(config)
+    with wish() as noted:
+        watch = Watch(noted, save_last, began, config.time_budget, device)
+        while not (reason := stop_reason(state, config)):
+            try:
+                row = one_epoch(state, batches, config, precision, weight, watch)
+                scoring_began = time.monotonic()
+                with watch.timed("scoring"):
+                    row |= scored(state, valid, len(data.part("valid")), precision)
+                row["seconds"] = state.sums["train_s"] + time.monotonic() - scoring_began
+            except Paused as pause:
+                done = f"{state.step} of {len(batches)} steps of epoch {state.epoch + 1}"
+                reason = f"{pause}, after {done}; --resume {run} goes on"
+                if pause.signal:
+                    raise Stopped(f"stopped by {reason}", pause.signal) from None
+                break
+            except NonFinite as problem:
+                go_back(state, run, problem)
+                save_last()
+                continue
+            better = state.remember(row)
             save_last()
-            continue
-        row["seconds"] = time.monotonic() - epoch_began
-        longest_s = max(longest_s, row["seconds"])
-        better = state.remember(row)
-        save_last()
-        if better:
-            save_best()
-        print(epoch_line(state, config.epochs, better), flush=True)
-        write_results(run, state, config, data, speed)
-    print(f"stopped: {reason}")
+            if better:
+                save_best()
+            print(epoch_line(state, config.epochs, better), flush=True)
+            results()
+    print(f"stopped: {reason}", flush=True)
     # Again, for a run that was killed after its last epoch and before its results.
-    metrics = write_results(run, state, config, data, speed, reason)
-    return Result(run, metrics, state.history)
+    return Result(run, results(reason), state.history)
 
 
 def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
@@ -134,82 +175,13 @@ def new_run(config: Config, data: datasets.DataSet, device: torch.device) -> Pat
     return run
 
 
-def stop_reason(state: State, config: Config, seconds_after_next: float) -> str | None:
+def stop_reason(state: State, config: Config) -> str | None:
     """Why no further epoch is begun, or None."""
     if state.epoch >= config.epochs:
         return "all epochs done"
     if config.patience and state.epoch - state.best_epoch >= config.patience:
         return f"no better macro-F1 for {config.patience} epochs"
-    if config.time_budget and seconds_after_next > 60 * config.time_budget:
-        return f"the time budget of {config.time_budget:g} minutes; --resume goes on"
     return None
-
-
-def one_epoch(state, batches, config, precision, weight) -> dict:
-    """Train on every image once; returns losses, rates and speed. Raises `NonFinite`."""
-    # Everything random in an epoch follows from (seed, epoch): a resumed run needs no more.
-    torch.manual_seed(config.seed * 1_000_003 + state.epoch)
-    batches.batch_sampler.epoch = state.epoch
-    loss_sum, right = torch.zeros(2, device=precision.device)
-    images, waited_s, began, steps = 0, 0.0, time.monotonic(), len(batches)
-    state.model.train()
-    iterator = iter(batches)
-    for step in machine.bar(range(steps), f"epoch {state.epoch + 1}/{config.epochs}"):
-        asked = time.monotonic()
-        photos, numbers = next(iterator)
-        waited_s += time.monotonic() - asked
-        photos = to_device(photos, precision.device)
-        numbers = numbers.to(precision.device, non_blocking=True)
-        done = state.epoch * steps + step
-        factor = state.rate_scale * rate_factor(done, steps, config)
-        for group in state.optimizer.param_groups:
-            group["lr"] = group["full_lr"] * factor
-        loss, logits = train_step(state, photos, numbers, config, precision, weight)
-        if state.ema:
-            state.ema.update(state.model, step=done + 1)
-        loss_sum += loss * len(numbers)
-        right += (logits.argmax(1) == numbers).sum()
-        images += len(numbers)
-        if step % CHECK_EVERY == CHECK_EVERY - 1 and not math.isfinite(loss_sum.item()):
-            break
-    if not math.isfinite(loss_sum.item()):
-        raise NonFinite(f"the train loss is not finite in epoch {state.epoch + 1}")
-    train_s = time.monotonic() - began
-    state.check_finite()
-    return {
-        "train_loss": loss_sum.item() / images,
-        "train_acc": right.item() / images,
-        "base_lr": config.base_lr * factor,
-        "head_lr": config.head_lr * factor,
-        "images_per_s": images / train_s,
-        "data_wait_share": waited_s / train_s,
-    }
-
-
-def train_step(state, photos, numbers, config, precision, weight):
-    """One step of the optimiser; returns (loss, logits (B, classes)), detached, on the device."""
-    with precision.autocast():
-        logits = state.model(state.model.normalize(photos))
-    loss = F.cross_entropy(
-        logits.float(), numbers, weight=weight, label_smoothing=config.label_smoothing
-    )
-    state.optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(loss).backward()
-    if config.grad_clip:
-        state.scaler.unscale_(state.optimizer)
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    return loss.detach(), logits.detach()
-
-
-def rate_factor(step: int, steps_an_epoch: int, config: Config) -> float:
-    """Share of the full learning rate at a step: linear warm-up, then half a cosine to zero."""
-    steps = config.epochs * steps_an_epoch
-    warmup = min(config.warmup_epochs * steps_an_epoch, steps / 2)
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
 def class_weights(data: datasets.DataSet) -> torch.Tensor:
@@ -220,9 +192,12 @@ def class_weights(data: datasets.DataSet) -> torch.Tensor:
     return torch.from_numpy(weight)
 
 
-def scored(state: State, valid, precision: Precision) -> dict:
-    """Loss, accuracy and macro-F1 on the valid split. Raises `NonFinite`."""
+def scored(state: State, valid, images: int, precision: Precision) -> dict:
+    """Loss, accuracy and macro-F1 on the valid split, over all ranks. Raises `NonFinite`."""
     logits, numbers = logits_of(state.scored, valid, precision)
+    logits, numbers = (
+        ranks.gathered(rows.to(precision.device), images).cpu() for rows in (logits, numbers)
+    )
     loss = F.cross_entropy(logits, numbers).item()
     if not math.isfinite(loss):
         raise NonFinite(f"the valid loss is not finite in epoch {state.epoch + 1}")

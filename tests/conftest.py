@@ -1,8 +1,11 @@
 """Shared by the tests: the drawn sample, one tiny finished run, and where real photos lie."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,9 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+# The cache of photos must not fill the user's, nor a test find what another left there.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="lite0ca-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 REPO = Path(__file__).resolve().parent.parent
 RICE_LEAF = Path(os.environ.get("LITE0CA_RICE_LEAF", REPO.parent / "shared/data/rice_leaf"))
 # Small enough for seconds: 64 pixels are a 2 x 2 feature map.

@@ -32,7 +32,7 @@ def table(groups_a_class=40, classes="abc", photos_a_group=3):
 @pytest.fixture(autouse=True)
 def files_read(monkeypatch):
     """These tables name no files: reading them is tested in test_data.py."""
-    monkeypatch.setattr(split, "without_bad_images", lambda data, skip: data)
+    monkeypatch.setattr(split, "without_bad_images", lambda data, skip, read: data)
 
 
 def test_made_splits_are_grouped_stratified_and_seeded():

@@ -19,8 +19,9 @@ from lite0ca.data import DataSet
 from lite0ca.errors import InputError, TrainingDiverged
 from lite0ca.evaluate import Precision
 from lite0ca.state import State, parameter_groups
+from lite0ca.step import rate_factor
 from lite0ca.systems import SYSTEMS
-from lite0ca.train import class_weights, fit, rate_factor
+from lite0ca.train import class_weights, fit
 
 SMALL = {"epochs": 3, "train_limit": 16, "valid_limit": 8, "image_size": 64, "batch_size": 8}
 SMALL |= {"num_workers": 0, "save_history": True, "patience": 0}
@@ -125,12 +126,12 @@ def test_a_diverging_run_goes_back_and_then_stops_with_3(sample, tmp_path, capsy
 @pytest.mark.parametrize("where", ["loss", "weight", "batch norm"])
 def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
     """NaN in the second epoch: back to the first, half the rate, and on to the end."""
-    from lite0ca import train
+    from lite0ca import step
 
-    real, calls = train.train_step, []
+    real, calls = step.train_step, []
 
     def faulty(state, *arguments):
-        loss, logits = real(state, *arguments)
+        loss, right = real(state, *arguments)
         calls.append(state.epoch)
         if calls.count(1) == 1 and state.epoch == 1:
             if where == "loss":
@@ -139,9 +140,9 @@ def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
                 state.model.get_classifier().weight.data[0, 0] = math.inf
             else:
                 state.model.backbone.bn1.running_var[0] = math.nan
-        return loss, logits
+        return loss, right
 
-    monkeypatch.setattr(train, "train_step", faulty)
+    monkeypatch.setattr(step, "train_step", faulty)
     result = fit(settings(sample, tmp_path))
     assert "back to epoch 1 with the learning rates x 0.5 (1 of 3)" in capsys.readouterr().out
     assert result.metrics["epochs"] == 3 and result.metrics["restarts_after_nan"] == 1
@@ -153,10 +154,10 @@ def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
 
 
 def test_divergence_is_an_error_of_its_own(sample, tmp_path, monkeypatch):
-    from lite0ca import train
+    from lite0ca import step
 
-    nan = lambda *_: (torch.tensor(math.nan), torch.zeros(8, 4))  # noqa: E731
-    monkeypatch.setattr(train, "train_step", nan)
+    nan = lambda *_: (torch.tensor(math.nan), torch.tensor(0.0))  # noqa: E731
+    monkeypatch.setattr(step, "train_step", nan)
     with pytest.raises(TrainingDiverged, match="after going back 3 times"):
         fit(settings(sample, tmp_path))
 

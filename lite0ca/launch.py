@@ -1,0 +1,88 @@
+"""Training on several devices from one process: `torchrun` as a child, its lines live.
+
+A child, since a notebook that has touched cuda cannot fork. What the ranks came to comes back as
+one JSON file, written by rank 0: `python -m lite0ca.launch SETTINGS ANSWER` is what they run.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lite0ca import ranks
+from lite0ca.config import Config
+from lite0ca.errors import InputError, Stopped, TrainingDiverged
+from lite0ca.files import write_json
+from lite0ca.stopping import wish
+
+ERRORS = {error.__name__: error for error in (InputError, TrainingDiverged, Stopped)}
+LAST_LINES = 3  # of what the ranks wrote to stderr, when they leave no answer
+
+
+def trained_on_devices(config: Config) -> dict:
+    """Train on `config.devices`; returns {"run", "metrics", "history"}.
+
+    Raises what the ranks raised, and `InputError` if one of them died.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        settings, answer, complaints = (Path(folder, name) for name in ("in", "out", "errors"))
+        write_json(settings, config.as_dict())
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", str(config.devices), "-m", "lite0ca.launch"]
+        run = None
+        with (
+            open(complaints, "w", encoding="utf-8") as stderr,
+            wish() as noted,
+            # A session of its own: the ranks learn of Ctrl-C from here, once.
+            subprocess.Popen(
+                [*command, str(settings), str(answer)],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+            ) as child,
+        ):
+            noted.passed_to = child
+            for line in child.stdout:
+                print(line, end="", flush=True)
+                run = line[5:].strip() if line.startswith("run: ") else run
+        if not answer.is_file():
+            lines = complaints.read_text(encoding="utf-8", errors="replace").splitlines()
+            raise InputError(died(config, run, lines))
+        content = json.loads(answer.read_text(encoding="utf-8"))
+    if "error" in content:
+        message, number = content["message"], noted.signal or signal.SIGTERM
+        error = ERRORS[content["error"]]
+        raise error(message, number) if error is Stopped else error(message)
+    return content
+
+
+def died(config: Config, run: str | None, lines: list[str]) -> str:
+    """What to say when the ranks are gone without an answer."""
+    telling = [line for line in lines if "Error" in line or "exitcode" in line][-LAST_LINES:]
+    goes_on = f"--resume {run} goes on" if run else "nothing is lost: it had not begun"
+    why = "; ".join(line.strip() for line in telling) or "no reason given"
+    return f"--devices {config.devices}: a process of this training died; {goes_on} ({why})"
+
+
+def answer_of(work: Callable, config: Config) -> dict:
+    """What `work(config)` came to, or the error that a user can do something about."""
+    try:
+        result = work(config)
+    except tuple(ERRORS.values()) as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    return {"run": str(result.run), "metrics": result.metrics, "history": result.history}
+
+
+if __name__ == "__main__":
+    from lite0ca.train import fit
+
+    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    came_to = answer_of(fit, Config(**given))
+    if ranks.first():
+        write_json(sys.argv[2], came_to)

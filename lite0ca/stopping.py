@@ -1,0 +1,111 @@
+"""When a training stops early, or saves on the way: signals, the time budget, long epochs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import torch
+
+from lite0ca import ranks
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAVE_EVERY_S = 300.0  # within an epoch: a kill costs at most so much
+LOOK_EVERY = 10  # steps on cuda when there are ranks: each look waits for all of them
+SAME_S = 0.5  # torchrun passes on the Ctrl-C that the terminal has sent to all
+
+
+class Paused(Exception):
+    """Training stopped at a step, saved; the message says why. `signal` is 0 for lack of time."""
+
+    def __init__(self, reason: str, number: int = 0):
+        super().__init__(reason)
+        self.signal = number
+
+
+class Wish:
+    """`signal` is the number of the signal that came, 0 as long as none did."""
+
+    signal = 0
+    came = 0.0
+    passed_to = None  # a child process that does the work
+
+    def note(self, number: int, _frame) -> None:
+        again = self.signal == number == signal.SIGINT and time.monotonic() - self.came > SAME_S
+        if again:
+            raise KeyboardInterrupt  # the second Ctrl-C: at once, saved or not
+        if not self.signal:
+            self.signal, self.came = number, time.monotonic()
+            if self.passed_to:
+                self.passed_to.terminate()  # torchrun passes SIGTERM on to its ranks
+                return
+            at_once = "; again: leaves at once" if number == signal.SIGINT else ""
+            print(
+                f"\n{signal.Signals(number).name}: one more step, then it saves{at_once}",
+                flush=True,
+            )
+
+
+@contextmanager
+def wish():
+    """While this lasts signals are noted instead of ending the process (in the main thread)."""
+    noted = Wish()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = {number: signal.signal(number, noted.note) for number in SIGNALS}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_signals_to_the_parent() -> None:
+    """For a child process: Ctrl-C reaches the whole group, and the parent still needs it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class Watch:
+    """Looks after each step whether to save, and whether to stop.
+
+    `save` writes the checkpoint, on whichever rank that is. `minutes` is the time budget, None
+    for none, counted from `began`.
+    """
+
+    def __init__(self, noted: Wish, save: Callable, began: float, minutes, device: torch.device):
+        self.noted, self.save, self.began, self.device = noted, save, began, device
+        self.minutes = minutes
+        self.saved = time.monotonic()
+        self.longest_s = {}  # seconds of the slowest step, scoring, save
+
+    def look(self, step: int, next_is: str = "step") -> None:
+        """Before a step, or before "scoring"; raises `Paused` once the state is saved."""
+        if ranks.count() > 1 and self.device.type == "cuda" and step % LOOK_EVERY:
+            return
+        now = time.monotonic()
+        soon_s = now - self.began + self.longest_s.get(next_is, 0.0) + self.longest_s.get("save", 0)
+        out_of_time = self.minutes is not None and soon_s > 60 * self.minutes
+        long_ago = now - self.saved > SAVE_EVERY_S
+        # Ranks act together: the most urgent wish is everybody's.
+        urgency = self.noted.signal or (0.5 if out_of_time else 0.25 if long_ago else 0)
+        urgency = ranks.largest(urgency, self.device)
+        if urgency:
+            with self.timed("save"):
+                self.save()
+            self.saved = time.monotonic()
+        if urgency >= 1:
+            raise Paused(signal.Signals(int(urgency)).name, int(urgency))
+        if urgency == 0.5:
+            raise Paused(f"the time budget of {self.minutes:g} minutes")
+
+    @contextmanager
+    def timed(self, what: str):
+        """Remember how long the slowest of its kind takes."""
+        started = time.monotonic()
+        yield
+        self.longest_s[what] = max(self.longest_s.get(what, 0.0), time.monotonic() - started)
