@@ -109,6 +109,12 @@ def sample(folder: str, seed: int) -> None:
     print(f"drawn sample (no real leaves): {write_sample(folder, seed)}")
 
 
+def shard(folder: str, shard_mb: float, **typed) -> None:
+    from lite0ca.pack import pack
+
+    print(pack(folder, shard_mb, flags.from_flags(typed)))
+
+
 def evaluate(run: str, split: str | None, **typed) -> None:
     from lite0ca.report import evaluate_run
 
@@ -121,10 +127,15 @@ def predict(run: str, photos: list[str], csv: str | None, top: int, **typed) -> 
     return predict_photos(run, photos, csv, top, **typed)
 
 
-def bench(systems: list[str], batch_size, rounds, seconds, results, output_dir, **typed) -> None:
-    from lite0ca.report import bench_report
+def bench(
+    systems: list[str], batch_size, rounds, seconds, results, output_dir, loader, **typed
+) -> None:
+    from lite0ca.report import bench_report, loader_report
 
     config = flags.from_flags(typed)
+    if loader:
+        print(loader_report(config, rounds))
+        return
     print(bench_report(systems, config, batch_size, rounds, seconds, results, output_dir))
 
 
@@ -137,6 +148,12 @@ def batch(presets: list[str], **typed) -> int:
 def sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", default="data", help="(default: data)")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def shard_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", help="where the shards go; a new one")
+    parser.add_argument("--shard-mb", type=float, default=100, metavar="MB", help="(default: 100)")
+    flags.add_flags(parser, only=("metadata", "label2id", "data_dir", "skip_bad_images", "seed"))
 
 
 def run_argument(parser: argparse.ArgumentParser) -> None:
@@ -174,7 +191,11 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--results", help="a folder with finished runs: their scores are added")
     parser.add_argument("--output-dir", default="results", help="(default: results)")
-    flags.add_flags(parser, only=("image_size", "device", "amp"))
+    parser.add_argument(
+        "--loader", action="store_true", help="the input pipeline instead, on your photos"
+    )
+    named = ("metadata", "data_dir", "num_workers", "image_size", "device", "amp")
+    flags.add_flags(parser, only=named)
 
 
 def batch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -224,6 +245,7 @@ TRAIN = (
 )
 COMMANDS = (
     ("sample", sample, "Draw the stand-in data set.", sample_arguments),
+    ("shard", shard, "Pack photos into tar files.", shard_arguments),
     ("train", train, TRAIN, flags.add_flags),
     ("evaluate", evaluate, "Score a run on a labelled data set.", evaluate_arguments),
     ("predict", predict, "Name the disease on photos.", predict_arguments),

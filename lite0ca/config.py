@@ -60,7 +60,8 @@ class Config:
     data_dir: str | None = setting(
         "data",
         None,
-        "a folder with one sub-folder a class, or with train/valid/test above them",
+        "a folder with one sub-folder a class, or with train/valid/test above them; or shards, "
+        "as in 'shards/{000..099}.tar'",
     )
     train_limit: int | None = setting(
         "data", None, "train on so many images, drawn in the classes' proportions", low=2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -11,10 +12,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca import machine
+from lite0ca import machine, shards
 from lite0ca.config import Config, unknown
 from lite0ca.errors import InputError
-from lite0ca.images import in_threads, is_image, problem_of, read_image, size_of
+from lite0ca.images import (
+    bytes_of,
+    in_threads,
+    is_image,
+    problem_at_a_glance,
+    problem_of,
+    read_image,
+)
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
@@ -50,7 +58,7 @@ class DataSet:
         """Whether these are drawings: no figure of theirs may pass for one of leaves."""
         return "source" in self.rows and bool((self.rows["source"] == DRAWN).any())
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """sha256 over paths, labels, splits and file sizes: equal data, equal fingerprint."""
         digest = hashlib.sha256(json.dumps(self.label2id, sort_keys=True).encode())
@@ -61,20 +69,18 @@ class DataSet:
         return digest.hexdigest()
 
 
-def bytes_of(path: str) -> int:
-    """The size of a file; -1 if there is none."""
-    return os.path.getsize(path) if os.path.isfile(path) else -1
-
-
 def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     """The table that the settings name or, without any, that is found. Raises `InputError`.
 
     `label2id` of a trained model takes the place of the data's own.
     """
     source, found = find(config)
-    rows = read_csv(source) if source.is_file() else read_folder(source)
-    root = source.parent if source.is_file() else source
-    rows["absolute_path"] = [os.path.abspath(root / path) for path in rows["path"]]
+    in_tars = shards.named(source)
+    read = shards.rows_of if in_tars else read_csv if source.is_file() else read_folder
+    rows = read(source)
+    root = source.parent if source.is_file() or in_tars else source
+    above = os.path.abspath(root)
+    rows["absolute_path"] = [os.path.normpath(os.path.join(above, path)) for path in rows["path"]]
     if label2id is None:
         label2id = read_label2id(config, root, rows)
     strange = sorted(set(rows["label"]) - set(label2id))
@@ -98,6 +104,8 @@ def find(config: Config) -> tuple[Path, str]:
     """(CSV file or folder, how it was found)."""
     if config.metadata:
         return existing(config.metadata, "--metadata", is_folder=False), "--metadata"
+    if config.data_dir and shards.named(config.data_dir):
+        return Path(config.data_dir), "--data-dir"
     if config.data_dir:
         return existing(config.data_dir, "--data-dir", is_folder=True), "--data-dir"
     if os.path.isfile("data/metadata.csv"):
@@ -164,13 +172,13 @@ def images_in(folder: Path):
     """Image files in and below a folder, in a fixed order; hidden folders are passed over."""
     for above, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(above, name) for name in sorted(files) if is_image(name))
+        yield from (os.path.join(above, name) for name in sorted(files) if is_image(name))
 
 
 def read_folder(folder: Path) -> pd.DataFrame:
     """Columns path and label, and split if there are train/valid/test folders."""
     rows = [
-        {"path": str(image.relative_to(folder)), "label": inner.name, "split": split}
+        {"path": image[len(str(folder)) + 1 :], "label": inner.name, "split": split}
         for split, inner in class_folders(folder)
         for image in images_in(inner)
     ]
@@ -252,12 +260,13 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     Every image is read once, up to 20,000, or with `skip`. Of more only the first bytes are
     looked at: training then stops at the first file that turns out bad.
     """
-    files, title = list(data.rows["absolute_path"]), "reading every image once"
-    check = lambda path: problem_of(path, read)  # noqa: E731
+    files = list(data.rows["absolute_path"])
     if len(files) > READ_UP_TO and not skip:
-        check, title = lambda path: problem_of(path, size_of), "looking at every image file"
-    bar = lambda steps: machine.bar(steps, title, len(files))  # noqa: E731
-    problems = pd.Series(in_threads(check, files, bar), data.rows.index)
+        problems = list(map(problem_at_a_glance, files))
+    else:
+        bar = lambda steps: machine.bar(steps, "reading every image once", len(files))  # noqa: E731
+        problems = in_threads(lambda path: problem_of(path, read), files, bar)
+    problems = pd.Series(problems, data.rows.index)
     bad = problems.notna()
     if not bad.any():
         return data

@@ -9,7 +9,6 @@ a plain background have close hashes, and a turned copy has a far one.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.neighbors import NearestNeighbors
 
-from lite0ca.images import in_threads, read_image
+from lite0ca.images import bytes_of, content_of, in_threads, read_image
 
 SIDE = 256  # pixels; photos are compared at this size
 NEIGHBOURS = 20  # candidates an image
@@ -52,8 +51,7 @@ def equal_starts(files: Sequence[str | Path]) -> np.ndarray:
     """A group number for each file: those of one length with equal first 64 kB share it."""
 
     def start(path):
-        with open(path, "rb") as file:
-            return os.fstat(file.fileno()).st_size, hashlib.sha256(file.read(2**16)).digest()
+        return bytes_of(path), hashlib.sha256(content_of(path, 2**16)).digest()
 
     numbers = {}
     return np.array([numbers.setdefault(start(path), len(numbers)) for path in files])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -13,7 +14,11 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 from threadpoolctl import threadpool_limits
 
+from lite0ca.shards import place_of, read_ahead
+
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+# JPEG, PNG, BMP, TIFF in either byte order; WebP has its name further on.
+STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A phone's largest photo has 108 megapixels. Beyond the limit a file is refused as unreadable
 # rather than decoded, so that a small file cannot take all the memory. Pillow's own check warns
 # from half its limit on, and warnings cannot be caught thread by thread.
@@ -38,7 +43,7 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     the file is missing, truncated, too large or no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(source_of(path)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise OSError(f"{image.width} x {image.height} pixels are too many")
             if side:
@@ -48,6 +53,25 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
         raise
     except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
         raise OSError(f"{path}: unreadable image ({error})") from error
+
+
+def source_of(path: str | Path):
+    """What Pillow opens: the file itself, or the bytes of a photo inside a tar."""
+    return path if place_of(path) is None else io.BytesIO(content_of(path))
+
+
+def content_of(path: str | Path, most: int | None = None) -> bytes:
+    """The bytes of a photo's file, which may lie in a tar, or the first of them.
+
+    Raises `OSError`.
+    """
+    place = place_of(path)
+    file_name, offset, length = place or (path, 0, -1)
+    with open(file_name, "rb", buffering=0 if most else -1) as file:
+        if place and not most:
+            read_ahead(file)
+        file.seek(offset)
+        return file.read(most or length)
 
 
 def side_for(image_size: int) -> int:
@@ -90,10 +114,22 @@ def stretch(values: np.ndarray) -> np.ndarray:
     return (values * scale).clip(0, 255).round().astype(np.uint8)
 
 
+def bytes_of(path: str | Path) -> int:
+    """The size of a photo's file, in a tar or of its own; -1 if there is none."""
+    if place := place_of(path):
+        path, _, length = place
+    try:
+        size = os.stat(path).st_size
+        return length if place else size
+    except OSError:
+        return -1
+
+
 def stamp_of(path: str | Path) -> str:
     """What changes when the file does: its size and time; empty if there is none."""
+    place = place_of(path)
     try:
-        status = os.stat(path)
+        status = os.stat(place[0] if place else path)
     except OSError:
         return ""
     return f"{status.st_size} {status.st_mtime_ns}"
@@ -101,7 +137,7 @@ def stamp_of(path: str | Path) -> str:
 
 def size_of(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels as stored; the pixels are not read."""
-    with Image.open(path) as image:
+    with Image.open(source_of(path)) as image:
         return image.size
 
 
@@ -115,6 +151,18 @@ def problem_of(path: str | Path, read: Callable = read_image) -> str | None:
         text = str(error)
         return text[text.find("(") + 1 : -1] if "(" in text else text
     return None
+
+
+def problem_at_a_glance(path: str | Path) -> str | None:
+    """As `problem_of`, by the first bytes alone: a hundred times as fast, blind to later damage."""
+    try:
+        start = content_of(path, 12)
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return str(error.strerror)
+    webp = start.startswith(b"RIFF") and start.endswith(b"WEBP")
+    return None if webp or start.startswith(STARTS) else "no image by its first bytes"
 
 
 def in_threads(work: Callable, items: Sequence, bar: Callable = iter) -> list:

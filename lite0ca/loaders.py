@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lite0ca import machine, ranks
 from lite0ca.cache import PhotoReader
 from lite0ca.errors import InputError
+from lite0ca.shards import sweep, tars_of
 from lite0ca.stopping import leave_signals_to_the_parent
 
 SCORED_AT_ONCE = 96
@@ -100,11 +101,12 @@ class EvenBatches(Sampler):
 
     1,080 images at batch 96 are 12 batches of 90, not 11 of 96 and a noisy one of 24. Order and
     seeds depend on (seed, epoch) alone, so a resumed run sees what an uninterrupted one sees: it
-    sets `start`, the batches already done. Each rank takes its share of every batch.
+    sets `start`, the batches already done. Each rank takes its share of every batch. `tars` are
+    the numbers of the images' tar files, (images,), if they lie in such.
     """
 
-    def __init__(self, images: int, batch_size: int, seed: int, image_size: int):
-        self.images, self.seed, self.image_size = images, seed, image_size
+    def __init__(self, images: int, batch_size: int, seed: int, image_size: int, tars=None):
+        self.images, self.seed, self.image_size, self.tars = images, seed, image_size, tars
         self.epoch = self.start = 0
         self.batches = math.ceil(images / batch_size)
 
@@ -113,9 +115,16 @@ class EvenBatches(Sampler):
 
     def __iter__(self):
         rng = np.random.default_rng([self.seed, self.epoch])
-        order, seeds = rng.permutation(self.images), rng.integers(2**32, size=self.images)
+        turn = None
+        if self.tars is None:
+            order = rng.permutation(self.images)
+        else:
+            order, turn = sweep(self.tars, rng)
+        seeds = rng.integers(2**32, size=self.images)
         for batch in np.array_split(order, self.batches)[self.start :]:
-            mine = batch[ranks.number() :: ranks.count()]
+            if turn is not None:  # a rank reads few of the tars that are open
+                batch = batch[np.argsort(turn[batch], kind="stable")]
+            mine = np.array_split(batch, ranks.count())[ranks.number()]
             yield [(int(index), int(seeds[index]), self.image_size) for index in mine]
 
 
@@ -125,7 +134,9 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Dat
     Raises `InputError` if the ranks are more than the images of a batch.
     """
     photos = photos_of(rows, label2id, config, reader)
-    batches = EvenBatches(len(photos), config.batch_size, config.seed, config.image_size)
+    batches = EvenBatches(
+        len(photos), config.batch_size, config.seed, config.image_size, tars_of(photos.files)
+    )
     if len(photos) // len(batches) < ranks.count():
         raise InputError(
             f"--batch-size {config.batch_size} of all devices together, {len(photos)} images to "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca import bench, evaluate, machine, plots, runs, split
+from lite0ca import bench, bench_loader, evaluate, machine, plots, runs, split
 from lite0ca import data as datasets
 from lite0ca.config import Config
 from lite0ca.errors import InputError
@@ -173,3 +173,11 @@ def bench_report(systems, config: Config, batch_size, rounds, seconds, results, 
         plots.save(figure, f"{stem}-pareto.png")
         written.append(f"{stem}-pareto.png")
     return f"{title}\n{bench.as_text(table)}\n" + "\n".join(written)
+
+
+def loader_report(config: Config, rounds: int) -> str:
+    """The stages of the input pipeline side by side with torchvision's, on the data it names."""
+    if rounds < 1:
+        raise InputError(f"--rounds must be at least 1, not {rounds}")
+    data = datasets.without_bad_images(datasets.load(config), skip=False)
+    return bench_loader.as_text(bench_loader.benchmark_loader(data, config, rounds), config)

@@ -13,10 +13,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from lite0ca import machine
 from lite0ca.config import Config
-from lite0ca.data import READ_UP_TO, SPLITS, DataSet, bytes_of, without_bad_images
+from lite0ca.data import READ_UP_TO, SPLITS, DataSet, without_bad_images
 from lite0ca.errors import InputError
 from lite0ca.groups import equal_starts, find_groups
-from lite0ca.images import read_image
+from lite0ca.images import bytes_of, read_image
 
 FOLDS, HELD_OUT = 20, 0.15  # of the images for valid, and for test
 TRIES = 2000

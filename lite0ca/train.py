@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import time
@@ -21,6 +22,7 @@ from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.evaluate import Precision, images_per_s, logits_of, macro_f1
 from lite0ca.files import whole, write_json
 from lite0ca.head import train_head
+from lite0ca.images import bytes_of
 from lite0ca.loaders import score_loader, train_loader
 from lite0ca.model import parameter_count
 from lite0ca.results import epoch_line, write_results
@@ -104,8 +106,12 @@ def training(config: Config, device: torch.device) -> Result:
     def save_best() -> None:
         save(runs.BEST, {"model": state.scored.state_dict(), "epoch": state.epoch})
 
+    @functools.cache  # after the first epoch, since nobody wants to wait for it before
+    def speed() -> dict:
+        return images_per_s(state.model, config.image_size, precision)
+
     def results(reason: str | None = None) -> dict:
-        return ranks.from_first(lambda: write_results(run, state, config, data, speed, reason))
+        return ranks.from_first(lambda: write_results(run, state, config, data, speed(), reason))
 
     if last:
         state.restore(last)
@@ -121,7 +127,6 @@ def training(config: Config, device: torch.device) -> Result:
         f"{', mixed precision' if precision.amp else ''}\nrun: {run}",
         flush=True,
     )
-    speed = ranks.from_first(lambda: images_per_s(state.model, config.image_size, precision))
     state.wrap(config)
     with wish() as noted:
         watch = Watch(noted, save_last, began, config.time_budget, device)
@@ -169,7 +174,7 @@ def new_run(config: Config, data: datasets.DataSet, device: torch.device) -> Pat
     record |= {"data_root": str(data.root.resolve()), "data_fingerprint": data.fingerprint}
     write_json(run / "environment.json", record)
     columns = [name for name in ("path", "label", "split", "group") if name in data.rows]
-    table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(datasets.bytes_of))
+    table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(bytes_of))
     with whole(run / "data.csv") as file:
         table.to_csv(file, index=False)
     return run

@@ -1,0 +1,172 @@
+"""Photos a second that each stage of the input pipeline delivers, beside torchvision's usual one.
+
+The usual one is `ImageFolder`'s: Pillow decodes the whole photo, torchvision's transforms do the
+same augmentation, tensors come out normalised. Both are measured photo by photo on one core, and
+as a loader with the same number of processes. Measurements take turns within a round.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets as tv_datasets
+from torchvision import transforms as tv
+
+from lite0ca import machine
+from lite0ca.cache import PhotoReader, open_reader
+from lite0ca.config import Config
+from lite0ca.data import DataSet
+from lite0ca.images import read_image
+from lite0ca.loaders import EvenBatches, Photos, augmentation, quiet_child
+
+STAGE = "photo by photo, images/s of one core"
+LOADER = "loader, images/s"
+
+
+def benchmark_loader(data: DataSet, config: Config, rounds: int, most: int = 240) -> pd.DataFrame:
+    """Rows (what, stage, images_per_s, times_torchvision); medians over the rounds.
+
+    On at most `most` photos of the data, drawn with the seed. The first epoch fills an empty
+    cache of its own; the later ones read it.
+    """
+    rows = data.rows.sample(min(most, len(data.rows)), random_state=config.seed)
+    files = list(rows["absolute_path"])
+    numbers = rows["label"].map(data.label2id).to_numpy()
+    speeds = {}
+
+    def note(what: str, stage: str, seconds: float) -> None:
+        speeds.setdefault((stage, what), []).append(len(files) / seconds)
+
+    for _ in machine.bar(range(rounds), "loader"):
+        with tempfile.TemporaryDirectory() as folder:
+            kept = Config.of(image_size=config.image_size, cache="disk", cache_dir=folder)
+            reader = open_reader(kept, files)
+            for what, seconds in stages(files, config.image_size, reader):
+                note(what, STAGE, seconds)
+        with tempfile.TemporaryDirectory() as folder:
+            kept = Config.of(image_size=config.image_size, cache="disk", cache_dir=folder)
+            loaders = {
+                "torchvision ImageFolder": usual_loader(files, numbers, config),
+                "no cache": our_loader(files, numbers, config, PhotoReader(config.image_size)),
+                "cache": our_loader(files, numbers, config, open_reader(kept, files)),
+            }
+            for epoch in (1, 2, 3):
+                for name, loader in loaders.items():
+                    loader.batch_sampler.epoch = epoch
+                    label = f"{name}, epoch {min(epoch, 2)}{'' if epoch == 1 else ' and on'}"
+                    note(label, LOADER, seconds_of(lambda batches=loader: consume(batches)))
+    table = [(stage, what, float(np.median(found))) for (stage, what), found in speeds.items()]
+    table = pd.DataFrame(table, columns=["stage", "what", "images_per_s"])
+    for stage, base in ((STAGE, "torchvision: both"), (LOADER, "torchvision ImageFolder, epoch 1")):
+        here = table["stage"] == stage
+        usual = table.loc[here & (table["what"] == base), "images_per_s"].iloc[0]
+        table.loc[here, "times_torchvision"] = table.loc[here, "images_per_s"] / usual
+    return table
+
+
+def stages(files: list[str], size: int, reader: PhotoReader) -> Iterable[tuple[str, float]]:
+    """(what, seconds for all files) of each stage on one core; the cache of `reader` is empty."""
+    usual, ours = usual_transform(size), augmentation(size)
+    slots = reader.slots_of(files)
+    threads = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    try:
+        each = lambda work, items: seconds_of(lambda: [work(item) for item in items])  # noqa: E731
+        yield "bytes of the file", each(lambda path: Path(path).read_bytes(), files)
+        whole = each(tv_datasets.folder.pil_loader, files)
+        yield "torchvision: decode", whole
+        opened = [tv_datasets.folder.pil_loader(path) for path in files]
+        augmented = each(usual, opened)
+        yield "torchvision: augment", augmented
+        yield "torchvision: both", whole + augmented
+        yield "decode whole", each(read_image, files)
+        yield f"decode to {reader.side} pixels", each(lambda p: read_image(p, reader.side), files)
+        yield "the same, and keep it", each(lambda item: reader.read(*item), zip(files, slots))
+        yield "read the cache", each(lambda item: reader.read(*item), zip(files, slots))
+        photos = [reader.read(path, slot) for path, slot in zip(files, slots)]
+        yield "augment", each(lambda photo: ours(image=photo), photos)
+        both = lambda item: ours(image=reader.read(*item))  # noqa: E731
+        yield "read the cache and augment", each(both, zip(files, slots))
+    finally:
+        cv2.setNumThreads(threads[0])
+        torch.set_num_threads(threads[1])
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def consume(batches: Iterable) -> None:
+    for _ in batches:
+        pass
+
+
+def usual_transform(size: int) -> tv.Compose:
+    """The augmentation of `loaders.augmentation`, as torchvision's users write it."""
+    jitter = tv.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)
+    return tv.Compose(
+        [
+            tv.RandomResizedCrop(
+                size, scale=(0.5, 1.0), interpolation=tv.InterpolationMode.BICUBIC
+            ),
+            tv.RandomHorizontalFlip(),
+            tv.RandomVerticalFlip(),
+            tv.RandomApply([tv.RandomRotation((90, 90))], p=0.5),
+            tv.RandomApply([jitter], p=0.8),
+            tv.ToTensor(),
+            tv.Normalize([0.5] * 3, [0.5] * 3),
+        ]
+    )
+
+
+class UsualPhotos(Dataset):
+    """What `ImageFolder` does with a file: Pillow, RGB, transform."""
+
+    def __init__(self, files, numbers, size: int):
+        self.files, self.numbers, self.transform = files, numbers, usual_transform(size)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, item):
+        index = item[0]
+        photo = tv_datasets.folder.pil_loader(self.files[index])
+        return self.transform(photo), self.numbers[index]
+
+
+def usual_loader(files, numbers, config: Config) -> DataLoader:
+    return loader_of(UsualPhotos(files, numbers, config.image_size), config)
+
+
+def our_loader(files, numbers, config: Config, reader: PhotoReader) -> DataLoader:
+    return loader_of(Photos(files, numbers, config.image_size, reader), config)
+
+
+def loader_of(photos: Dataset, config: Config) -> DataLoader:
+    batches = EvenBatches(len(photos), 32, config.seed, config.image_size)
+    workers = machine.loader_workers(config.num_workers)
+    options = {"worker_init_fn": quiet_child, "persistent_workers": True} if workers else {}
+    return DataLoader(photos, batch_sampler=batches, num_workers=workers, **options)
+
+
+def as_text(table: pd.DataFrame, config: Config) -> str:
+    """The table as a person reads it, with its conditions above."""
+    workers = machine.loader_workers(config.num_workers)
+    where = f"{machine.cpu_name()}, {workers} loader processes, {config.image_size} pixels"
+    formats = {"images_per_s": "{:,.0f}".format, "times_torchvision": "{:.1f}".format}
+    blocks = [
+        f"{stage}\n{rows.drop(columns='stage').to_string(index=False, formatters=formats)}"
+        for stage, rows in table.groupby("stage", sort=False)
+    ]
+    return "\n\n".join([where, *blocks])

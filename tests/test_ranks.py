@@ -1,0 +1,100 @@
+"""Two ranks on a CPU: the scores of one process, nothing counted twice, no hang."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import REPO
+
+from lite0ca import loaders, ranks
+from lite0ca.__main__ import main
+from lite0ca.config import Config
+from lite0ca.errors import InputError
+from lite0ca.train import fit
+
+SMALL = {"epochs": 2, "train_limit": 24, "valid_limit": 9, "image_size": 64, "batch_size": 8}
+SMALL |= {"num_workers": 0, "save_history": True, "patience": 0, "dropout": 0.0, "device": "cpu"}
+
+
+def settings(sample, tmp_path, **changes):
+    return Config.of(**{"metadata": str(sample), "output_dir": str(tmp_path), **SMALL, **changes})
+
+
+def test_two_ranks_train_as_one_process_does(sample, tmp_path, capsys):
+    """One process with parts of 4 images sees what two ranks see: the curves must be close."""
+    both = fit(settings(sample, tmp_path / "two", devices=2, class_weights=True))
+    out = capsys.readouterr().out
+    assert out.count("epoch 1/2") == 1 and "on 2 x cpu" in out, "one rank speaks"
+    (run,) = (tmp_path / "two").iterdir()
+    assert both.run == run, "one rank writes"
+    one = fit(settings(sample, tmp_path / "one", micro_batch_size=4, class_weights=True))
+    for name in ("train_loss", "valid_loss"):
+        assert both.history[name] == pytest.approx(one.history[name], rel=0.03), name
+    assert both.history["train_acc"][0] * 24 == pytest.approx(one.history["train_acc"][0] * 24)
+    # On one process it goes on, and the other way round.
+    more = fit(Config.of_run(run, devices=1))
+    assert more.metrics["stopped"] == "all epochs done"
+
+
+def test_scores_of_ranks_are_those_of_one(sample, tmp_path):
+    """Nine images on two ranks: five and four, and the padding of the gathering is cut off."""
+    stored = fit(settings(sample, tmp_path, epochs=1, train_limit=8)).run
+    weights = ["--weights", str(stored / "best_model.pt"), "--base-lr=1e-30", "--head-lr=1e-30"]
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in SMALL.items() if v is not True]
+    flags += ["--metadata", str(sample), "--epochs=1", "--save-history", "--weight-decay=0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(REPO / "train_EfficientNet_Lite0_CA.py"), *flags, *weights]
+    done = subprocess.run(
+        [*command, "--output-dir", str(tmp_path / "two")], capture_output=True, text=True, cwd=REPO
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "two").iterdir()
+    metrics = json.loads((run / "metrics.json").read_text())
+    ninths = metrics["valid_acc"] * 9
+    assert ninths == pytest.approx(round(ninths)), "of nine images, not of ten"
+
+
+def test_a_killed_rank_ends_the_job_with_a_message(sample, tmp_path):
+    flags = settings(sample, tmp_path, epochs=500, devices=2).as_dict()
+    code = "import json, sys; from lite0ca.config import Config; from lite0ca.train import fit; "
+    code += "from lite0ca.errors import InputError\ntry: fit(Config(**json.loads(sys.argv[1])))\n"
+    code += "except InputError as error: print('error:', error); sys.exit(2)"
+    pipes = {"stdout": subprocess.PIPE, "text": True, "cwd": REPO}
+    with subprocess.Popen([sys.executable, "-c", code, json.dumps(flags)], **pipes) as job:
+        for line in job.stdout:
+            if line.startswith("epoch   1/500"):
+                break
+        os.kill(a_rank_of(job.pid), signal.SIGKILL)
+        out, _ = job.communicate(timeout=90)
+    assert job.returncode == 2
+    last = out.strip().splitlines()[-1]
+    assert re.match(r"error: --devices 2: a process of this training died; --resume \S+ goes", last)
+
+
+def a_rank_of(pid: int) -> int:
+    """A rank of the job: a grandchild, since torchrun stands between."""
+    children = lambda p: Path(f"/proc/{p}/task/{p}/children").read_text().split()  # noqa: E731
+    (torchrun,) = children(pid)
+    return int(children(torchrun)[1])
+
+
+def test_mistakes(sample, tmp_path, monkeypatch, capsys):
+    arguments = ["train", "--metadata", str(tmp_path / "none.csv"), "--devices=2", "--device=cpu"]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"error: --metadata {tmp_path}/none.csv: does not exist\n"
+    with pytest.raises(InputError, match="--sync-bn needs cuda"):
+        fit(settings(sample, tmp_path, sync_bn=True))
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="--device cuda"):
+            fit(settings(sample, tmp_path, devices=2, device="cuda"))
+    monkeypatch.setattr(ranks, "count", lambda: 3)
+    rows = pd.DataFrame({"absolute_path": ["a"] * 8, "label": ["x"] * 8})
+    with pytest.raises(InputError, match=r"--batch-size 2 .* too few for 3 devices"):
+        loaders.train_loader(rows, {"x": 0}, Config.of(batch_size=2))
