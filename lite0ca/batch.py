@@ -1,27 +1,57 @@
-"""A notebook run headless for each preset, and the leaderboard of what came out."""
+"""A notebook run headless for each preset and seed, and the leaderboard of what came out."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from lite0ca import cluster, machine, plots, runs
 from lite0ca import data as datasets
-from lite0ca import machine, plots, runs
 from lite0ca.config import Config, unknown
 from lite0ca.data import DRAWN, SAMPLE
 from lite0ca.errors import InputError
 from lite0ca.files import whole
 from lite0ca.flags import assignments
+from lite0ca.headless import execute, on_signals
 from lite0ca.presets import PRESETS
 
 DONE = "lite0ca_done"  # in the metadata of an executed notebook
+DONE_STATUS = ("done", "done before")  # in a row of the leaderboard
 RUN_LINE = re.compile(r"^run: (.+)$", re.MULTILINE)  # `fit` says where its files are
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the notebook."""
+
+    preset: str
+    seed: int | None  # None: the preset's own
+    source: Path
+    folder: Path  # where run folders go
+    parameters: dict  # what papermill injects
+
+    @property
+    def labels(self) -> dict:
+        return {"preset": self.preset} | ({} if self.seed is None else {"seed": self.seed})
+
+    @property
+    def title(self) -> str:
+        return self.preset if self.seed is None else f"{self.preset}, seed {self.seed}"
+
+    @property
+    def notebook(self) -> Path:
+        """The executed notebook, until it moves into its run folder."""
+        seed = "" if self.seed is None else f"_seed{self.seed}"
+        return self.folder / f"{self.source.stem}_{self.preset}{seed}.ipynb"
 
 
 def batch(
@@ -32,34 +62,37 @@ def batch(
     notebook: str = "03_train",
     output_dir: str = "results",
     resume: bool = False,
+    seeds: list[int] = (),
+    ray: str | None = None,
 ) -> int:
-    """Run the notebook once a preset; returns 0, or 1 if any of them failed.
+    """Run the notebook once a preset, or once a preset and seed; returns the exit code.
 
-    `assigned` are settings like "epochs=1", the same for all. The executed notebook goes into
-    the run folder; leaderboard.csv and leaderboard.png into `output_dir`. With `resume` a preset
-    that is done with the same parameters is not run again, and one that was cut off goes on.
-    Raises `InputError` before anything runs if a preset or setting is wrong.
+    That is 0, 1 if any of them failed, 130 or 143 after SIGINT or SIGTERM. `assigned` are
+    settings like "epochs=1", the same for all. The executed notebook goes into the run folder;
+    leaderboard.csv and leaderboard.png into `output_dir`, with `seeds` also seeds.csv. With
+    `resume` what is done with the same parameters is not run again, and what was cut off goes on.
+    `ray` is the address of a cluster to run on. Raises `InputError` before anything runs if a
+    preset or setting is wrong.
     """
-    source = notebook_file(notebook)
+    source = notebook_file(notebook).absolute()
     folder = Path(output_dir).absolute()
     runs.check_writable(folder)
-    jobs = {}
-    for preset in presets:
-        if preset not in PRESETS:
-            raise InputError(f"preset {unknown(preset, PRESETS)}")
-        parameters = parameters_of(preset, assigned, metadata, data_dir, folder)
-        refuse_mistakes(preset, parameters)
-        jobs[preset] = parameters
+    jobs = jobs_of(presets, seeds, assigned, metadata, data_dir, source, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ["TQDM_DISABLE"] = "1"  # bars would be stored in the notebooks
-    rows = []
+    rows, signals = [], []
+
+    def stop(number: int, _frame) -> None:
+        signals.append(number)
+        raise KeyboardInterrupt
+
+    ended = on_cluster(jobs, resume, ray) if ray else one_by_one(jobs, resume)
     try:
-        for number, (preset, parameters) in enumerate(jobs.items(), 1):
-            print(f"[{number}/{len(jobs)}] {preset}", flush=True)
-            rows.append({"preset": preset, **one(source, preset, parameters, folder, resume)})
+        with on_signals(stop):
+            for job, row in ended:
+                rows.append(job.labels | row)
     except KeyboardInterrupt:
         print("stopped; the same command with --resume goes on", file=sys.stderr)
-        return 130
+        return 128 + signals[0]
     finally:
         if rows:
             write_leaderboard(pd.DataFrame(rows), folder)
@@ -67,6 +100,67 @@ def batch(
     if failed:
         print(f"{failed} of {len(rows)} failed", file=sys.stderr)
     return int(failed > 0)
+
+
+def jobs_of(presets, seeds, assigned, metadata, data_dir, source: Path, folder: Path) -> list[Job]:
+    """Every preset with every seed, each once; raises `InputError` for a mistake in any of them."""
+    if seeds and "seed" in assignments(list(assigned)):
+        raise InputError("--set seed=...: --seeds says that already; give one of them")
+    jobs = []
+    for preset in dict.fromkeys(presets):
+        if preset not in PRESETS:
+            raise InputError(f"preset {unknown(preset, PRESETS)}")
+        for seed in dict.fromkeys(seeds) or [None]:
+            parameters = parameters_of(preset, seed, assigned, metadata, data_dir, folder)
+            refuse_mistakes(preset, parameters)
+            jobs.append(Job(preset, seed, source, folder, parameters))
+    return jobs
+
+
+def one_by_one(jobs: list[Job], resume: bool) -> Iterator[tuple[Job, dict]]:
+    """Run the jobs here; yields each with its leaderboard row."""
+    for number, job in enumerate(jobs, 1):
+        print(f"[{number}/{len(jobs)}] {job.title}", flush=True)
+        job, row = left_before(job) if resume else (job, None)
+        if row is None:
+            row, problem = run(job)
+            complain(job, row, problem)
+        yield job, row
+
+
+def on_cluster(jobs: list[Job], resume: bool, address: str) -> Iterator[tuple[Job, dict]]:
+    """Run the jobs on a Ray cluster; yields each with its leaderboard row, as they end."""
+    waiting = []
+    for job in jobs:
+        job, row = left_before(job) if resume else (job, None)
+        if row is None:
+            waiting.append(job)
+        else:
+            yield job, row
+    if not waiting:
+        return
+    if any(job.parameters["metadata"] == SAMPLE for job in waiting):
+        from lite0ca.notebook import drawn_sample  # needs IPython, as the notebooks do
+
+        drawn_sample()  # once, before all of them try to at the same time
+    gpu = waiting[0].parameters["overrides"].get("device", "auto") in ("auto", "cuda")
+    ended = cluster.run(run, [(job,) for job in waiting], address, gpu)
+    print(f"{len(waiting)} of {len(jobs)} to run on the cluster", flush=True)
+    for count, (number, outcome) in enumerate(ended, 1):
+        job = waiting[number]
+        if isinstance(outcome, Exception):  # the worker was killed, or has no lite0ca
+            problem = f"{type(outcome).__name__}: {outcome}".strip().splitlines()[0]
+            outcome = row_of(job.notebook, "failed"), problem
+        row, problem = outcome
+        said = f"{row['status']} in {row['seconds']:.0f} s" if row["seconds"] else row["status"]
+        print(f"[{count}/{len(waiting)}] {job.title}: {said}", flush=True)
+        complain(job, row, problem)
+        yield job, row
+
+
+def complain(job: Job, row: dict, problem: str | None) -> None:
+    if problem:
+        print(f"  {job.title} failed: {problem}\n  see {row['notebook']}", file=sys.stderr)
 
 
 def refuse_mistakes(preset: str, parameters: dict) -> None:
@@ -93,9 +187,9 @@ def notebook_file(name: str) -> Path:
     raise InputError(f"--notebook: {unknown(name, [file.stem for file in known])}")
 
 
-def parameters_of(preset, assigned, metadata, data_dir, folder: Path) -> dict:
+def parameters_of(preset, seed, assigned, metadata, data_dir, folder: Path) -> dict:
     """What papermill injects. Paths are absolute: the notebook may work elsewhere."""
-    settings = assignments(list(assigned))
+    settings = assignments(list(assigned)) | ({} if seed is None else {"seed": seed})
     for name in ("output_dir", "resume", "preset"):
         if name in settings:
             raise InputError(f"--set {name}=...: batch has a way of its own to say that")
@@ -112,32 +206,34 @@ def absolute(path: str) -> str:
     return path if path == SAMPLE else str(Path(path).absolute())
 
 
-def one(source: Path, preset: str, parameters: dict, folder: Path, resume: bool) -> dict:
-    """Run one preset, or with `resume` read what it left; returns its leaderboard row."""
-    name = f"{source.stem}_{preset}.ipynb"
-    if resume:
-        newest_first = sorted(
-            [*folder.glob(f"*/{name}"), *folder.glob(name)], key=os.path.getmtime, reverse=True
-        )
-        earlier = {file: earlier_run(file, parameters) for file in newest_first}
-        for file, what in earlier.items():
-            if what == "done":
-                print(f"  done before: {file}")
-                return row_of(file, "done before")
-        if run := next(filter(None, earlier.values()), None):
-            print(f"  goes on: {run}")
-            overrides = parameters["overrides"] | {"resume": run}
-            parameters = parameters | {"overrides": overrides}
-    began, problem = time.monotonic(), execute(source, folder / name, parameters)
-    place = beside_run(folder / name)
+def left_before(job: Job) -> tuple[Job, dict | None]:
+    """The job as it goes on from what earlier commands left; with its row if it is done."""
+    name = job.notebook.name
+    newest_first = sorted(
+        [*job.folder.glob(f"*/{name}"), *job.folder.glob(name)], key=os.path.getmtime, reverse=True
+    )
+    earlier = {file: earlier_run(file, job.parameters) for file in newest_first}
+    for file, what in earlier.items():
+        if what == "done":
+            print(f"  done before: {file}")
+            return job, row_of(file, "done before")
+    if folder := next(filter(None, earlier.values()), None):
+        print(f"  goes on: {folder}")
+        overrides = job.parameters["overrides"] | {"resume": folder}
+        job = dataclasses.replace(job, parameters=job.parameters | {"overrides": overrides})
+    return job, None
+
+
+def run(job: Job) -> tuple[dict, str | None]:
+    """Run the notebook; returns its leaderboard row, and what went wrong."""
+    began, problem = time.monotonic(), execute(job.source, job.notebook, job.parameters)
+    place = beside_run(job.notebook)
     # A run stopped by --time-budget is not done: it can go on.
     out_of_time = "time budget" in (metrics_of(place).get("stopped") or "")
     status = "failed" if problem else "stopped" if out_of_time else "done"
-    if problem:
-        print(f"  {preset} failed: {problem}\n  see {place}", file=sys.stderr)
-    elif status == "done":
+    if status == "done":
         mark_done(place)
-    return row_of(place, status) | {"seconds": time.monotonic() - began}
+    return row_of(place, status) | {"seconds": time.monotonic() - began}, problem
 
 
 def beside_run(notebook: Path) -> Path:
@@ -154,29 +250,6 @@ def metrics_of(notebook: Path) -> dict:
     if run is None or not (run / "metrics.json").is_file():
         return {}
     return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-
-
-def execute(source: Path, target: Path, parameters: dict) -> str | None:
-    """Run the notebook; returns None, or what went wrong in one line."""
-    try:
-        import papermill
-    except ImportError:
-        raise InputError("batch needs papermill: pip install 'lite0ca[notebooks]'") from None
-    try:
-        papermill.execute_notebook(
-            str(source),
-            str(target),
-            parameters,
-            kernel_name="python3",  # of this environment, whatever the notebook was written with
-            language="python",
-            progress_bar=False,
-            stdout_file=sys.stdout,
-        )
-    except papermill.PapermillExecutionError as error:
-        return f"{error.ename}: {error.evalue}".splitlines()[0]
-    except Exception as error:  # a kernel that died or never came: the other presets still run
-        return f"{type(error).__name__}: {error}".splitlines()[0]
-    return None
 
 
 def read_notebook(file: Path) -> dict:
@@ -235,19 +308,44 @@ def row_of(file: Path, status: str) -> dict:
 
 
 def write_leaderboard(table: pd.DataFrame, folder: Path) -> None:
-    """Best macro-F1 first: printed, leaderboard.csv and, if anything was scored, the plot."""
+    """Best macro-F1 first: printed, leaderboard.csv and, if anything was scored, the plot.
+
+    Where rows have a seed, seeds.csv as well.
+    """
     table = table.sort_values("valid_macro_f1", ascending=False, kind="stable")
-    with whole(folder / "leaderboard.csv") as file:
-        table.to_csv(file, index=False)
-    shown = ["preset", "status", "valid_accuracy", "valid_macro_f1", "seconds"]
+    seeded = ["seed"] if "seed" in table else []
+    shown = ["preset", *seeded, "status", "valid_accuracy", "valid_macro_f1", "seconds"]
     shown += ["train_images_per_s"]
-    print(f"\n{table[shown].to_string(index=False, float_format=FORMAT, na_rep='')}")
-    print(folder / "leaderboard.csv")
+    write_table(table, folder / "leaderboard.csv", shown)
+    if seeded:
+        spread = over_seeds(table)
+        write_table(spread, folder / "seeds.csv", list(spread))
+        table = table[table["status"].isin(DONE_STATUS)]
     if table["valid_macro_f1"].notna().any():
         drawn = " (drawn sample)" if (table["data"] == DRAWN).any() else ""
         figure = plots.leaderboard(table, f"presets on {machine.cpu_name()}{drawn}")
         plots.save(figure, folder / "leaderboard.png")
         print(folder / "leaderboard.png")
+
+
+def write_table(table: pd.DataFrame, path: Path, shown: list[str]) -> None:
+    with whole(path) as file:
+        table.to_csv(file, index=False)
+    print(f"\n{table[shown].to_string(index=False, float_format=FORMAT, na_rep='')}\n{path}")
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation (n - 1) of each preset over the seeds that are done."""
+    rows = []
+    for preset, runs_of in table.groupby("preset", sort=False):
+        done = runs_of[runs_of["status"].isin(DONE_STATUS)]
+        row = {"preset": preset, "n": len(done)}
+        row["seeds"] = " ".join(map(str, sorted(done["seed"])))
+        for score in ("valid_accuracy", "valid_macro_f1"):
+            values = pd.to_numeric(done[score])
+            row |= {f"{score}_mean": values.mean(), f"{score}_std": values.std()}
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("valid_macro_f1_mean", ascending=False, kind="stable")
 
 
 FORMAT = "{:.3f}".format

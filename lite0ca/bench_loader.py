@@ -21,10 +21,10 @@ from torchvision import datasets as tv_datasets
 from torchvision import transforms as tv
 
 from lite0ca import machine
-from lite0ca.cache import PhotoReader, open_reader
+from lite0ca.cache import PhotoReader, Store
 from lite0ca.config import Config
 from lite0ca.data import DataSet
-from lite0ca.images import read_image
+from lite0ca.images import read_image, side_for
 from lite0ca.loaders import EvenBatches, Photos, augmentation, quiet_child
 
 STAGE = "photo by photo, images/s of one core"
@@ -47,16 +47,16 @@ def benchmark_loader(data: DataSet, config: Config, rounds: int, most: int = 240
 
     for _ in machine.bar(range(rounds), "loader"):
         with tempfile.TemporaryDirectory() as folder:
-            kept = Config.of(image_size=config.image_size, cache="disk", cache_dir=folder)
-            reader = open_reader(kept, files)
+            reader = empty_cache(folder, files, config.image_size)
             for what, seconds in stages(files, config.image_size, reader):
                 note(what, STAGE, seconds)
         with tempfile.TemporaryDirectory() as folder:
-            kept = Config.of(image_size=config.image_size, cache="disk", cache_dir=folder)
             loaders = {
                 "torchvision ImageFolder": usual_loader(files, numbers, config),
                 "no cache": our_loader(files, numbers, config, PhotoReader(config.image_size)),
-                "cache": our_loader(files, numbers, config, open_reader(kept, files)),
+                "cache": our_loader(
+                    files, numbers, config, empty_cache(folder, files, config.image_size)
+                ),
             }
             for epoch in (1, 2, 3):
                 for name, loader in loaders.items():
@@ -70,6 +70,10 @@ def benchmark_loader(data: DataSet, config: Config, rounds: int, most: int = 240
         usual = table.loc[here & (table["what"] == base), "images_per_s"].iloc[0]
         table.loc[here, "times_torchvision"] = table.loc[here, "images_per_s"] / usual
     return table
+
+
+def empty_cache(folder: str, files: list[str], image_size: int) -> PhotoReader:
+    return PhotoReader(image_size, Store(Path(folder, "photos"), files, side_for(image_size)))
 
 
 def stages(files: list[str], size: int, reader: PhotoReader) -> Iterable[tuple[str, float]]:

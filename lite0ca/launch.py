@@ -1,7 +1,7 @@
 """Training on several devices from one process: `torchrun` as a child, its lines live.
 
-A child, since a notebook that has touched cuda cannot fork. What the ranks came to comes back as
-one JSON file, written by rank 0: `python -m lite0ca.launch SETTINGS ANSWER` is what they run.
+A child, since a notebook that has touched cuda cannot fork. The ranks run `ranked.py`; what they
+came to comes back as one JSON file, written by rank 0.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from lite0ca import ranks
 from lite0ca.config import Config
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.files import write_json
@@ -33,7 +31,7 @@ def trained_on_devices(config: Config) -> dict:
         settings, answer, complaints = (Path(folder, name) for name in ("in", "out", "errors"))
         write_json(settings, config.as_dict())
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(config.devices), "-m", "lite0ca.launch"]
+        command += ["--nproc-per-node", str(config.devices), "-m", "lite0ca.ranked"]
         run = None
         with (
             open(complaints, "w", encoding="utf-8") as stderr,
@@ -68,21 +66,3 @@ def died(config: Config, run: str | None, lines: list[str]) -> str:
     goes_on = f"--resume {run} goes on" if run else "nothing is lost: it had not begun"
     why = "; ".join(line.strip() for line in telling) or "no reason given"
     return f"--devices {config.devices}: a process of this training died; {goes_on} ({why})"
-
-
-def answer_of(work: Callable, config: Config) -> dict:
-    """What `work(config)` came to, or the error that a user can do something about."""
-    try:
-        result = work(config)
-    except tuple(ERRORS.values()) as error:
-        return {"error": type(error).__name__, "message": str(error)}
-    return {"run": str(result.run), "metrics": result.metrics, "history": result.history}
-
-
-if __name__ == "__main__":
-    from lite0ca.train import fit
-
-    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    came_to = answer_of(fit, Config(**given))
-    if ranks.first():
-        write_json(sys.argv[2], came_to)

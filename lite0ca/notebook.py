@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from lite0ca.config import Config, unknown
 from lite0ca.data import SAMPLE
-from lite0ca.errors import InputError, TrainingDiverged
+from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.flags import assignments
 from lite0ca.presets import PRESETS
 from lite0ca.sample import write_sample
@@ -106,7 +106,7 @@ def one_line_for_mistakes() -> None:
         return line
 
     if shell := get_ipython():
-        shell.set_custom_exc((InputError, TrainingDiverged), handler)
+        shell.set_custom_exc((InputError, TrainingDiverged, Stopped), handler)
 
 
 def table(config: Config) -> pd.DataFrame:

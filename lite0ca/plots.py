@@ -175,19 +175,36 @@ def speeds(table: pd.DataFrame, title: str) -> Figure:
 
 
 def leaderboard(table: pd.DataFrame, title: str) -> Figure:
-    """Macro-F1 and accuracy of each preset that finished; the seconds behind its name."""
+    """Macro-F1 and accuracy of each preset that finished; the seconds behind its name.
+
+    Where rows have a seed, a bar is the mean over them, with the deviation, and a dot a seed.
+    """
     done = table[table["valid_macro_f1"].notna()]
-    names = [f"{row.preset}  ({row.seconds:.0f} s)" for row in done.itertuples()]
+    seeded, presets = "seed" in done, done.groupby("preset", sort=False)
+    means = presets.mean(numeric_only=True)
+    means = means.sort_values("valid_macro_f1", ascending=False, kind="stable")
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(8, 0.5 * len(done) + 1.5), layout="constrained")
+        figure = Figure(figsize=(8, 0.5 * len(means) + 1.5), layout="constrained")
         axes = figure.subplots()
-    place = np.arange(len(done))
+    place = np.arange(len(means))
     for shift, column, color in ((-0.2, "valid_macro_f1", VALID), (0.2, "valid_accuracy", TRAIN)):
-        bars = axes.barh(
-            place + shift, done[column], 0.38, color=color, label=column.replace("_", " ")
-        )
-        axes.bar_label(bars, fmt="%.3f", padding=3, fontsize=8)
-    axes.set(yticks=place, yticklabels=names, xlim=(0, 1.08), xlabel="score", title=title)
+        label = column.replace("_", " ")
+        bars = axes.barh(place + shift, means[column], 0.38, color=color, label=label)
+        if not seeded:
+            axes.bar_label(bars, fmt="%.3f", padding=3, fontsize=8)
+            continue
+        heights = means.index.get_indexer(done["preset"]) + shift
+        axes.scatter(done[column], heights, 14, "black", alpha=0.6, zorder=3)
+        spread = presets[column].agg(["mean", "std", "max"]).loc[means.index]
+        for height, (mean, deviation, most) in zip(place + shift, spread.to_numpy()):
+            text = f"{mean:.3f}" if np.isnan(deviation) else f"{mean:.3f} ± {deviation:.3f}"
+            axes.text(most + 0.015, height, text, va="center", fontsize=8)
+    notes = [f"{seconds:.0f} s" for seconds in means["seconds"]]
+    if seeded:
+        notes = [f"n = {n}, {note} each" for n, note in zip(presets.size()[means.index], notes)]
+    names = [f"{preset}  ({note})" for preset, note in zip(means.index, notes)]
+    axes.set(yticks=place, yticklabels=names, xlabel="score", title=title)
+    axes.set(xlim=(0, 1.2 if seeded else 1.08), xticks=np.linspace(0, 1, 6))
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside lower center", ncols=2)

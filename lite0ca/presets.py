@@ -72,6 +72,20 @@ PRESETS = {
             "save_history": True,
         },
     ),
+    "fast": Preset(
+        "not the guide's: its score in a sixth of the time (time to score, below)",
+        {
+            "epochs": 3,
+            "batch_size": 16,
+            "start_size": 128,
+            "base_lr": 1e-3,
+            "head_lr": 1e-3,
+            "warmup_epochs": 0.3,
+            "label_smoothing": 0.1,
+            "pretrained": True,
+            "save_history": True,
+        },
+    ),
     "sample": Preset(
         "not the guide's: the notebooks on the drawn sample, seconds an epoch on two cores",
         {

@@ -80,7 +80,7 @@ def size_of_epoch(epoch: int, config: Config) -> int:
         return config.image_size
     share = epoch / (config.epochs - 1)
     size = config.start_size + share * (config.image_size - config.start_size)
-    return 32 * round(size / 32)
+    return 32 * int(size / 32)
 
 
 def refuse_non_finite(state, device: torch.device) -> None:

@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 from conftest import REPO
 
+from lite0ca.__main__ import main
+from lite0ca.batch import jobs_of, left_before
+
 QUICK = """# %% tags=["parameters"]
 preset = "basic"
 overrides = {}
@@ -79,8 +82,9 @@ def test_one_failure_does_not_stop_the_others_and_resume_goes_on(quick, tmp_path
     table = pd.read_csv(out / "leaderboard.csv").set_index("preset")
     assert table["status"]["kaggle"] == "done"
 
-    other = script(*command, "--resume", "--set", "epochs=2", module="lite0ca", cwd=tmp_path)
-    assert other.returncode == 1 and starts(out, "basic") == 2, "other settings: run again"
+    for assigned, row_expected in ([], True), (["epochs=2"], False):
+        (job,) = jobs_of(["basic"], [], assigned, "sample", None, quick, out)
+        assert (left_before(job)[1] is not None) == row_expected, "other settings: run again"
 
 
 def test_a_run_out_of_time_is_not_done(quick, tmp_path, script):
@@ -130,7 +134,8 @@ def test_the_real_notebook_for_a_preset(sample, tmp_path, script):
         (["kaggle", "--notebook", "none.ipynb"], "--notebook none.ipynb: there is no such file"),
     ],
 )
-def test_a_mistake_stops_before_anything_runs(arguments, message, script, tmp_path):
-    done = script("batch", *arguments, "--output-dir", tmp_path / "out", module="lite0ca", cwd=REPO)
-    assert done.returncode == 2 and message in done.stderr
-    assert done.stderr.count("\n") == 1 and not (tmp_path / "out").exists()
+def test_a_mistake_stops_before_anything_runs(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPO)
+    assert main(["batch", *arguments, "--output-dir", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1 and not (tmp_path / "out").exists()

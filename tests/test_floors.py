@@ -6,14 +6,14 @@ from conftest import REPO
 
 FLOORS = [
     {"__init__", "errors", "systems", "presets", "files", "guide", "ranks"},
-    {"config", "stopping", "shards"},
-    {"flags", "tables", "images", "machine", "runs", "plots"},
+    {"config", "stopping", "shards", "headless"},
+    {"flags", "tables", "images", "machine", "runs", "plots", "cluster"},
     {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch"},
     {"split", "sample", "weights", "evaluate", "loaders"},
     {"state", "predict", "bench", "bench_loader", "notebook"},
     {"results", "step", "head", "pack"},
     {"train", "report", "batch"},
-    {"__main__"},
+    {"__main__", "ranked"},
 ]
 STANDARD_LIBRARY_ONLY = {"__init__", "errors", "systems", "presets", "files", "guide"}
 STANDARD_LIBRARY_ONLY |= {"config", "flags"}

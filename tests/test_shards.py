@@ -70,10 +70,11 @@ def test_some_of_the_tars(packed):
 
 def test_an_epoch_is_every_photo_once_and_a_sweep(monkeypatch):
     tars = np.repeat(np.arange(20), 30)
-    order, turn = sweep(tars, np.random.default_rng(0))
+    order, _ = sweep(tars, np.random.default_rng(0))
     assert sorted(order) == list(range(600))
     windows = [set(tars[part]) for part in np.split(order[:480], 2)]
-    assert [len(window) for window in windows] == [AT_ONCE, AT_ONCE] and not (windows[0] & windows[1])
+    assert [len(window) for window in windows] == [AT_ONCE, AT_ONCE]
+    assert not windows[0] & windows[1]
     monkeypatch.setattr(ranks, "count", lambda: 2)
     seen = []
     for rank in (0, 1):

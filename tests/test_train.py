@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import REPO
 
-from lite0ca import runs
+from lite0ca import runs, step
 from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.data import DataSet
@@ -126,8 +126,6 @@ def test_a_diverging_run_goes_back_and_then_stops_with_3(sample, tmp_path, capsy
 @pytest.mark.parametrize("where", ["loss", "weight", "batch norm"])
 def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
     """NaN in the second epoch: back to the first, half the rate, and on to the end."""
-    from lite0ca import step
-
     real, calls = step.train_step, []
 
     def faulty(state, *arguments):
@@ -154,8 +152,6 @@ def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
 
 
 def test_divergence_is_an_error_of_its_own(sample, tmp_path, monkeypatch):
-    from lite0ca import step
-
     nan = lambda *_: (torch.tensor(math.nan), torch.tensor(0.0))  # noqa: E731
     monkeypatch.setattr(step, "train_step", nan)
     with pytest.raises(TrainingDiverged, match="after going back 3 times"):
@@ -264,3 +260,42 @@ def test_cuda_where_there_is_none(sample, capsys):
         pytest.skip("cuda is here")
     with pytest.raises(InputError, match=r"--device cuda: torch .* sees none here"):
         fit(Config.of(metadata=str(sample), device="cuda"))
+
+
+def test_parts_of_a_batch_give_its_gradient(monkeypatch):
+    """With BatchNorm fixed and no dropout: the parts' gradients add up, class weights included."""
+    weight = torch.tensor([1.0, 2.0, 0.5, 3.0])
+    photos = torch.randint(256, (7, 64, 64, 3), dtype=torch.uint8)
+    numbers = torch.tensor([0, 1, 1, 2, 3, 3, 0])
+    gradients, sums = [], []
+    for at_once in (None, 3):
+        torch.manual_seed(0)
+        config = Config.of(dropout=0.0, micro_batch_size=at_once, grad_clip=0.0, batch_size=7)
+        precision = Precision.of(torch.device("cpu"), None)
+        state = State.new(config, 4, precision)
+        state.model.eval()
+        sums.append(step.train_step(state, photos, numbers, config, precision, weight))
+        gradients.append([p.grad.clone() for p in state.model.parameters()])
+    assert sums[0][0] == pytest.approx(sums[1][0]) and sums[0][1] == sums[1][1]
+    for whole, parts in zip(*gradients):
+        assert torch.allclose(whole, parts, rtol=1e-3, atol=1e-6)
+
+
+def test_out_of_memory_halves_what_is_done_at_once(sample, tmp_path, monkeypatch, capsys):
+    real, error = step.train_step, RuntimeError("CPUAllocator: can't allocate memory: 9 bytes")
+
+    def small_memory(state, *arguments):
+        if state.images_at_once > 3:
+            raise error
+        return real(state, *arguments)
+
+    monkeypatch.setattr(step, "train_step", small_memory)
+    result = fit(settings(sample, tmp_path, epochs=1))
+    out = capsys.readouterr().out
+    assert "out of memory with 8 images at once: from now on 4" in out
+    assert "out of memory with 4 images at once: from now on 2" in out
+    assert result.metrics["epochs"] == 1
+    monkeypatch.setattr(step, "train_step", lambda *_: (_ for _ in ()).throw(error))
+    flags = ["--metadata", str(sample), "--output-dir", str(tmp_path), "--image-size=64"]
+    assert main(["train", *flags, "--batch-size=4", "--num-workers=0"]) == 2
+    assert "out of memory: lower" in capsys.readouterr().err
