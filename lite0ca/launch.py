@@ -7,6 +7,7 @@ came to comes back as one JSON file, written by rank 0.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def trained_on_devices(config: Config) -> dict:
             # A session of its own: the ranks learn of Ctrl-C from here, once.
             subprocess.Popen(
                 [*command, str(settings), str(answer)],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
