@@ -58,7 +58,8 @@ def advice_for(error: Exception) -> str | None:
 
 
 def fail(problem, code: int) -> int:
-    if os.environ.get("RANK", "0") == "0":  # of many ranks, all with one problem, one speaks
+    # Of many ranks that all meet one problem, one speaks.
+    if os.environ.get("RANK", "0") == "0" or getattr(problem, "own", False):
         print(f"error: {problem}", file=sys.stderr, flush=True)
     return code
 
@@ -85,6 +86,8 @@ def train(**typed) -> None:
     from lite0ca.train import fit
 
     result = fit(config)
+    if os.environ.get("RANK", "0") != "0":
+        return
     metrics = result.metrics
     if metrics["best_epoch"]:
         print(

@@ -16,15 +16,15 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from torchvision import datasets as tv_datasets
 from torchvision import transforms as tv
 
 from lite0ca import machine
 from lite0ca.cache import PhotoReader, Store
 from lite0ca.config import Config
 from lite0ca.data import DataSet
-from lite0ca.images import read_image, side_for
+from lite0ca.images import content_of, read_image, side_for, source_of
 from lite0ca.loaders import EvenBatches, Photos, augmentation, quiet_child
 
 STAGE = "photo by photo, images/s of one core"
@@ -85,10 +85,10 @@ def stages(files: list[str], size: int, reader: PhotoReader) -> Iterable[tuple[s
     torch.set_num_threads(1)
     try:
         each = lambda work, items: seconds_of(lambda: [work(item) for item in items])  # noqa: E731
-        yield "bytes of the file", each(lambda path: Path(path).read_bytes(), files)
-        whole = each(tv_datasets.folder.pil_loader, files)
+        yield "bytes of the file", each(content_of, files)
+        whole = each(pillow_photo, files)
         yield "torchvision: decode", whole
-        opened = [tv_datasets.folder.pil_loader(path) for path in files]
+        opened = [pillow_photo(path) for path in files]
         augmented = each(usual, opened)
         yield "torchvision: augment", augmented
         yield "torchvision: both", whole + augmented
@@ -134,6 +134,12 @@ def usual_transform(size: int) -> tv.Compose:
     )
 
 
+def pillow_photo(path: str) -> Image.Image:
+    """What torchvision's `pil_loader` does, for photos in tars as well."""
+    with Image.open(source_of(path)) as photo:
+        return photo.convert("RGB")
+
+
 class UsualPhotos(Dataset):
     """What `ImageFolder` does with a file: Pillow, RGB, transform."""
 
@@ -145,7 +151,7 @@ class UsualPhotos(Dataset):
 
     def __getitem__(self, item):
         index = item[0]
-        photo = tv_datasets.folder.pil_loader(self.files[index])
+        photo = pillow_photo(self.files[index])
         return self.transform(photo), self.numbers[index]
 
 

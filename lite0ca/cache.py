@@ -144,6 +144,10 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
 
 def place(config: Config, folder: Path, name: str, need_gb: float) -> str:
     """ "disk", "ram" or "none": what --cache asks for, with room made for it."""
+    if not hasattr(os, "pwrite"):
+        if config.cache != "auto":
+            raise InputError(f"--cache {config.cache}: this system has no pwrite, only auto")
+        return "none"
     why_not = {
         "disk": no_room_on_disk(folder, name, need_gb, config.cache_limit_gb),
         "ram": no_room_in_memory(need_gb),

@@ -6,10 +6,13 @@ import signal
 class InputError(ValueError):
     """Something that was given is wrong; the message says what, where, and what to do."""
 
+    own = False  # of this process alone: other ranks of a training do not meet it
+
     def __init__(self, message: str):
         # A loader process sends its error with a traceback as text around it.
         if message.startswith("Caught InputError in"):
             message = message.strip().splitlines()[-1].partition("InputError: ")[2]
+            self.own = True
         super().__init__(message)
 
 

@@ -6,6 +6,9 @@ A fresh head's first gradients would turn pretrained features upside down (Kumar
 
 from __future__ import annotations
 
+import math
+from itertools import islice
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,16 +30,15 @@ def features_of(state: State, loader, precision) -> tuple[torch.Tensor, torch.Te
     and the head does not meet other features in the first epoch.
     """
     state.model.train()
-    maps, truth, images = [], [], 0
-    for photos, numbers in machine.bar(loader, "features"):
+    maps, truth = [], []
+    enough = math.ceil(MOST_IMAGES * len(loader) / loader.batch_sampler.images)
+    # So many batches on every rank, however many images each of them gets.
+    for photos, numbers in machine.bar(islice(loader, enough), "features"):
         photos = to_device(photos, precision.device)
         with precision.autocast():
             features = state.model.backbone.forward_features(state.model.normalize(photos))
         maps.append(features.half().cpu())  # B C h w
         truth.append(numbers)
-        images += len(numbers)
-        if images * ranks.count() >= MOST_IMAGES:
-            break
     everybodys = ranks.from_all((torch.cat(maps), torch.cat(truth)))
     return tuple(torch.cat(parts) for parts in zip(*everybodys))
 

@@ -71,7 +71,7 @@ def content_of(path: str | Path, most: int | None = None) -> bytes:
         if place and not most:
             read_ahead(file)
         file.seek(offset)
-        return file.read(most or length)
+        return file.read(min(most, length) if most and place else most or length)
 
 
 def side_for(image_size: int) -> int:

@@ -48,13 +48,21 @@ def trained_on_devices(config: Config) -> dict:
             ) as child,
         ):
             noted.passed_to = child
+            if noted.signal:  # it came before there was anybody to tell
+                child.terminate()
             for line in child.stdout:
                 print(line, end="", flush=True)
                 run = line[5:].strip() if line.startswith("run: ") else run
-        if not answer.is_file():
+        answers = sorted(Path(folder).glob(f"{answer.name}.*"))
+        if not answers and noted.signal:
+            goes_on = f"; --resume {run} goes on" if run else " before the first step"
+            raise Stopped(f"stopped by {signal.Signals(noted.signal).name}{goes_on}", noted.signal)
+        if not answers:
             lines = complaints.read_text(encoding="utf-8", errors="replace").splitlines()
             raise InputError(died(config, run, lines))
-        content = json.loads(answer.read_text(encoding="utf-8"))
+        contents = [json.loads(file.read_text(encoding="utf-8")) for file in answers]
+        # A rank's own error is why the first one, if it answered at all, failed.
+        content = next((one for one in contents if one.get("own")), contents[0])
     if "error" in content:
         message, number = content["message"], noted.signal or signal.SIGTERM
         error = ERRORS[content["error"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import sys
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
 
@@ -93,7 +94,10 @@ class Photos(Dataset):
         try:
             return self.reader.read(str(self.files[index]), self.slots[index])
         except OSError as error:
-            raise InputError(f"{error}; mend it, or leave it out with --skip-bad-images") from None
+            text = f"{error}; mend it, or leave it out with --skip-bad-images"
+            problem = InputError(text)
+            problem.own = True
+            raise problem from None
 
 
 class EvenBatches(Sampler):
@@ -146,7 +150,12 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Dat
 
 
 def score_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> DataLoader:
-    """Whole photos in the order of the rows; each rank takes its share."""
+    """Whole photos in the order of the rows; each rank takes its share.
+
+    Raises `InputError` if that leaves a rank without any.
+    """
+    if len(rows) < ranks.count():
+        raise InputError(f"{len(rows)} images to score are too few for {ranks.count()} devices")
     photos = photos_of(rows[ranks.number() :: ranks.count()], label2id, config, reader)
     batch_size = min(config.batch_size, SCORED_AT_ONCE)
     options = worker_options(config, math.ceil(len(photos) / batch_size))
@@ -167,6 +176,8 @@ def worker_options(config, batches: int) -> dict:
     options = {"num_workers": workers, "pin_memory": pin_memory, "generator": torch.Generator()}
     if workers:
         options |= {"persistent_workers": True, "worker_init_fn": quiet_child}
+        if sys.platform == "linux":  # a cache in memory has no name by which others could open it
+            options["multiprocessing_context"] = "fork"
     return options
 
 

@@ -17,6 +17,7 @@ from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json
 from lite0ca.images import bytes_of, content_of
+from lite0ca.shards import tars_of
 
 COLUMNS = ["path", "label", "split", "group"]
 
@@ -33,7 +34,10 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
     target = Path(folder)
     if any(target.glob("*.tar")) or (target / "metadata.csv").exists():
         raise InputError(f"{folder}: holds shards or a table already; name another folder")
-    data = split.for_training(datasets.load(config), config)
+    data = datasets.load(config)
+    if tars_of(data.rows["absolute_path"]) is not None:
+        raise InputError(f"{data.source}: its photos lie in tars already")
+    data = split.for_training(data, config)
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / "label2id.json", data.label2id)
     rows = data.rows.sample(frac=1, random_state=config.seed)
@@ -51,7 +55,7 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
             written.append(one.assign(path=write_tar(file, name, one, data.label2id)))
     table = pd.concat(written)
     with whole(target / "metadata.csv") as file:
-        table[[column for column in COLUMNS if column in table]].to_csv(file, index=False)
+        table.drop(columns=["absolute_path", "bytes"]).to_csv(file, index=False)
     print(f"{len(table):,} images, {rows['bytes'].sum() / 1e6:,.0f} MB, in {len(tables)} shards")
     return target / "metadata.csv"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -18,12 +19,15 @@ def answer_of(config: Config) -> dict:
     try:
         result = fit(config)
     except tuple(ERRORS.values()) as error:
-        return {"error": type(error).__name__, "message": str(error)}
+        own = getattr(error, "own", False)
+        return {"error": type(error).__name__, "message": str(error), "own": own}
     return {"run": str(result.run), "metrics": result.metrics, "history": result.history}
 
 
 if __name__ == "__main__":
     given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     came_to = answer_of(Config(**given))
-    if ranks.first():
-        write_json(sys.argv[2], came_to)
+    if ranks.first() or came_to.get("own"):
+        write_json(f"{sys.argv[2]}.{os.environ['RANK']}", came_to)
+    if came_to.get("own"):
+        sys.exit(2)  # the others wait for this rank: torchrun ends them

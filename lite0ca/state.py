@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch import nn
@@ -52,7 +53,7 @@ class State:
         """The state before the first epoch, with random weights."""
         model = build_model(config.system, classes, config.image_size, config.dropout)
         if config.sync_bn:
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = convert_sync_batchnorm(model)  # torch's own drops timm's activations
         # Channels-last is the faster layout for convolutions, on cuda and on CPUs (README).
         model.to(precision.device, memory_format=torch.channels_last)
         scaled = precision.amp and precision.dtype is torch.float16

@@ -50,7 +50,9 @@ def one_epoch(state, loader, config: Config, precision, weight, watch: Watch) ->
         state.step = step + 1
         if state.step % CHECK_EVERY == 0:
             refuse_non_finite(state, precision.device)
-    refuse_non_finite(state, precision.device)
+    began = time.monotonic()
+    refuse_non_finite(state, precision.device)  # waits for a GPU that is still at work
+    sums["train_s"] += time.monotonic() - began
     state.average_statistics()
     state.check_finite()
     watch.look(0, "scoring")
@@ -96,7 +98,7 @@ def fitting_step(state, photos, numbers, config: Config, precision, weight):
             return train_step(state, photos, numbers, config, precision, weight)
         except (RuntimeError, MemoryError) as error:
             # Ranks must stay in step with one another: there the error stands.
-            at_once = min(state.images_at_once, len(numbers))
+            at_once = min(state.images_at_once, config.batch_size)
             if not out_of_memory(error) or at_once < 2 or ranks.count() > 1:
                 raise
             state.images_at_once = -(-at_once // 2)
@@ -125,8 +127,10 @@ def train_step(state, photos, numbers, config: Config, precision, weight):
     numbers = numbers.to(precision.device, non_blocking=True)
     weights = weight[numbers] if weight is not None else torch.ones_like(numbers, dtype=torch.float)
     # Of all ranks: images of the batch, and the sum of their classes' weights.
-    images, total = ranks.added(torch.stack([numbers.new_tensor(len(numbers)), weights.sum()]))
-    parts = math.ceil(len(numbers) / state.images_at_once)
+    images, total = ranks.added(torch.stack([weights.new_full((), len(numbers)), weights.sum()]))
+    # The same number on every rank, or SyncBatchNorm would wait for a part that never comes.
+    largest_share = math.ceil(config.batch_size / ranks.count())
+    parts = min(math.ceil(largest_share / state.images_at_once), len(numbers))
     loss_sum, right = torch.zeros(2, device=precision.device)
     state.optimizer.zero_grad(set_to_none=True)
     halves = zip(photos.tensor_split(parts), numbers.tensor_split(parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -15,7 +16,6 @@ from lite0ca import ranks
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAVE_EVERY_S = 300.0  # within an epoch: a kill costs at most so much
 LOOK_EVERY = 10  # steps on cuda when there are ranks: each look waits for all of them
-SAME_S = 0.5  # torchrun passes on the Ctrl-C that the terminal has sent to all
 
 
 class Paused(Exception):
@@ -30,15 +30,13 @@ class Wish:
     """`signal` is the number of the signal that came, 0 as long as none did."""
 
     signal = 0
-    came = 0.0
     passed_to = None  # a child process that does the work
 
     def note(self, number: int, _frame) -> None:
-        again = self.signal == number == signal.SIGINT and time.monotonic() - self.came > SAME_S
-        if again:
+        if self.signal == number == signal.SIGINT:
             raise KeyboardInterrupt  # the second Ctrl-C: at once, saved or not
         if not self.signal:
-            self.signal, self.came = number, time.monotonic()
+            self.signal = number
             if self.passed_to:
                 self.passed_to.terminate()  # torchrun passes SIGTERM on to its ranks
                 return
@@ -65,7 +63,9 @@ def wish():
 
 
 def leave_signals_to_the_parent() -> None:
-    """For a child process: Ctrl-C reaches the whole group, and the parent still needs it."""
+    """For a child process: a signal to the group is for the parent, who still needs the child."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -85,11 +85,12 @@ class Watch:
 
     def look(self, step: int, next_is: str = "step") -> None:
         """Before a step, or before "scoring"; raises `Paused` once the state is saved."""
-        if ranks.count() > 1 and self.device.type == "cuda" and step % LOOK_EVERY:
+        seldom = ranks.count() > 1 and self.device.type == "cuda" and next_is == "step"
+        if seldom and step % LOOK_EVERY:
             return
-        now = time.monotonic()
-        soon_s = now - self.began + self.longest_s.get(next_is, 0.0) + self.longest_s.get("save", 0)
-        out_of_time = self.minutes is not None and soon_s > 60 * self.minutes
+        now, ahead = time.monotonic(), LOOK_EVERY if seldom else 1
+        soon_s = ahead * self.longest_s.get(next_is, 0.0) + self.longest_s.get("save", 0.0)
+        out_of_time = self.minutes is not None and now - self.began + soon_s > 60 * self.minutes
         long_ago = now - self.saved > SAVE_EVERY_S
         # Ranks act together: the most urgent wish is everybody's.
         urgency = self.noted.signal or (0.5 if out_of_time else 0.25 if long_ago else 0)

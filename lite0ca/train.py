@@ -27,7 +27,7 @@ from lite0ca.loaders import score_loader, train_loader
 from lite0ca.model import parameter_count
 from lite0ca.results import epoch_line, write_results
 from lite0ca.state import NonFinite, State
-from lite0ca.step import one_epoch
+from lite0ca.step import one_epoch, refuse_non_finite
 from lite0ca.stopping import Paused, Watch, wish
 
 RETRIES = 3
@@ -103,6 +103,13 @@ def training(config: Config, device: torch.device) -> Result:
         state.average_statistics()
         save(runs.LAST, state.as_dict())
 
+    def save_midway() -> None:
+        # The loss is looked at seldom: what would not survive must not replace what would.
+        refuse_non_finite(state, device)
+        state.average_statistics()
+        state.check_finite()
+        save(runs.LAST, state.as_dict())
+
     def save_best() -> None:
         save(runs.BEST, {"model": state.scored.state_dict(), "epoch": state.epoch})
 
@@ -129,7 +136,7 @@ def training(config: Config, device: torch.device) -> Result:
     )
     state.wrap(config)
     with wish() as noted:
-        watch = Watch(noted, save_last, began, config.time_budget, device)
+        watch = Watch(noted, save_midway, began, config.time_budget, device)
         while not (reason := stop_reason(state, config)):
             try:
                 row = one_epoch(state, batches, config, precision, weight, watch)
@@ -149,6 +156,7 @@ def training(config: Config, device: torch.device) -> Result:
                 continue
             better = state.remember(row)
             save_last()
+            watch.saved = time.monotonic()
             if better:
                 save_best()
             print(epoch_line(state, config.epochs, better), flush=True)

@@ -1,5 +1,7 @@
 """The networks: attention against the paper by hand, parameters, MACs, shapes, timm's name."""
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from lite0ca.config import Config
 from lite0ca.errors import InputError
+from lite0ca.evaluate import Precision
 from lite0ca.model import (
     build_attention,
     build_model,
@@ -15,6 +18,7 @@ from lite0ca.model import (
     model_of,
     parameter_count,
 )
+from lite0ca.state import State
 from lite0ca.systems import SYSTEMS, System
 
 
@@ -140,3 +144,15 @@ def test_another_image_size_for_self_attention_says_what_to_do():
     assert model_of(checkpoint).eval()(torch.zeros(1, 3, 192, 192)).shape == (1, 4)
     with pytest.raises(InputError, match="use --image-size 192, or train at 224"):
         model_of(checkpoint, image_size=224)
+
+
+def test_sync_bn_is_the_same_network():
+    """torch's own conversion would drop the activations that timm keeps in its norms."""
+    config = Config.of(image_size=64, sync_bn=True)
+    precision = Precision.of(torch.device("cpu"), None)
+    states = [State.new(c, 4, precision) for c in (config, replace(config, sync_bn=False))]
+    states[0].model.load_state_dict(states[1].model.state_dict())
+    photos = torch.randn(2, 3, 64, 64)
+    outputs = [state.model.eval()(photos) for state in states]
+    assert torch.equal(*outputs)
+    assert any("Sync" in type(module).__name__ for module in states[0].model.modules())

@@ -55,6 +55,7 @@ def test_scores_of_ranks_are_those_of_one(sample, tmp_path):
         [*command, "--output-dir", str(tmp_path / "two")], capture_output=True, text=True, cwd=REPO
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best: epoch") == 1
     (run,) = (tmp_path / "two").iterdir()
     metrics = json.loads((run / "metrics.json").read_text())
     ninths = metrics["valid_acc"] * 9
@@ -76,6 +77,42 @@ def test_a_killed_rank_ends_the_job_with_a_message(sample, tmp_path):
     assert job.returncode == 2
     last = out.strip().splitlines()[-1]
     assert re.match(r"error: --devices 2: a process of this training died; --resume \S+ goes", last)
+
+
+def test_sigterm_reaches_both_ranks_and_they_save(sample, tmp_path):
+    """With loader processes, which torchrun's signal to the group must not kill first."""
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in SMALL.items() if v is not True]
+    flags += ["--metadata", str(sample), "--output-dir", str(tmp_path), "--devices=2"]
+    flags += ["--epochs=500", "--num-workers=1"]
+    command = [sys.executable, str(REPO / "train_EfficientNet_Lite0_CA.py"), *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": REPO}
+    with subprocess.Popen(command, **pipes) as job:
+        for line in job.stdout:
+            if line.startswith("epoch   1/500"):
+                break
+        job.terminate()
+        _, err = job.communicate(timeout=60)
+    (run,) = tmp_path.iterdir()
+    assert job.returncode == 143 and err.count("\n") == 1, err
+    assert re.match(r"error: stopped by SIGTERM, after \d of 3 steps of epoch \d+; --resume", err)
+    last = torch.load(run / "last.pt", weights_only=True)
+    assert f"after {last['step']} of 3 steps of epoch {last['epoch'] + 1}" in err
+
+
+def test_what_one_rank_alone_meets_reaches_the_user(sample, tmp_path, photos, monkeypatch):
+    """A photo that turns out bad in the middle of training, on whichever rank."""
+    folder = photos({f"{part}/{label}": 4 for part in ("train", "valid") for label in "ab"})
+    (folder / "train/a/photo 0.jpg").write_bytes(b"\xff\xd8\xff but no photo")
+    code = "import sys; from lite0ca import data; data.READ_UP_TO = 2; "
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPO}")
+    flags = ["--data-dir", str(folder), "--devices=2", "--device=cpu", "--image-size=64"]
+    flags += ["--batch-size=4", "--epochs=1", "--num-workers=0", f"--output-dir={tmp_path}"]
+    command = [sys.executable, str(REPO / "train_EfficientNet_Lite0_CA.py"), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=120)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "photo 0.jpg: unreadable image" in done.stderr
+    assert "--skip-bad-images" in done.stderr
 
 
 def a_rank_of(pid: int) -> int:

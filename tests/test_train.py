@@ -151,6 +151,27 @@ def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
     assert all(value.isfinite().all() for value in state.values())
 
 
+def test_a_save_within_an_epoch_never_keeps_nan(sample, tmp_path, monkeypatch):
+    """NaN in step 1, a wish to save in step 2: the file of before stays, and the run goes back."""
+    from lite0ca import stopping
+
+    real, broken = step.train_step, []
+
+    def faulty(state, *arguments):
+        loss, right = real(state, *arguments)
+        if state.epoch == 1 and not broken:
+            broken.append(state.step)
+            loss = loss * math.nan
+            state.model.get_classifier().weight.data[0, 0] = math.nan
+        return loss, right
+
+    monkeypatch.setattr(step, "train_step", faulty)
+    monkeypatch.setattr(stopping, "SAVE_EVERY_S", 0.0)
+    result = fit(settings(sample, tmp_path))
+    assert broken == [0] and result.metrics["restarts_after_nan"] == 1
+    assert result.metrics["epochs"] == 3
+
+
 def test_divergence_is_an_error_of_its_own(sample, tmp_path, monkeypatch):
     nan = lambda *_: (torch.tensor(math.nan), torch.tensor(0.0))  # noqa: E731
     monkeypatch.setattr(step, "train_step", nan)
