@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
@@ -19,15 +17,14 @@ from lite0ca import cache, launch, machine, ranks, runs, split
 from lite0ca import data as datasets
 from lite0ca.config import Config
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
-from lite0ca.evaluate import Precision, images_per_s, logits_of, macro_f1
-from lite0ca.files import whole, write_json
+from lite0ca.evaluate import Precision, logits_of, macro_f1
 from lite0ca.head import train_head
-from lite0ca.images import bytes_of
 from lite0ca.loaders import score_loader, train_loader
 from lite0ca.model import parameter_count
-from lite0ca.results import epoch_line, write_results
+from lite0ca.record import Record, new_run, stored
+from lite0ca.results import epoch_line
 from lite0ca.state import NonFinite, State
-from lite0ca.step import one_epoch, refuse_non_finite
+from lite0ca.step import one_epoch
 from lite0ca.stopping import Paused, Watch, wish
 
 RETRIES = 3
@@ -85,49 +82,14 @@ def training(config: Config, device: torch.device) -> Result:
     valid = score_loader(data.part("valid"), data.label2id, config, reader)
     if config.head_epochs and not last:
         train_head(state, batches, config, precision, weight)
-    facts = {
-        "config": replace(config, resume=None).as_dict(),
-        "system": asdict(config.system),
-        "label2id": data.label2id,
-        "fingerprint": data.fingerprint,
-        "drawn_sample": data.is_sample,
-    }
     # A run folder appears only now, when nothing of the input can be wrong any more.
     run = Path(config.resume) if last else ranks.from_first(lambda: new_run(config, data, device))
-
-    def save(name: str, content: dict) -> None:
-        if ranks.first():
-            runs.save_checkpoint(run / name, content | facts)
-
-    def save_last() -> None:
-        state.average_statistics()
-        save(runs.LAST, state.as_dict())
-
-    def save_midway() -> None:
-        # The loss is looked at seldom: what would not survive must not replace what would.
-        refuse_non_finite(state, device)
-        state.average_statistics()
-        state.check_finite()
-        save(runs.LAST, state.as_dict())
-
-    def save_best() -> None:
-        save(runs.BEST, {"model": state.scored.state_dict(), "epoch": state.epoch})
-
-    @functools.cache  # after the first epoch, since nobody wants to wait for it before
-    def speed() -> dict:
-        return images_per_s(state.model, config.image_size, precision)
-
-    def results(reason: str | None = None) -> dict:
-        return ranks.from_first(lambda: write_results(run, state, config, data, speed(), reason))
-
+    record = Record(run, state, config, data, precision)
     if last:
         state.restore(last)
-        if ranks.first():
-            runs.remove_scraps(run)
-        if state.best_epoch == state.epoch > 0 and state.step == 0:
-            save_best()  # the run may have been killed between the two checkpoints
+        record.mend()
     else:
-        save_last()
+        record.last()
     print(
         f"{config.system.name}: {parameter_count(state.model):,} parameters, on "
         f"{f'{ranks.count()} x ' if ranks.count() > 1 else ''}{machine.describe(device)}"
@@ -136,7 +98,7 @@ def training(config: Config, device: torch.device) -> Result:
     )
     state.wrap(config)
     with wish() as noted:
-        watch = Watch(noted, save_midway, began, config.time_budget, device)
+        watch = Watch(noted, record.midway, began, config.time_budget, device)
         while not (reason := stop_reason(state, config)):
             try:
                 row = one_epoch(state, batches, config, precision, weight, watch)
@@ -152,40 +114,18 @@ def training(config: Config, device: torch.device) -> Result:
                 break
             except NonFinite as problem:
                 go_back(state, run, problem)
-                save_last()
+                record.last()
                 continue
             better = state.remember(row)
-            save_last()
+            record.last()
             watch.saved = time.monotonic()
             if better:
-                save_best()
+                record.best()
             print(epoch_line(state, config.epochs, better), flush=True)
-            results()
+            record.results()
     print(f"stopped: {reason}", flush=True)
     # Again, for a run that was killed after its last epoch and before its results.
-    return Result(run, results(reason), state.history)
-
-
-def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
-    """(last checkpoint, table of the data) of the run to go on with."""
-    last = runs.load_checkpoint(
-        Path(run) / runs.LAST, needs=(*State.KEYS, "label2id", "fingerprint")
-    )
-    return last, pd.read_csv(Path(run) / "data.csv", dtype=str, keep_default_na=False)
-
-
-def new_run(config: Config, data: datasets.DataSet, device: torch.device) -> Path:
-    """The run folder with its settings, environment, and which image went to which split."""
-    run = runs.new_folder(config.output_dir, config.system.name)
-    write_json(run / "config.json", config.as_dict())
-    record = machine.environment(device)
-    record |= {"data_root": str(data.root.resolve()), "data_fingerprint": data.fingerprint}
-    write_json(run / "environment.json", record)
-    columns = [name for name in ("path", "label", "split", "group") if name in data.rows]
-    table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(bytes_of))
-    with whole(run / "data.csv") as file:
-        table.to_csv(file, index=False)
-    return run
+    return Result(run, record.results(reason), state.history)
 
 
 def stop_reason(state: State, config: Config) -> str | None:

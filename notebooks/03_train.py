@@ -40,7 +40,7 @@ if not importlib.util.find_spec("lite0ca"):
     importlib.invalidate_caches()
 
 # %% tags=["parameters"]
-preset = "sample"  # or basic, kaggle, gtx1660s, max-speed, quick-test, mobile
+preset = "sample"  # or fast, basic, kaggle, gtx1660s, max-speed, quick-test, mobile
 overrides = {}  # settings over the preset, such as {"epochs": 5}
 metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
@@ -63,8 +63,10 @@ Markdown(tables.presets())
 
 # %% [markdown]
 # ## Train
-# One line an epoch; a star marks a new best macro-F1 on the valid split. `last.pt` is written every
-# epoch: a session that ends goes on with `overrides = {"resume": "results/RUN"}`.
+# One line an epoch; a star marks a new best macro-F1 on the valid split, and the line says whether
+# data or compute is the bottleneck. Interrupt the cell, or set `"time_budget": 500` (minutes): it
+# saves between two steps, and `overrides = {"resume": "results/RUN"}` goes on from there. On T4 x2
+# `overrides = {"devices": 2}` trains on both.
 
 # %%
 from lite0ca.train import fit

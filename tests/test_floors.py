@@ -12,7 +12,8 @@ FLOORS = [
     {"split", "sample", "weights", "evaluate", "loaders"},
     {"state", "predict", "bench", "bench_loader", "notebook"},
     {"results", "step", "head", "pack"},
-    {"train", "report", "batch"},
+    {"record", "report", "batch"},
+    {"train"},
     {"__main__", "ranked"},
 ]
 STANDARD_LIBRARY_ONLY = {"__init__", "errors", "systems", "presets", "files", "guide"}

@@ -1,0 +1,106 @@
+"""What a training writes as it goes: its folder, checkpoints, results. Rank 0 writes for all."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from lite0ca import machine, ranks, runs
+from lite0ca.config import Config
+from lite0ca.data import DataSet
+from lite0ca.evaluate import Precision, images_per_s
+from lite0ca.files import whole, write_json
+from lite0ca.images import bytes_of
+from lite0ca.results import write_results
+from lite0ca.state import State
+from lite0ca.step import refuse_non_finite
+
+
+@dataclass
+class Record:
+    """The run folder of a training. Every rank calls these, at the same moments."""
+
+    run: Path
+    state: State
+    config: Config
+    data: DataSet
+    precision: Precision
+
+    def last(self) -> None:
+        """last.pt: all that --resume and going back need."""
+        self.state.average_statistics()
+        self.save(runs.LAST, self.state.as_dict())
+
+    def midway(self) -> None:
+        """last.pt within an epoch; raises `NonFinite` instead if it would not survive.
+
+        The loss is looked at seldom there, and a file with NaN must not replace a good one.
+        """
+        refuse_non_finite(self.state, self.precision.device)
+        self.state.average_statistics()
+        self.state.check_finite()
+        self.save(runs.LAST, self.state.as_dict())
+
+    def best(self) -> None:
+        """best_model.pt: what evaluate, predict and users load."""
+        weights = self.state.scored.state_dict()
+        self.save(runs.BEST, {"model": weights, "epoch": self.state.epoch})
+
+    def mend(self) -> None:
+        """Put right what a kill may have left, when the run is taken up again."""
+        if ranks.first():
+            runs.remove_scraps(self.run)
+        if self.state.best_epoch == self.state.epoch > 0 and self.state.step == 0:
+            self.best()  # it came between the two checkpoints
+
+    def results(self, reason: str | None = None) -> dict:
+        """The metrics so far, written with --save-history; `reason` is why the run has stopped."""
+        write = lambda: write_results(  # noqa: E731
+            self.run, self.state, self.config, self.data, self.speed, reason
+        )
+        return ranks.from_first(write)
+
+    @functools.cached_property  # after the first epoch: nobody wants to wait for it before
+    def speed(self) -> dict:
+        return images_per_s(self.state.model, self.config.image_size, self.precision)
+
+    def save(self, name: str, content: dict) -> None:
+        if ranks.first():
+            runs.save_checkpoint(self.run / name, content | self.facts)
+
+    @functools.cached_property
+    def facts(self) -> dict:
+        """What every checkpoint says of its run."""
+        return {
+            "config": replace(self.config, resume=None).as_dict(),
+            "system": asdict(self.config.system),
+            "label2id": self.data.label2id,
+            "fingerprint": self.data.fingerprint,
+            "drawn_sample": self.data.is_sample,
+        }
+
+
+def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
+    """(last checkpoint, table of the data) of the run to go on with."""
+    last = runs.load_checkpoint(
+        Path(run) / runs.LAST, needs=(*State.KEYS, "label2id", "fingerprint")
+    )
+    return last, pd.read_csv(Path(run) / "data.csv", dtype=str, keep_default_na=False)
+
+
+def new_run(config: Config, data: DataSet, device: torch.device) -> Path:
+    """The run folder with its settings, environment, and which image went to which split."""
+    run = runs.new_folder(config.output_dir, config.system.name)
+    write_json(run / "config.json", config.as_dict())
+    record = machine.environment(device)
+    record |= {"data_root": str(data.root.resolve()), "data_fingerprint": data.fingerprint}
+    write_json(run / "environment.json", record)
+    columns = [name for name in ("path", "label", "split", "group") if name in data.rows]
+    table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(bytes_of))
+    with whole(run / "data.csv") as file:
+        table.to_csv(file, index=False)
+    return run
