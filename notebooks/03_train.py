@@ -84,6 +84,25 @@ notebook.picture(plots.training_curves(result.history, metrics["best_epoch"], ti
 # Train and valid loss falling together: more epochs may help. Valid rising while train falls:
 # overfitting; raise `dropout`, `weight_decay` or get more leaves. Both flat: the learning rate.
 #
+# ## How the preset `fast` came about
+# On 1,542 rice-leaf photos (1,080 to train on; pretrained, three epochs that grow from 128 to 224
+# pixels, label smoothing 0.1) the best valid macro-F1 of one run a row, seed 42. The guide's `basic`
+# comes to 0.849 there, in fifteen epochs of 224 pixels.
+#
+# | base / head rate | batch | warm-up, epochs | other | macro-F1 |
+# | --- | --- | --- | --- | --- |
+# | 3e-4 / 1e-3 | 32 | 1 | | 0.805 |
+# | 3e-4 / 1e-3 | 32 | 1 | head first, 5 passes | 0.834 |
+# | 5e-4 / 3e-3 | 32 | 1 | | 0.838 |
+# | 1e-3 / 1e-3 | 32 | 1 | | 0.843 |
+# | 1e-3 / 3e-3 | 32 | 0.3 | | 0.850 |
+# | 1e-3 / 1e-3 | 16 | 0.3 | | 0.872 |
+# | 1e-3 / 1e-3 | 16 | 0.3 | from 96 pixels | 0.830 |
+#
+# The learning rates do most of it: the guide's are twenty times too low for three epochs. Seeds
+# differ by 0.02 to 0.03, so neighbours in this table are equal. Smaller pictures save the time: at
+# 128 pixels a step takes 0.4 of what it takes at 224. Batch 16 costs more of it than 32.
+#
 # ## On photos it has never seen
 # Valid chose the best epoch, so only test (where there is one) is untouched evidence.
 
