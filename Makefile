@@ -6,8 +6,9 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 
 PRESET := kaggle
 PYTHON_KAGGLE := python3.12
+DATA := $(SAMPLE)/metadata.csv
 
-.PHONY: demo test setup readme notebooks kaggle test-kaggle format clean
+.PHONY: demo test setup readme notebooks kaggle test-kaggle recipes peers format clean
 
 demo: $(SAMPLE)/metadata.csv
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -68,8 +69,24 @@ $(VENV)-kaggle/installed: pyproject.toml kaggle/constraints.txt
 	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev]'
 	@touch $@
 
+recipes: $(VENV)/installed-dev  ## macro-F1 against wall time on DATA, over seeds; hours
+	$(PYTHON) benchmarks/time_to_score.py --metadata $(DATA)
+
+# The peers are installed here alone. ultralytics brings OpenCV with a window system, which would
+# take the place of the headless one.
+peers: $(VENV)-peers/installed  ## training throughput on DATA beside timm, fastai, Ultralytics
+	$(VENV)-peers/bin/python benchmarks/training_against_peers.py --metadata $(DATA)
+
+$(VENV)-peers/installed: pyproject.toml
+	test -x $(VENV)-peers/bin/python || python3 -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet -e . fastai ultralytics
+	$(VENV)-peers/bin/python -m pip uninstall --quiet --yes opencv-python
+	$(VENV)-peers/bin/python -m pip install --quiet --force-reinstall --no-deps \
+	    opencv-python-headless
+	@touch $@
+
 format: $(VENV)/installed-dev
 	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-kaggle build *.egg-info
+	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers build *.egg-info

@@ -76,10 +76,10 @@ PRESETS = {
         "not the guide's: its score in a sixth of the time (time to score, below)",
         {
             "epochs": 3,
-            "batch_size": 32,
+            "batch_size": 16,
             "start_size": 128,
             "base_lr": 1e-3,
-            "head_lr": 3e-3,
+            "head_lr": 1e-3,
             "warmup_epochs": 0.3,
             "label_smoothing": 0.1,
             "pretrained": True,

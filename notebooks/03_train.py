@@ -100,8 +100,8 @@ notebook.picture(plots.training_curves(result.history, metrics["best_epoch"], ti
 # | 1e-3 / 1e-3 | 16 | 0.3 | from 96 pixels | 0.830 |
 #
 # The learning rates do most of it: the guide's are twenty times too low for three epochs. Seeds
-# differ by 0.02 to 0.03, so neighbours in this table are equal. Smaller pictures save the time: at
-# 128 pixels a step takes 0.4 of what it takes at 224. Batch 16 costs more of it than 32.
+# differ by 0.02 to 0.03, so neighbours in this table are equal; `fast` is the row with batch 16.
+# Smaller pictures save the time: at 128 pixels a step takes 0.4 of what it takes at 224.
 #
 # ## On photos it has never seen
 # Valid chose the best epoch, so only test (where there is one) is untouched evidence.
