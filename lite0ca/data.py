@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -58,7 +57,7 @@ class DataSet:
         """Whether these are drawings: no figure of theirs may pass for one of leaves."""
         return "source" in self.rows and bool((self.rows["source"] == DRAWN).any())
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """sha256 over paths, labels, splits and file sizes: equal data, equal fingerprint."""
         digest = hashlib.sha256(json.dumps(self.label2id, sort_keys=True).encode())

@@ -86,8 +86,8 @@ notebook.picture(plots.training_curves(result.history, metrics["best_epoch"], ti
 #
 # ## How the preset `fast` came about
 # On 1,542 rice-leaf photos (1,080 to train on; pretrained, three epochs that grow from 128 to 224
-# pixels, label smoothing 0.1) the best valid macro-F1 of one run a row, seed 42. The guide's `basic`
-# comes to 0.849 there, in fifteen epochs of 224 pixels.
+# pixels, label smoothing 0.1) the best valid macro-F1 of one run a row, seed 42. The guide's
+# `basic` comes to 0.849 there, in fifteen epochs of 224 pixels.
 #
 # | base / head rate | batch | warm-up, epochs | other | macro-F1 |
 # | --- | --- | --- | --- | --- |

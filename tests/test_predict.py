@@ -11,7 +11,7 @@ from PIL import Image
 from lite0ca import runs
 from lite0ca.__main__ import main
 from lite0ca.evaluate import Precision
-from lite0ca.images import read_image
+from lite0ca.images import read_image, side_for
 from lite0ca.loaders import resizing
 from lite0ca.model import model_of
 from lite0ca.predict import predictions
@@ -45,7 +45,7 @@ def test_probabilities_are_the_models(tiny_run, sample):
     checkpoint = runs.load_best(tiny_run)
     model = model_of(checkpoint)
     path = str(sample.parent / "healthy/sample_000_0.jpg")
-    photo = torch.from_numpy(resizing(64)(image=read_image(path))["image"])
+    photo = torch.from_numpy(resizing(64)(image=read_image(path, side_for(64)))["image"])
     with torch.inference_mode():
         by_hand = model((photo.permute(2, 0, 1)[None].float() / 127.5) - 1).softmax(1)[0]
     cpu = Precision.of(torch.device("cpu"), None)
