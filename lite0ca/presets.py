@@ -73,7 +73,7 @@ PRESETS = {
         },
     ),
     "fast": Preset(
-        "not the guide's: its score in a sixth of the time (time to score, below)",
+        "not the guide's: about its score in three epochs of growing pictures",
         {
             "epochs": 3,
             "batch_size": 16,

@@ -126,7 +126,7 @@ def jobs(sweep: list, *presets: str) -> list[Job]:
 
 
 def test_the_second_signal_does_not_wait():
-    kernel = Kernel()
+    kernel, before = Kernel(), signal.getsignal(signal.SIGINT)
     kernel.before_cell()
     with on_signals(kernel.stop):
         signal.raise_signal(signal.SIGINT)
@@ -135,7 +135,7 @@ def test_the_second_signal_does_not_wait():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert kernel.stopped_by == signal.SIGINT
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_two_workers_of_a_ray_cluster(sweep, tmp_path, script, capsys):
