@@ -7,7 +7,7 @@ import os
 import sys
 
 from lite0ca import flags
-from lite0ca.errors import InputError, Stopped, TrainingDiverged
+from lite0ca.errors import InputError, Stopped, TrainingDiverged, out_of_memory
 from lite0ca.presets import PRESETS
 
 
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
 def advice_for(error: Exception) -> str | None:
     """What a user can do about torch's own errors; None for those that are defects of ours."""
     text = str(error)
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+    if out_of_memory(error):
         return "out of memory: lower --batch-size or --image-size; --resume RUN_FOLDER goes on"
     if "Connection closed by peer" in text or "NCCL" in text:
         return f"another process of this training is gone; --resume RUN_FOLDER goes on ({text})"
@@ -83,10 +83,11 @@ def parse(argv: list[str], prog: str | None):
 
 def train(**typed) -> None:
     config = flags.from_flags(typed)
+    from lite0ca import ranks
     from lite0ca.train import fit
 
     result = fit(config)
-    if os.environ.get("RANK", "0") != "0":
+    if not ranks.first():
         return
     metrics = result.metrics
     if metrics["best_epoch"]:

@@ -21,8 +21,9 @@ from lite0ca.data import DRAWN, SAMPLE
 from lite0ca.errors import InputError
 from lite0ca.files import whole
 from lite0ca.flags import assignments
-from lite0ca.headless import execute, on_signals
+from lite0ca.headless import execute
 from lite0ca.presets import PRESETS
+from lite0ca.signals import on_signals
 
 DONE = "lite0ca_done"  # in the metadata of an executed notebook
 DONE_STATUS = ("done", "done before")  # in a row of the leaderboard

@@ -25,7 +25,7 @@ from lite0ca.cache import PhotoReader, Store
 from lite0ca.config import Config
 from lite0ca.data import DataSet
 from lite0ca.images import content_of, read_image, side_for, source_of
-from lite0ca.loaders import EvenBatches, Photos, augmentation, quiet_child
+from lite0ca.loaders import EvenBatches, Photos, augmentation, worker_options
 
 STAGE = "photo by photo, images/s of one core"
 LOADER = "loader, images/s"
@@ -165,9 +165,7 @@ def our_loader(files, numbers, config: Config, reader: PhotoReader) -> DataLoade
 
 def loader_of(photos: Dataset, config: Config) -> DataLoader:
     batches = EvenBatches(len(photos), 32, config.seed, config.image_size)
-    workers = machine.loader_workers(config.num_workers)
-    options = {"worker_init_fn": quiet_child, "persistent_workers": True} if workers else {}
-    return DataLoader(photos, batch_sampler=batches, num_workers=workers, **options)
+    return DataLoader(photos, batch_sampler=batches, **worker_options(config, len(batches)))
 
 
 def as_text(table: pd.DataFrame, config: Config) -> str:

@@ -149,7 +149,7 @@ def place(config: Config, folder: Path, name: str, need_gb: float) -> str:
             raise InputError(f"--cache {config.cache}: this system has no pwrite, only auto")
         return "none"
     why_not = {
-        "disk": no_room_on_disk(folder, name, need_gb, config.cache_limit_gb),
+        "disk": no_room_on_disk(folder, need_gb, config.cache_limit_gb),
         "ram": no_room_in_memory(need_gb),
     }
     wanted = ("disk", "ram") if config.cache == "auto" else (config.cache,)
@@ -179,7 +179,7 @@ def expected_gb(paths: Sequence[str], side: int) -> float:
     return len(paths) * min(slot_bytes(side), 3 * float(np.mean(pixels or [0])) + PAGE / 2) / 1e9
 
 
-def no_room_on_disk(folder: Path, name: str, need_gb: float, limit_gb: float) -> str | None:
+def no_room_on_disk(folder: Path, need_gb: float, limit_gb: float) -> str | None:
     """Why a cache of that size cannot lie in a folder; None if it can."""
     if need_gb > limit_gb:
         return f"about {need_gb:.3g} GB are needed, --cache-limit-gb allows {limit_gb:g}"

@@ -75,7 +75,7 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     """
     source, found = find(config)
     in_tars = shards.named(source)
-    read = shards.rows_of if in_tars else read_csv if source.is_file() else read_folder
+    read = read_tars if in_tars else read_csv if source.is_file() else read_folder
     rows = read(source)
     root = source.parent if source.is_file() or in_tars else source
     above = os.path.abspath(root)
@@ -189,6 +189,12 @@ def read_folder(folder: Path) -> pd.DataFrame:
         )
     table = pd.DataFrame(rows)
     return table.drop(columns="split") if table["split"].isna().all() else table
+
+
+def read_tars(pattern: Path) -> pd.DataFrame:
+    """As `read_csv`, of the photos in the tars that the pattern names."""
+    files = shards.expanded(str(pattern))
+    return shards.rows_in(files, read_csv(shards.table_of(files)))
 
 
 def read_csv(path: Path) -> pd.DataFrame:

@@ -16,6 +16,12 @@ class InputError(ValueError):
         super().__init__(message)
 
 
+def out_of_memory(error: Exception) -> bool:
+    """On cuda, mps or a CPU; torch has a class of its own for the first alone."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 class TrainingDiverged(RuntimeError):
     """The loss, the weights or the BatchNorm statistics stayed non-finite after all retries."""
 

@@ -51,12 +51,13 @@ def train_head(state: State, loader, config: Config, precision, weight) -> None:
     state.average_statistics()
     model = state.model
     optimizer = torch.optim.AdamW(model.head_parameters(), config.head_lr, fused=True)
-    steps = config.head_epochs * -(-images // BATCH)
+    batches = math.ceil(images / BATCH)
+    steps = config.head_epochs * batches
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / steps, steps)
     rng = np.random.default_rng(config.seed)
     for _ in range(config.head_epochs):
         loss_sum = 0.0
-        for some in np.array_split(rng.permutation(images), -(-images // BATCH)):
+        for some in np.array_split(rng.permutation(images), batches):
             features, numbers = (x[some].to(precision.device) for x in (maps, truth))
             logits = model.forward_head(model.attention(features.float()))  # B C h w -> B classes
             loss = F.cross_entropy(logits, numbers, weight, label_smoothing=config.label_smoothing)

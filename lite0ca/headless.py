@@ -7,23 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from lite0ca.errors import InputError
+from lite0ca.signals import on_signals
 
 GRACE = 25  # seconds to save in: Slurm and Kubernetes kill 30 s after their SIGTERM
-
-
-@contextlib.contextmanager
-def on_signals(handler: Callable):
-    """SIGINT and SIGTERM call `handler(number, frame)` inside; main thread only."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
 
 
 def execute(source: Path, target: Path, parameters: dict) -> str | None:
@@ -119,7 +108,7 @@ class Kernel:
         late.start()
 
     def send(self, number: int) -> None:
-        """The signal to the kernel and its loader processes, as Jupyter's stop button does it."""
+        """The signal to the kernel and what it started, as Jupyter's stop button does it."""
         if self.manager is not None and self.manager.has_kernel:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.manager.provisioner.pid, number)  # it leads a session of its own

@@ -8,7 +8,6 @@ import os
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from lite0ca import data as datasets
@@ -64,7 +63,7 @@ def write_tar(file, name: str, rows: pd.DataFrame, label2id: dict[str, int]) -> 
     """The photos of `rows` as one tar; returns where each lies: NAME#OFFSET-END."""
     places = []
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for key, row in zip(np.arange(len(rows)), rows.to_dict("records")):
+        for key, row in enumerate(rows.to_dict("records")):
             content = content_of(row["absolute_path"])
             suffix = os.path.splitext(row["path"])[1].lower()
             facts = {column: row[column] for column in COLUMNS if column in row}

@@ -22,6 +22,11 @@ def number() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def started() -> bool:
+    """Whether `torchrun` started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def first() -> bool:
     """Whether this process writes the files and speaks; known before the ranks have met."""
     return os.environ.get("RANK", "0") == "0"
@@ -43,7 +48,7 @@ def joined(device: torch.device):
 
     nccl between GPUs, gloo between CPUs. If a rank dies the others fail; they do not hang.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+    if not started() or dist.is_initialized():
         yield
         return
     with contextlib.ExitStack() as stack:
@@ -113,16 +118,18 @@ def average_statistics(module: torch.nn.Module) -> None:
             buffer.copy_(added(buffer.clone()) / count())
 
 
-def gathered(rows: torch.Tensor, total: int) -> torch.Tensor:
-    """All rows, (total, ...), of which this rank has numbers rank, rank + ranks, ...
+def gathered(rows: torch.Tensor, total: int, device: torch.device) -> torch.Tensor:
+    """All rows, (total, ...) on the CPU; this rank has numbers rank, rank + ranks, ... of them.
+
+    They travel by `device`, the one that the ranks' group is for.
 
     No row is there twice: a rank with one row less sends a row that is cut off.
     """
     if count() == 1:
         return rows
     longest = -(-total // count())
-    padded = rows.new_zeros(longest, *rows.shape[1:])
+    padded = rows.new_zeros(longest, *rows.shape[1:], device=device)
     padded[: len(rows)] = rows
     parts = [torch.empty_like(padded) for _ in range(count())]
     dist.all_gather(parts, padded)
-    return torch.stack(parts, dim=1).flatten(0, 1)[:total]  # longest ranks ... -> total ...
+    return torch.stack(parts, dim=1).flatten(0, 1)[:total].cpu()  # longest ranks ... -> total ...

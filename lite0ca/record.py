@@ -28,6 +28,7 @@ class Record:
     state: State
     config: Config
     data: DataSet
+    fingerprint: str  # of the data, which takes a while to compute
     precision: Precision
 
     def last(self) -> None:
@@ -79,7 +80,7 @@ class Record:
             "config": replace(self.config, resume=None).as_dict(),
             "system": asdict(self.config.system),
             "label2id": self.data.label2id,
-            "fingerprint": self.data.fingerprint,
+            "fingerprint": self.fingerprint,
             "drawn_sample": self.data.is_sample,
         }
 
@@ -92,12 +93,12 @@ def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
     return last, pd.read_csv(Path(run) / "data.csv", dtype=str, keep_default_na=False)
 
 
-def new_run(config: Config, data: DataSet, device: torch.device) -> Path:
+def new_run(config: Config, data: DataSet, fingerprint: str, device: torch.device) -> Path:
     """The run folder with its settings, environment, and which image went to which split."""
     run = runs.new_folder(config.output_dir, config.system.name)
     write_json(run / "config.json", config.as_dict())
     record = machine.environment(device)
-    record |= {"data_root": str(data.root.resolve()), "data_fingerprint": data.fingerprint}
+    record |= {"data_root": str(data.root.resolve()), "data_fingerprint": fingerprint}
     write_json(run / "environment.json", record)
     columns = [name for name in ("path", "label", "split", "group") if name in data.rows]
     table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(bytes_of))

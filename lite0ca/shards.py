@@ -43,20 +43,23 @@ def expanded(pattern: str) -> list[Path]:
     return files
 
 
-def rows_of(pattern: str | Path) -> pd.DataFrame:
-    """The rows of metadata.csv whose photos lie in the named tars. Raises `InputError`."""
-    files = expanded(str(pattern))
+def table_of(files: list[Path]) -> Path:
+    """The metadata.csv beside the tars. Raises `InputError`."""
     table = files[0].parent / "metadata.csv"
     if not table.is_file():
         raise InputError(
             f"{files[0].parent}: has tars but no metadata.csv that says where their photos lie; "
             "write both with: python -m lite0ca shard"
         )
-    rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    return table
+
+
+def rows_in(files: list[Path], rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose photos lie in the tars. Raises `InputError` if there are none."""
     inside = rows["path"].str.partition(".tar#")[0] + ".tar"
     rows = rows[inside.isin({file.name for file in files})].reset_index(drop=True)
     if rows.empty:
-        raise InputError(f"{table}: lists no photo of {pattern}")
+        raise InputError(f"{files[0].parent / 'metadata.csv'}: lists no photo of the named tars")
     return rows
 
 

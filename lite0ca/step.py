@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from lite0ca import machine, ranks
 from lite0ca.config import Config
+from lite0ca.errors import out_of_memory
 from lite0ca.evaluate import to_device
 from lite0ca.state import NonFinite
 from lite0ca.stopping import Watch
@@ -110,12 +111,6 @@ def fitting_step(state, photos, numbers, config: Config, precision, weight):
             "with gradients added up to the same batch",
             flush=True,
         )
-
-
-def out_of_memory(error: Exception) -> bool:
-    """On cuda, mps or a CPU; torch has a class of its own for the first alone."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def train_step(state, photos, numbers, config: Config, precision, weight):

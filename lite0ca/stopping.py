@@ -7,13 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
 from lite0ca import ranks
+from lite0ca.signals import on_signals
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAVE_EVERY_S = 300.0  # within an epoch: a kill costs at most so much
 LOOK_EVERY = 10  # steps on cuda when there are ranks: each look waits for all of them
 
@@ -51,15 +51,9 @@ class Wish:
 def wish():
     """While this lasts signals are noted instead of ending the process (in the main thread)."""
     noted = Wish()
-    if threading.current_thread() is not threading.main_thread():
+    main = threading.current_thread() is threading.main_thread()
+    with on_signals(noted.note) if main else nullcontext():
         yield noted
-        return
-    before = {number: signal.signal(number, noted.note) for number in SIGNALS}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def leave_signals_to_the_parent() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ def fit(config: Config) -> Result:
     on a CPU ends as if it had never stopped. Raises `InputError` for wrong input,
     `TrainingDiverged` after three restarts, `Stopped` when a signal came and the run is saved.
     """
-    if config.devices > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+    if config.devices > 1 and not ranks.started():
         machine.device_of(config.device, config.devices)
         answer = launch.trained_on_devices(config)
         return Result(Path(answer["run"]), answer["metrics"], answer["history"])
@@ -74,7 +73,8 @@ def training(config: Config, device: torch.device) -> Result:
         state.start_from_weights(config)
     reader = cache.open_reader(config, list(data.rows["absolute_path"]))
     data = ranks.from_first(lambda: split.for_training(data, config, made, reader))
-    if last and last["fingerprint"] != data.fingerprint:
+    fingerprint = data.fingerprint
+    if last and last["fingerprint"] != fingerprint:
         raise InputError(f"--resume {config.resume}: the data is not what the run began with")
     config = config.reading(data.source)
     weight = class_weights(data).to(device) if config.class_weights else None
@@ -83,8 +83,12 @@ def training(config: Config, device: torch.device) -> Result:
     if config.head_epochs and not last:
         train_head(state, batches, config, precision, weight)
     # A run folder appears only now, when nothing of the input can be wrong any more.
-    run = Path(config.resume) if last else ranks.from_first(lambda: new_run(config, data, device))
-    record = Record(run, state, config, data, precision)
+    run = (
+        Path(config.resume)
+        if last
+        else ranks.from_first(lambda: new_run(config, data, fingerprint, device))
+    )
+    record = Record(run, state, config, data, fingerprint, precision)
     if last:
         state.restore(last)
         record.mend()
@@ -148,9 +152,7 @@ def class_weights(data: datasets.DataSet) -> torch.Tensor:
 def scored(state: State, valid, images: int, precision: Precision) -> dict:
     """Loss, accuracy and macro-F1 on the valid split, over all ranks. Raises `NonFinite`."""
     logits, numbers = logits_of(state.scored, valid, precision)
-    logits, numbers = (
-        ranks.gathered(rows.to(precision.device), images).cpu() for rows in (logits, numbers)
-    )
+    logits, numbers = (ranks.gathered(rows, images, precision.device) for rows in (logits, numbers))
     loss = F.cross_entropy(logits, numbers).item()
     if not math.isfinite(loss):
         raise NonFinite(f"the valid loss is not finite in epoch {state.epoch + 1}")

@@ -5,7 +5,7 @@ import ast
 from conftest import REPO
 
 FLOORS = [
-    {"__init__", "errors", "systems", "presets", "files", "guide"},
+    {"__init__", "errors", "systems", "presets", "files", "guide", "signals"},
     {"config", "shards", "headless", "ranks"},
     {"flags", "tables", "images", "machine", "runs", "plots", "cluster", "stopping"},
     {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch"},
@@ -17,7 +17,7 @@ FLOORS = [
     {"__main__", "ranked"},
 ]
 STANDARD_LIBRARY_ONLY = {"__init__", "errors", "systems", "presets", "files", "guide"}
-STANDARD_LIBRARY_ONLY |= {"config", "flags"}
+STANDARD_LIBRARY_ONLY |= {"config", "flags", "signals"}
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # `flags` feeds `tables`: the README's tables show the defaults as --help does.
 SAME_FLOOR = {("tables", "flags")}

@@ -15,7 +15,8 @@ import pytest
 
 from lite0ca.__main__ import main
 from lite0ca.batch import Job, jobs_of, left_before
-from lite0ca.headless import Kernel, on_signals
+from lite0ca.headless import Kernel
+from lite0ca.signals import on_signals
 
 # What a run leaves, within a second. The preset says how it goes.
 SWEEP = """# %% tags=["parameters"]
