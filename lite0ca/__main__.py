@@ -7,7 +7,7 @@ import os
 import sys
 
 from lite0ca import flags
-from lite0ca.errors import InputError, Stopped, TrainingDiverged, out_of_memory
+from lite0ca.errors import ExportFailed, InputError, Stopped, TrainingDiverged, out_of_memory
 from lite0ca.presets import PRESETS
 
 
@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for a mistake, 3 for a diverged training."""
+    """Run one command; returns the exit code: 0, or the number that `errors` gives."""
     argv = sys.argv[1:] if argv is None else argv
     try:
         command, typed = parse(argv, prog)
@@ -28,6 +28,8 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         return fail(error, 2)
     except TrainingDiverged as error:
         return fail(error, 3)
+    except ExportFailed as error:
+        return fail(error, 4)
     except BrokenPipeError:
         sys.stderr.close()  # or Python complains once more while it ends
         return 141
@@ -131,14 +133,23 @@ def predict(run: str, photos: list[str], csv: str | None, top: int, **typed) -> 
     return predict_photos(run, photos, csv, top, **typed)
 
 
+def export(run: str, format: str, int8, opset, photo, web, **typed) -> None:
+    from lite0ca.report import export_report
+
+    print(export_report(run, format, int8, opset, photo, web, **typed))
+
+
 def bench(
-    systems: list[str], batch_size, rounds, seconds, results, output_dir, loader, **typed
+    systems: list[str], batch_size, rounds, seconds, results, output_dir, loader, forms, **typed
 ) -> None:
-    from lite0ca.report import bench_report, loader_report
+    from lite0ca.report import bench_report, forms_report, loader_report
 
     config = flags.from_flags(typed)
     if loader:
         print(loader_report(config, rounds))
+        return
+    if forms:
+        print(forms_report(forms, batch_size, rounds, seconds))
         return
     print(bench_report(systems, config, batch_size, rounds, seconds, results, output_dir))
 
@@ -161,7 +172,8 @@ def shard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run folder, or a best_model.pt")
+    text = "a run folder, a best_model.pt, or an exported file"
+    parser.add_argument("run", metavar="RUN", help=text)
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +197,27 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     some_flags(parser, "skip_bad_images batch_size image_size device amp num_workers")
 
 
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    run_argument(parser)
+    parser.add_argument(
+        "--format",
+        default="onnx",
+        metavar="NAME,NAME",
+        help="onnx, openvino, litert, executorch, torchscript, or all (default: onnx)",
+    )
+    parser.add_argument("--int8", action="store_true", help="each format in 8 bits as well")
+    parser.add_argument("--opset", type=int, metavar="N", help="of ONNX (default: torch's)")
+    parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        dest="photo",
+        help="an ONNX file that takes a photo of any size and gives probabilities as well",
+    )
+    parser.add_argument("--web", metavar="DIR", help="a page for phones as well; needs npm once")
+    some_flags(parser, "metadata data_dir skip_bad_images image_size num_workers")
+    parser.add_argument("--output-dir", metavar="DIR", help="(default: RUN/export)")
+
+
 def bench_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="(default: all of them)")
     number = {"metavar": "N", "type": int}
@@ -197,6 +230,9 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="results", help="(default: results)")
     parser.add_argument(
         "--loader", action="store_true", help="the input pipeline instead, on your photos"
+    )
+    parser.add_argument(
+        "--forms", metavar="RUN/export", help="the exported files of a run instead, beside torch"
     )
     named = ("metadata", "data_dir", "num_workers", "image_size", "device", "amp")
     flags.add_flags(parser, only=named)
@@ -253,6 +289,7 @@ COMMANDS = (
     ("train", train, TRAIN, flags.add_flags),
     ("evaluate", evaluate, "Score a run on a labelled data set.", evaluate_arguments),
     ("predict", predict, "Name the disease on photos.", predict_arguments),
+    ("export", export, "Files for phones, edge boards and CPUs, each proved.", export_arguments),
     ("bench", bench, "Speed, size and score of the systems side by side.", bench_arguments),
     ("batch", batch, "Run a notebook headless for each preset and seed.", batch_arguments),
 )

@@ -1,4 +1,4 @@
-"""What stops a command: the user's mistakes (exit code 2), a diverged training (3), a signal."""
+"""What stops a command: the user's mistakes (exit code 2), a diverged training (3), an export (4), a signal."""
 
 import signal
 
@@ -24,6 +24,10 @@ def out_of_memory(error: Exception) -> bool:
 
 class TrainingDiverged(RuntimeError):
     """The loss, the weights or the BatchNorm statistics stayed non-finite after all retries."""
+
+
+class ExportFailed(RuntimeError):
+    """An exported file could not be made or does not answer as its run does (exit code 4)."""
 
 
 class Stopped(KeyboardInterrupt):

@@ -236,3 +236,30 @@ def show(figure: Figure) -> bool:
     pyplot.axis("off")
     pyplot.show()
     return True
+
+
+def forms(rows: list[dict], title: str) -> Figure:
+    """Size, latency and macro-F1 of each form of one model, in three columns of bars."""
+    table = pd.DataFrame([row for row in rows if row["passed"] and "latency_ms" in row])
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(11, 1.6 + 0.38 * len(table)), layout="constrained")
+        columns = figure.subplots(1, 3, sharey=True)
+    kinds = ["int8" if "int8" in form else "float32" for form in table["form"]]
+    for axes, (name, label, write) in zip(
+        columns,
+        (
+            ("size_mb", "MB", "{:.1f}"),
+            ("latency_ms", "ms an image", "{:.1f}"),
+            ("macro_f1", "macro-F1", "{:.3f}"),
+        ),
+    ):
+        sns.barplot(
+            x=table[name], y=table["form"], hue=kinds, palette={"float32": TRAIN, "int8": VALID},
+            legend=axes is columns[0], dodge=False, ax=axes,
+        )  # fmt: skip
+        for container in axes.containers:
+            axes.bar_label(container, fmt=write.format, padding=3, color="0.35")
+        axes.set(xlabel=label, ylabel="", xlim=(0, 1.18 * table[name].max()))
+    columns[0].legend(loc="best", title=None)
+    figure.suptitle(title)
+    return figure

@@ -1,4 +1,4 @@
-"""Photos -> probabilities, batch by batch: a folder of any size streams in constant memory."""
+"""Photos -> logits, batch by batch: a folder of any size streams in constant memory."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def photo_paths(named: list[str]) -> list[str]:
 
 
 @torch.inference_mode()
-def predictions(
+def logits_of_photos(
     model, paths: list[str], image_size: int, precision: Precision, batch_size=32, workers=0
 ) -> Iterator[tuple[str, torch.Tensor | None, str | None]]:
-    """(path, probabilities (classes,), None), or (path, None, what is wrong with the file)."""
+    """(path, logits (classes,), None), or (path, None, what is wrong with the file)."""
     model.to(precision.device, memory_format=torch.channels_last).eval()
     stream = DataLoader(
         PhotoFiles(paths, image_size),
@@ -72,7 +72,6 @@ def predictions(
         if good:
             photos = to_device(torch.stack(good), precision.device)
             with precision.autocast():
-                logits = model(model.normalize(photos))
-            probabilities = iter(logits.float().softmax(dim=1).cpu())  # B classes
+                logits = iter(model(model.normalize(photos)).float().cpu())  # B classes
         for path, photo, problem in batch:
-            yield path, None if photo is None else next(probabilities), problem
+            yield path, None if photo is None else next(logits), problem

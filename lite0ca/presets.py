@@ -78,6 +78,7 @@ PRESETS = {
             "epochs": 3,
             "batch_size": 16,
             "start_size": 128,
+            "image_size": 192,
             "base_lr": 1e-3,
             "head_lr": 1e-3,
             "warmup_epochs": 0.3,

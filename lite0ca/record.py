@@ -48,8 +48,12 @@ class Record:
 
     def best(self) -> None:
         """best_model.pt: what evaluate, predict and users load."""
-        weights = self.state.scored.state_dict()
-        self.save(runs.BEST, {"model": weights, "epoch": self.state.epoch})
+        history = self.state.history
+        content = {"model": self.state.scored.state_dict(), "epoch": self.state.epoch}
+        for name in ("temperature", "sure_from"):
+            if name in history:  # runs of version 0.1.0 have none
+                content[name] = history[name][-1]
+        self.save(runs.BEST, content)
 
     def mend(self) -> None:
         """Put right what a kill may have left, when the run is taken up again."""

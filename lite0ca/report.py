@@ -1,4 +1,4 @@
-"""What `evaluate`, `predict` and `bench` print and write."""
+"""What `evaluate`, `predict`, `export` and `bench` print and write."""
 
 from __future__ import annotations
 
@@ -6,43 +6,46 @@ import csv as csv_module
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import torch
 
-from lite0ca import bench, bench_loader, evaluate, machine, plots, runs, split
+from lite0ca import bench, bench_loader, evaluate, machine, plots, runs
 from lite0ca import data as datasets
+from lite0ca import web as page
+from lite0ca.answers import REPORT, answered, fastest_form, settings_of
+from lite0ca.bench_forms import benchmark_forms
 from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision
+from lite0ca.export import PHOTO, export
 from lite0ca.files import whole, write_json
-from lite0ca.loaders import score_loader
-from lite0ca.model import model_of
-from lite0ca.predict import photo_paths, predictions
+from lite0ca.forms import format_of, formats_named, open_file, open_model
+from lite0ca.predict import logits_of_photos, photo_paths
 
 
 def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **typed) -> str:
-    """Score the best model of a run; writes a JSON report and the confusion matrix as PNG.
+    """Score a run's best model, or an exported file; writes JSON and the confusion matrix as PNG.
 
     Without --metadata or --data-dir it is the run's own data. Returns the report as text.
     """
-    checkpoint = runs.load_best(run)
-    config = of_checkpoint(checkpoint, typed)
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     runs.check_writable(folder)
-    data, part, answers = answered(run, part, checkpoint, config)
-    precision = Precision.of(machine.device_of(config.device), config.amp)
-    label2id = checkpoint["label2id"]
+    facts, config, data, part, answers = answered(run, part, typed)
+    label2id = facts["label2id"]
     classes = sorted(label2id, key=label2id.get)
     groups = answers["group"].to_numpy() if "group" in answers else None
     truth, predicted = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
     scores = evaluate.report(truth, predicted, classes, groups)
-    scores |= {"run": str(run), "epoch": checkpoint["epoch"], "system": checkpoint["system"]}
+    scores |= {"run": str(run), "epoch": facts["epoch"], "system": facts["system"]}
     scores |= {"data": str(data.root), "split": part, "image_size": config.image_size}
-    scores |= {"seed": checkpoint["config"]["seed"], "device": machine.describe(precision.device)}
+    device = machine.describe(machine.device_of(config.device))
+    scores |= {"seed": facts["config"]["seed"], "device": device}
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{data.root.resolve().name}_{part}" + ("_drawn_sample" if data.is_sample else "")
+    if format_of(run):
+        name = f"{Path(run).name}_{name}"
     write_json(folder / f"scores_{name}.json", scores)
     title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
     plots.save(
@@ -52,109 +55,88 @@ def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **ty
     return f"{name}, {len(answers):,} images\n{evaluate.as_text(scores)}\n{written}"
 
 
-def answered(
-    run: str, part: str | None, checkpoint: dict, config: Config
-) -> tuple[datasets.DataSet, str, pd.DataFrame]:
-    """(the data, the part of it, its rows with the model's `answer` and `confidence` 0..1)."""
-    model = model_of(checkpoint, config.image_size)
-    label2id = checkpoint["label2id"]
-    data = datasets.load(config, label2id)
-    data, part = choose(with_known_split(data, run), part)
-    data = datasets.without_bad_images(data, config.skip_bad_images)
-    precision = Precision.of(machine.device_of(config.device), config.amp)
-    machine.keep_freed_memory()
-    model.to(precision.device)
-    logits, _ = evaluate.logits_of(model, score_loader(data.rows, label2id, config), precision)
-    confidence, number = logits.softmax(dim=1).max(dim=1)
-    names = {number: label for label, number in label2id.items()}
-    answer = [names[n] for n in number.tolist()]
-    return data, part, data.rows.assign(answer=answer, confidence=confidence.numpy())
-
-
-def answers_of(run: str, part: str | None = None, **typed) -> pd.DataFrame:
-    """The rows of one part of a run's data with the model's `answer` and `confidence` 0..1."""
-    checkpoint = runs.load_best(run)
-    return answered(run, part, checkpoint, of_checkpoint(checkpoint, typed))[2]
-
-
-def of_checkpoint(checkpoint: dict, typed: dict) -> Config:
-    """The settings of a run, with what was typed for this command over them."""
-    settings = dict(checkpoint["config"]) | {"resume": None, "weights": None}
-    if typed.get("metadata") or typed.get("data_dir"):
-        settings |= {"metadata": None, "data_dir": None, "label2id": None}
-    # Its machine may not be this one.
-    settings |= {"device": "auto", "amp": None, "num_workers": Config.num_workers}
-    return Config.of(**{**settings, **typed})
-
-
-def with_known_split(data: datasets.DataSet, run: str) -> datasets.DataSet:
-    """The run's own split for data without one that the run was trained on.
-
-    A split made in training is not in the data; scoring all of it would score training images.
-    """
-    table = Path(run if os.path.isdir(run) else Path(run).parent) / "data.csv"
-    # Of a split with train alone, training makes valid: that one is in the table only.
-    has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
-    if has_valid or not table.is_file():
-        return data
-    made = split.with_split_of(data, pd.read_csv(table, dtype=str, keep_default_na=False))
-    if made.rows.empty:
-        return data
-    print(f"the run was trained on images of {data.root}: its own split is used")
-    return made
-
-
-def choose(data: datasets.DataSet, part: str | None) -> tuple[datasets.DataSet, str]:
-    """(the images to score, name of the part)."""
-    if "split" not in data.rows:
-        if part not in (None, "all"):
-            raise InputError(f"--split {part}: the data has no split; leave it out to score all")
-        return data, "all"
-    part = part or "test"
-    rows = data.rows if part == "all" else data.part(part)
-    if rows.empty:
-        counts = ", ".join(f"{n} {name}" for name, n in data.rows["split"].value_counts().items())
-        raise InputError(f"--split {part}: the data has no such images (it has {counts})")
-    return replace(data, rows=rows.reset_index(drop=True)), part
-
-
 def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typed) -> int:
     """Print the likeliest classes of each photo; returns 2 if a file could not be read."""
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
     paths = photo_paths(photos)
-    checkpoint = runs.load_best(run)
-    config = of_checkpoint(checkpoint, {"batch_size": 32, **typed})
-    model = model_of(checkpoint, config.image_size)
+    run = fastest_form(run, typed)
+    facts, model = open_model(run, typed.get("image_size"))
+    config = settings_of(run, facts, {"batch_size": 32, **typed})
     machine.keep_freed_memory()
     precision = Precision.of(machine.device_of(config.device), config.amp)
-    classes = sorted(checkpoint["label2id"], key=checkpoint["label2id"].get)
-    if checkpoint.get("drawn_sample"):
+    classes = sorted(facts["label2id"], key=facts["label2id"].get)
+    if facts.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
     # Starting loader processes takes longer than reading a few photos.
     workers = machine.loader_workers(config.num_workers) if len(paths) > 200 else 0
-    answers = predictions(model, paths, config.image_size, precision, config.batch_size, workers)
+    logits = logits_of_photos(
+        model, paths, config.image_size, precision, config.batch_size, workers
+    )
+    temperature, sure_from = facts.get("temperature", 1.0), facts.get("sure_from") or 0.0
     unread = 0
     with ExitStack() as stack:
         table = None
         if csv:
             table = csv_module.writer(stack.enter_context(whole(csv)), lineterminator="\n")
-            table.writerow(["path", "prediction", "probability", *classes])
-        for path, probabilities, problem in answers:
+            table.writerow(["path", "prediction", "probability", "sure", *classes])
+        for path, row, problem in logits:
             if problem:
                 unread += 1
                 print(f"left out: {problem}", file=sys.stderr)
                 continue
+            probabilities = (row / temperature).softmax(dim=0)
             order = probabilities.argsort(descending=True, stable=True).tolist()
+            sure = float(probabilities[order[0]]) >= sure_from
             likeliest = [f"{classes[i]} {probabilities[i]:.3f}" for i in order[:top]]
-            print(f"{path}: {', '.join(likeliest)}")
+            print(f"{path}: {'' if sure else 'not sure: '}{', '.join(likeliest)}")
             if table:
                 first = order[0]
                 values = [f"{p:.6f}" for p in probabilities.tolist()]
-                table.writerow([path, classes[first], values[first], *values])
+                answer = [path, classes[first], values[first], "yes" if sure else "no"]
+                table.writerow([*answer, *values])
     if csv:
         print(csv)
     return 2 if unread and not config.skip_bad_images else 0
+
+
+def export_report(run: str, format: str, int8, opset, photo, web, **typed) -> str:
+    """Export, and write the page for phones; returns the table of files as text."""
+    formats = formats_named(format)
+    if web:  # what can be wrong with the page is said before minutes of work
+        page.files_of_page(Path(web).resolve())
+        page.runtime_package()
+    folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
+    written = [f"{folder}", f"{folder / REPORT}"]
+    if web:
+        model = next(folder / row["file"] for row in rows if row["form"] == PHOTO)
+        facts = open_file(model)[0]
+        shown = {key: value for key, value in facts.items() if key not in ("config", "label2id")}
+        written.append(f"{page.write_page(model, shown, web)}")
+        written.append(f"to see it: python -m http.server --directory {web}, http://localhost:8000")
+    return f"{forms_as_text(rows)}\n" + "\n".join(written)
+
+
+def forms_as_text(rows: list[dict]) -> str:
+    """The columns that a person compares, a line a form."""
+    shown = {
+        "form": ("form", "{}"),
+        "size_mb": ("MB", "{:.1f}"),
+        "accuracy": ("accuracy", "{:.3f}"),
+        "macro_f1": ("macro-F1", "{:.3f}"),
+        "agreement": ("same answer", "{:.1%}"),
+        "largest_logit_difference": ("logits differ by", "{:.1g}"),
+        "latency_ms": ("ms", "{:.1f}"),
+        "times_torch": ("x torch", "{:.1f}"),
+        "images_per_s": ("images/s", "{:.0f}"),
+    }
+    table = pd.DataFrame(
+        {
+            title: [write.format(row[name]) if name in row else "" for row in rows]
+            for name, (title, write) in shown.items()
+        }
+    )
+    return table.to_string(index=False)
 
 
 def bench_report(systems, config: Config, batch_size, rounds, seconds, results, output_dir) -> str:
@@ -173,6 +155,15 @@ def bench_report(systems, config: Config, batch_size, rounds, seconds, results, 
         plots.save(figure, f"{stem}-pareto.png")
         written.append(f"{stem}-pareto.png")
     return f"{title}\n{bench.as_text(table)}\n" + "\n".join(written)
+
+
+def forms_report(folder: str, batch_size: int, rounds: int, seconds: float) -> str:
+    """The exported files of a run side by side with torch."""
+    table = benchmark_forms(folder, batch_size, rounds, seconds)
+    columns = ["form", "threads", "latency_ms", "latency_p95_ms", "times_torch", "images_per_s"]
+    shown = table[[*columns, "gflops", "share_of_peak"]]
+    title = f"{machine.cpu_name()}, torch {torch.__version__}, batch {batch_size} for images/s"
+    return f"{title}\n{shown.to_string(index=False, float_format='{:.2f}'.format)}"
 
 
 def loader_report(config: Config, rounds: int) -> str:

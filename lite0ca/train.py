@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from lite0ca import cache, launch, machine, ranks, runs, split
 from lite0ca import data as datasets
+from lite0ca.confidence import calibration
 from lite0ca.config import Config
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.evaluate import Precision, logits_of, macro_f1
@@ -150,7 +151,7 @@ def class_weights(data: datasets.DataSet) -> torch.Tensor:
 
 
 def scored(state: State, valid, images: int, precision: Precision) -> dict:
-    """Loss, accuracy and macro-F1 on the valid split, over all ranks. Raises `NonFinite`."""
+    """Scores and calibration on the valid split, over all ranks. Raises `NonFinite`."""
     logits, numbers = logits_of(state.scored, valid, precision)
     logits, numbers = (ranks.gathered(rows, images, precision.device) for rows in (logits, numbers))
     loss = F.cross_entropy(logits, numbers).item()
@@ -161,6 +162,7 @@ def scored(state: State, valid, images: int, precision: Precision) -> dict:
         "valid_loss": loss,
         "valid_acc": float((truth == predicted).mean()),
         "valid_f1": macro_f1(truth, predicted),
+        **calibration(logits.numpy(), truth),
     }
 
 

@@ -5,19 +5,21 @@ import ast
 from conftest import REPO
 
 FLOORS = [
-    {"__init__", "errors", "systems", "presets", "files", "guide", "signals"},
-    {"config", "shards", "headless", "ranks"},
+    {"__init__", "errors", "systems", "presets", "files", "guide", "signals", "quiet"}
+    | {"confidence", "preprocess", "rounding", "litert_metadata"},
+    {"config", "shards", "headless", "ranks"}
+    | {"form_onnx", "form_openvino", "form_litert", "form_executorch", "form_torchscript"},
     {"flags", "tables", "images", "machine", "runs", "plots", "cluster", "stopping"},
-    {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch"},
-    {"split", "sample", "weights", "evaluate", "loaders"},
-    {"state", "predict", "bench", "bench_loader", "notebook"},
-    {"results", "step", "head", "pack"},
-    {"record", "report", "batch"},
-    {"train"},
+    {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web"},
+    {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
+    {"state", "predict", "bench", "bench_loader", "notebook", "answers"},
+    {"results", "step", "head", "pack", "proof", "bench_forms"},
+    {"record", "export", "batch"},
+    {"train", "report"},
     {"__main__", "ranked"},
 ]
 STANDARD_LIBRARY_ONLY = {"__init__", "errors", "systems", "presets", "files", "guide"}
-STANDARD_LIBRARY_ONLY |= {"config", "flags", "signals"}
+STANDARD_LIBRARY_ONLY |= {"config", "flags", "signals", "quiet"}
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # `flags` feeds `tables`: the README's tables show the defaults as --help does.
 SAME_FLOOR = {("tables", "flags")}

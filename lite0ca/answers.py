@@ -1,0 +1,136 @@
+"""What a trained model is asked: with which settings, on which photos; and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from lite0ca import data as datasets
+from lite0ca import evaluate, machine, runs, split
+from lite0ca.config import Config
+from lite0ca.errors import InputError
+from lite0ca.evaluate import Precision
+from lite0ca.forms import FORMATS, format_of, open_model
+from lite0ca.loaders import score_loader
+
+EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
+
+
+def answered(
+    run: str, part: str | None, typed: dict
+) -> tuple[dict, Config, datasets.DataSet, str, pd.DataFrame]:
+    """(facts of the model, settings, the data, the part of it, its rows as `answers_of`)."""
+    facts, model = open_model(run, typed.get("image_size"))
+    config = settings_of(run, facts, typed)
+    data, part = choose(data_of(run, facts, config), part)
+    data = datasets.without_bad_images(data, config.skip_bad_images)
+    precision = Precision.of(machine.device_of(config.device), config.amp)
+    machine.keep_freed_memory()
+    model.to(precision.device)
+    label2id = facts["label2id"]
+    logits, _ = evaluate.logits_of(model, score_loader(data.rows, label2id, config), precision)
+    probabilities = (logits / facts.get("temperature", 1.0)).softmax(dim=1)
+    confidence, number = probabilities.max(dim=1)
+    names = {number: label for label, number in label2id.items()}
+    answer = [names[n] for n in number.tolist()]
+    rows = data.rows.assign(answer=answer, confidence=confidence.numpy())
+    return facts, config, data, part, rows
+
+
+def answers_of(run: str, part: str | None = None, **typed) -> pd.DataFrame:
+    """The rows of one part of a run's data with the model's `answer` and `confidence` 0..1."""
+    return answered(run, part, typed)[-1]
+
+
+def data_of(run: str, facts: dict, config: Config) -> datasets.DataSet:
+    """The data that a model is asked about, with the run's own split where it has none."""
+    return with_known_split(datasets.load(config, facts["label2id"]), run)
+
+
+def run_folder(run: str | Path) -> Path:
+    """The folder of a run, given as such or by one of its files."""
+    path = Path(run)
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name == EXPORTS else path.parent
+
+
+def digest(run: str | Path) -> str:
+    """sha256 of a run's best checkpoint: another training, another digest."""
+    path = Path(run)
+    return hashlib.sha256((path / runs.BEST if path.is_dir() else path).read_bytes()).hexdigest()
+
+
+def fastest_form(run: str, typed: dict) -> str:
+    """The exported file that answers as the run does and was fastest, if its runtime is here.
+
+    The run itself without one, or where another device, precision or size was typed.
+    """
+    report = Path(run) / EXPORTS / REPORT
+    if any(typed.get(name) for name in ("device", "amp", "image_size")) or not report.is_file():
+        return run
+    if machine.device_of("auto").type != "cpu":
+        return run
+    made = json.loads(report.read_text(encoding="utf-8"))
+    if made["checkpoint_sha256"] != digest(run):
+        print(f"{report.parent}: is of an earlier training; export again to use it")
+        return run
+    same = [row for row in made["files"] if row["file"] and row["passed"]]
+    same = [row for row in same if " " not in row["form"]]  # float32, resized by us
+    for row in sorted(same, key=lambda row: row["latency_ms"]):
+        path = report.parent / row["file"]
+        if path.is_file() and FORMATS[row["form"]].is_installed(row["form"]):
+            print(f"answered by {path} ({row['times_torch']:.1f} x torch's speed when exported)")
+            return str(path)
+    return run
+
+
+def settings_of(run: str, facts: dict, typed: dict) -> Config:
+    """The settings of a run, with what was typed for this command over them."""
+    settings = dict(facts["config"]) | {"resume": None, "weights": None}
+    if format_of(run) and (stored := run_folder(run) / "config.json").is_file():
+        # An exported file does not say where the data lay; the run beside it does.
+        trained = json.loads(stored.read_text(encoding="utf-8"))
+        settings |= {key: trained.get(key) for key in ("metadata", "data_dir", "label2id")}
+    if typed.get("metadata") or typed.get("data_dir"):
+        settings |= {"metadata": None, "data_dir": None, "label2id": None}
+    # Its machine may not be this one.
+    settings |= {"device": "auto", "amp": None, "num_workers": Config.num_workers}
+    return Config.of(**{**settings, **typed})
+
+
+def with_known_split(data: datasets.DataSet, run: str) -> datasets.DataSet:
+    """The run's own split for data without one that the run was trained on.
+
+    A split made in training is not in the data; scoring all of it would score training images.
+    """
+    table = run_folder(run) / "data.csv"
+    # Of a split with train alone, training makes valid: that one is in the table only.
+    has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
+    if has_valid or not table.is_file():
+        return data
+    made = split.with_split_of(data, pd.read_csv(table, dtype=str, keep_default_na=False))
+    if made.rows.empty:
+        return data
+    print(f"the run was trained on images of {data.root}: its own split is used")
+    return made
+
+
+def choose(data: datasets.DataSet, part: str | None) -> tuple[datasets.DataSet, str]:
+    """(the images to score, name of the part)."""
+    if "split" not in data.rows:
+        if part not in (None, "all"):
+            raise InputError(f"--split {part}: the data has no split; leave it out to score all")
+        return data, "all"
+    part = part or "test"
+    rows = data.rows if part == "all" else data.part(part)
+    if rows.empty:
+        counts = ", ".join(f"{n} {name}" for name, n in data.rows["split"].value_counts().items())
+        raise InputError(f"--split {part}: the data has no such images (it has {counts})")
+    return replace(data, rows=rows.reset_index(drop=True)), part
+
+

@@ -1,0 +1,225 @@
+"""A run -> files for phones, edge boards and CPUs; only what passed its proof is kept."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from lite0ca import __version__, machine, rounding, runs
+from lite0ca import data as datasets
+from lite0ca.answers import EXPORTS, REPORT, choose, data_of, digest, run_folder, settings_of
+from lite0ca.config import Config
+from lite0ca.deployed import deployed
+from lite0ca.errors import ExportFailed, InputError
+from lite0ca.files import write_json
+from lite0ca.forms import FORMATS, facts_of, open_file
+from lite0ca.loaders import score_loader
+from lite0ca.model import LeafClassifier, model_of
+from lite0ca.preprocess import PhotoClassifier
+from lite0ca.proof import CPU, Proof, verdict, with_speed
+from lite0ca.quiet import quiet
+from lite0ca.split import limited
+
+PHOTO = "onnx photo"  # the form that takes a photo of any size
+CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
+PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-litert")
+PACKAGES += ("ai-edge-quantizer", "executorch", "torchao")
+
+
+@dataclass
+class Source:
+    """The trained network and the photos that its files are made and measured with."""
+
+    network: LeafClassifier
+    facts: dict
+    data: datasets.DataSet  # the rows to prove on
+    config: Config
+    training: torch.Tensor  # uint8 (M, S, S, 3)
+    opset: int | None = None
+
+    @cached_property
+    def shipped(self) -> LeafClassifier:
+        return deployed(self.network, self.facts["image_size"])
+
+    @cached_property
+    def for_int8(self) -> LeafClassifier:
+        """The shipped network with weights that int8 keeps, for inputs that int8 keeps."""
+        network = rounding.taking_pixels(self.shipped, self.facts["mean"], self.facts["std"])
+        images = self.calibration[:ROUNDED_ON]
+        bar = lambda layers: machine.bar(layers, "rounding weights")  # noqa: E731
+        return rounding.rounded(network, images, bar)
+
+    @cached_property
+    def calibration(self) -> torch.Tensor:
+        """(M, 3, S, S) training photos as int8 files take them."""
+        pixels = self.training.permute(0, 3, 1, 2).float() / 255
+        return ((pixels - rounding.MEAN) / rounding.STD).contiguous()
+
+    def facts_for(self, form: str, precision: str, takes: str) -> dict:
+        own = {"format": form, "precision": precision, "input": takes}
+        if precision == "int8":
+            own |= {"mean": [rounding.MEAN] * 3, "std": [rounding.STD] * 3}
+        return self.facts | own
+
+
+def export(
+    run: str, formats: list[str], int8: bool, opset: int | None, photo: bool, output_dir, **typed
+) -> tuple[Path, list[dict]]:
+    """Write every format, prove each file; returns (folder, a row for each file).
+
+    Raises `InputError` for wrong input and, when the rest is done and reported, `ExportFailed` if
+    a file could not be written or missed its tolerance.
+    """
+    for name in [*formats, *(["onnx"] if photo else [])]:
+        FORMATS[name].module(name)  # is its extra there?
+    folder = Path(output_dir or run_folder(run) / EXPORTS)
+    runs.check_writable(folder)
+    machine.keep_freed_memory()
+    source = source_of(run, opset, typed)
+    batches = list(score_loader(source.data.rows, source.facts["label2id"], source.config))
+    proof = Proof(source.network, batches, source.data.rows, source.facts)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, kept = [], {}
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+        for name, path, write in forms_of(source, formats, int8, photo, Path(scratch)):
+            began = time.monotonic()
+            row = {"form": name, "file": path.name}
+            try:
+                with quiet():
+                    write(path)
+                _, network = open_file(path)
+                row |= proof.of(network, int8="int8" in name)
+            except InputError:
+                raise
+            except Exception as error:  # whatever a converter raises, the other formats go on
+                first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                row |= {"passed": False, "problem": f"could not be made: {first_line[:200]}"}
+            files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+            row["seconds"] = time.monotonic() - began
+            if row["passed"]:
+                row["size_mb"] = sum(file.stat().st_size for file in files) / 1e6
+                for file in files:
+                    os.replace(file, folder / file.name)
+                kept[path.name] = network
+            rows.append(row)
+            print(verdict(row), flush=True)
+    rows = with_speed(rows, kept, source.network, source.facts["image_size"])
+    write_json(folder / REPORT, report_of(run, source, proof, rows))
+    if failed := [row for row in rows if not row["passed"]]:
+        names = ", ".join(row["form"] for row in failed)
+        raise ExportFailed(f"{names}: {failed[0]['problem']}; not kept; see {folder / REPORT}")
+    return folder, rows
+
+
+def source_of(run: str, opset: int | None, typed: dict) -> Source:
+    """Everything that the files are made from. Raises `InputError`."""
+    checkpoint = runs.load_best(run)
+    network = model_of(checkpoint, typed.get("image_size"))
+    config = settings_of(run, checkpoint, typed)
+    facts = facts_of(checkpoint, network, config.image_size, __version__)
+    data = datasets.without_bad_images(data_of(run, checkpoint, config), config.skip_bad_images)
+    test, part = choose(data, None)
+    if part == "all" or data.part("train").empty:
+        raise InputError(f"{data.source}: has no train split; give the data that the run has seen")
+    facts["data"] = f"{test.root.resolve().name}, {part} split"
+    test = replace(test, rows=limited(test.rows, "test", PROVED_ON, 0))
+    rows = limited(data.part("train"), "train", CALIBRATED_ON, 0)
+    # In an order in which every first part has all classes.
+    rows = rows.sample(frac=1, random_state=0)
+    photos = torch.cat([batch for batch, _ in score_loader(rows, facts["label2id"], config)])
+    return Source(network, facts, test, config, photos, opset)
+
+
+def forms_of(
+    source: Source, formats: list[str], int8: bool, photo: bool, scratch: Path
+) -> Iterator[tuple[str, Path, Callable[[Path], None]]]:
+    """(name, file, what writes it) of each form; the plain ones first."""
+    size, stem = source.facts["image_size"], source.facts["name"]
+    nchw = f"float32 (batch, 3, {size}, {size}), RGB, (pixel / 255 - mean) / std"
+    nhwc = f"float32 (1, {size}, {size}, 3), RGB, (pixel / 255 - mean) / std"
+    one = nchw.replace("batch", "1")
+    takes = {"litert": nhwc, "executorch": one}
+    for name in formats:
+        facts = source.facts_for(name, "float32", takes.get(name, nchw))
+        path = scratch / f"{stem}{FORMATS[name].suffix}"
+        yield name, path, lambda path, name=name, facts=facts: write(name, source, facts, path)
+    for name in formats if int8 else ():
+        if FORMATS[name].int8:
+            _ = source.for_int8  # minutes: with a bar, outside what is kept quiet
+            facts = source.facts_for(name, "int8", takes.get(name, nchw))
+            path = scratch / f"{stem}_int8{FORMATS[name].suffix}"
+            yield (
+                f"{name} int8",
+                path,
+                lambda path, name=name, facts=facts: write_int8(name, source, facts, path),
+            )
+    if photo:
+        facts = source.facts_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
+        path = scratch / f"{stem}_photo.onnx"
+        yield PHOTO, path, lambda path: write_photo(source, facts, path)
+
+
+def write(name: str, source: Source, facts: dict, path: Path) -> None:
+    module = FORMATS[name].module(name)
+    if name == "onnx":
+        module.write(source.shipped, facts, path, source.opset)
+    elif name == "openvino":
+        module.write(plain_onnx(source.shipped, facts, path), facts, path)
+    else:
+        module.write(source.shipped, facts, path)
+
+
+def write_int8(name: str, source: Source, facts: dict, path: Path) -> None:
+    module, images = FORMATS[name].module(name), source.calibration.numpy()
+    if name == "executorch":
+        module.write_int8(source.for_int8, facts, path, images)
+    elif name == "litert":
+        plain = path.with_name("plain.tflite")
+        module.write(source.for_int8, facts, plain)
+        module.write_int8(plain, facts, path, images)
+    else:
+        module.write_int8(plain_onnx(source.for_int8, facts, path), facts, path, images)
+
+
+def plain_onnx(network: LeafClassifier, facts: dict, path: Path) -> Path:
+    """The float32 ONNX file that another form is made from."""
+    plain = path.with_name(f"plain_{facts['precision']}.onnx")
+    if not plain.exists():
+        FORMATS["onnx"].module("onnx").write(network, facts, plain)
+    return plain
+
+
+def write_photo(source: Source, facts: dict, path: Path) -> None:
+    graph = PhotoClassifier(
+        source.shipped, facts["mean"], facts["std"], facts["image_size"], facts["temperature"]
+    )
+    FORMATS["onnx"].module("onnx").write_with_preprocessing(graph.eval(), facts, path)
+
+
+def report_of(run: str, source: Source, proof: Proof, rows: list[dict]) -> dict:
+    """Plain data: what the files are, how each scored, on what machine."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "run": str(run),
+        "checkpoint_sha256": digest(run),
+        "data": source.facts["data"],
+        "images": len(proof.truth),
+        "drawn_sample": source.facts["drawn_sample"],
+        "image_size": source.facts["image_size"],
+        "cpu": machine.describe(CPU.device),
+        "versions": versions,
+        "files": rows,
+    }

@@ -1,0 +1,146 @@
+"""ONNX: written by torch's exporter, made int8 and run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnxruntime import quantization
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
+
+from lite0ca.errors import InputError
+
+FIRST_DYNAMO_OPSET = 18  # asked for less, torch's exporter writes 18 with only a warning
+IMAGES, PHOTO = "images", "photo"
+
+
+def write(network: nn.Module, facts: dict, path: Path, opset: int | None = None) -> None:
+    """Normalised float32 `images` (batch, 3, S, S) -> `logits` (batch, classes), one file.
+
+    Opsets below 18 come from torch's legacy exporter. Raises `InputError` if an opset cannot be
+    had.
+    """
+    size = facts["image_size"]
+    example = torch.zeros(2, 3, size, size)
+    names = {"input_names": [IMAGES], "output_names": ["logits"]}
+    if opset is None or opset >= FIRST_DYNAMO_OPSET:
+        batch = ({0: torch.export.Dim("batch")},)
+        exported(network, example, path, opset, dynamic_shapes=batch, dynamo=True, **names)
+    else:
+        batch = {IMAGES: {0: "batch"}, "logits": {0: "batch"}}
+        exported(network, example, path, opset, dynamic_axes=batch, dynamo=False, **names)
+    store(path, facts)
+
+
+def write_with_preprocessing(network: nn.Module, facts: dict, path: Path) -> None:
+    """uint8 RGB `photo` (height, width, 3) of any size -> calibrated `probabilities` (classes,)."""
+    any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    exported(
+        network,
+        torch.zeros(300, 400, 3, dtype=torch.uint8),
+        path,
+        None,
+        dynamic_shapes=(any_size,),
+        dynamo=True,
+        input_names=[PHOTO],
+        output_names=["probabilities"],
+    )
+    store(path, facts)
+
+
+def exported(network, example, path: Path, opset: int | None, dynamo: bool, **names) -> None:
+    options = {"external_data": False} if dynamo else {}
+    with warnings.catch_warnings(action="ignore"):  # of deprecations inside torch
+        try:
+            torch.onnx.export(
+                network, (example,), str(path), opset_version=opset, dynamo=dynamo, verbose=False,
+                **options, **names,
+            )  # fmt: skip
+        except (ValueError, torch.onnx.errors.OnnxExporterError) as error:
+            if opset is None:
+                raise
+            raise InputError(f"--opset {opset}: {str(error).splitlines()[0]}") from None
+    if opset and (written := opset_of(path)) != opset:
+        raise InputError(f"--opset {opset}: torch {torch.__version__} writes opset {written}")
+
+
+def opset_of(path: Path) -> int:
+    model = onnx.load(path)
+    return next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+
+
+def store(path: Path, facts: dict) -> None:
+    """Write what the file is into its metadata: a JSON value a key."""
+    model = onnx.load(path)
+    text = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
+    onnx.helper.set_model_props(model, text)
+    onnx.save(model, path)
+
+
+def write_int8(plain: Path, facts: dict, path: Path, images: np.ndarray) -> None:
+    """Static int8 of a float32 file: activations and, channel by channel, weights.
+
+    `images` are (N, 3, S, S) normalised, to calibrate with.
+    """
+    if opset_of(plain) < 13:
+        raise InputError("--int8 needs --opset 13 or more: older ones have no scale a channel")
+    prepared = path.with_suffix(".prepared")
+    with warnings.catch_warnings(action="ignore"):
+        quant_pre_process(str(plain), str(prepared))
+        quantization.quantize_static(
+            str(prepared),
+            str(path),
+            OneByOne(images),
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+        )
+    prepared.unlink()
+    store(path, facts)
+
+
+class OneByOne(quantization.CalibrationDataReader):
+    """Hands the calibration images to ONNX Runtime."""
+
+    def __init__(self, images: np.ndarray):
+        self.images = iter(images)
+
+    def get_next(self) -> dict | None:
+        image = next(self.images, None)
+        return None if image is None else {IMAGES: image[None]}
+
+
+class Session:
+    """An ONNX file, opened on the CPU: `facts`, and the call."""
+
+    def __init__(self, path: Path, threads: int, optimised: bool = True):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        if not optimised:
+            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = level
+        self.session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        stored = self.session.get_modelmeta().custom_metadata_map
+        self.facts = {key: json.loads(value) for key, value in stored.items()}
+        self.takes_photos = self.session.get_inputs()[0].name == PHOTO
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(B, 3, S, S) normalised -> (B, classes) logits; of photos 0..255 their log."""
+        if not self.takes_photos:
+            return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+        photos = images.transpose(0, 2, 3, 1).round().astype(np.uint8)  # B S S 3
+        answers = [self.of_photo(photo) for photo in photos]
+        return np.log(np.maximum(answers, np.finfo(np.float32).tiny))
+
+    def of_photo(self, photo: np.ndarray) -> np.ndarray:
+        """uint8 RGB (H, W, 3) of any size -> probabilities (classes,)."""
+        return self.session.run(None, {PHOTO: photo})[0]

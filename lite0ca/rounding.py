@@ -1,0 +1,139 @@
+"""Weights that int8 keeps exactly: rounded layer by layer so that a layer's outputs change least.
+
+Every int8 tool scales a channel's largest weight to 127 and rounds the others to the nearest.
+In the stem and the depthwise convolutions of Lite0 nearest is bad: a filter that should answer
+nothing on an even surface has nine or 27 rounding errors that add up to a constant. GPTQ
+(Frantar et al. 2022, arXiv 2210.17323) rounds one weight after the other and lets the rest make up
+for the error, by the second moments of the layer's real inputs. What comes out is float32 again,
+each weight a whole multiple of its channel's scale, so every format's own rounding finds it exact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+TOP = 127  # the largest weight of a channel, in steps
+DAMPING = 1e-4  # of the mean diagonal, most of which is the inputs' constant part
+POSITIONS = 20_000  # of a layer's inputs that its moments are taken over
+# (pixel - 128) / 127.5: int8 holds it exactly. (pixel - 127.5) / 127.5, as Lite0 has it, is half a
+# step beside it everywhere, which costs more than all other activations together.
+MEAN, STD = 128 / 255, 0.5
+
+
+class Enough(Exception):
+    """The layer that is looked at has seen its input; the rest of the network need not run."""
+
+
+def rounded(network: nn.Module, images: torch.Tensor, bar: Callable = iter) -> nn.Module:
+    """A copy of `network` with all weights of convolutions and linear layers on an int8 grid.
+
+    `images` are (N, 3, S, S) normalised photos of the training split. A layer's inputs are those
+    that the already rounded layers before it give, and its bias then brings the mean of each
+    output channel back to what it was (Nagel et al. 2019, arXiv 1906.04721).
+    """
+    exact, network = network, copy.deepcopy(network).eval()
+    pairs = zip(in_order(exact, images[:1]), in_order(network, images[:1]))
+    for before, layer in bar(list(pairs)):
+        _, mean = moments_of(exact, before, images)
+        wanted = mean_output(before.weight.data, mean)
+        moments, mean = moments_of(network, layer, images)
+        weight = layer.weight.data
+        layer.weight.data = on_grid(weight.flatten(1).double(), moments).view_as(weight).float()
+        shift = (wanted - mean_output(layer.weight.data, mean)).float()
+        layer.bias = nn.Parameter(shift if layer.bias is None else layer.bias.data + shift)
+    return network
+
+
+def mean_output(weight: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """(O,) of (O, …) weights on mean inputs (groups, I), without the bias."""
+    grouped = weight.flatten(1).double().view(len(mean), -1, mean.shape[1])  # groups O/groups I
+    return (grouped * mean.unsqueeze(1)).sum(dim=2).flatten()
+
+
+def taking_pixels(network: nn.Module, mean: list[float], std: list[float]) -> nn.Module:
+    """A copy of `network` for pixels normalised with `MEAN` and `STD` instead of its own.
+
+    The first convolution takes over the difference. Its padding then stands for 128 instead of
+    the mean colour, so the outermost cells change a little.
+    """
+    network = copy.deepcopy(network)
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    mean, std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+    shift = (first.weight.data * ((MEAN - mean) / std)).sum(dim=(1, 2, 3))  # O
+    first.weight.data = first.weight.data * (STD / std)
+    first.bias = nn.Parameter(shift if first.bias is None else first.bias.data + shift)
+    return network
+
+
+def in_order(network: nn.Module, image: torch.Tensor) -> list[nn.Module]:
+    """The layers with weights, as they are run; one that is run twice stands once."""
+    seen = {}
+    layers = [module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    hooks = [layer.register_forward_hook(lambda one, *_: seen.setdefault(one)) for layer in layers]
+    with torch.inference_mode():
+        network(image)
+    for hook in hooks:
+        hook.remove()
+    return list(seen)
+
+
+@torch.inference_mode()
+def moments_of(
+    network: nn.Module, layer: nn.Module, images: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Second moments (groups, I, I) and means (groups, I) of the I inputs of an output channel."""
+    total, sums, count = 0, 0, 0
+    each = max(1, POSITIONS // len(images))
+
+    def note(_layer, inputs):
+        nonlocal total, sums, count
+        columns = columns_of(layer, inputs[0])  # B groups I positions
+        step = max(1, columns.shape[-1] // each)
+        some = columns[..., ::step].permute(1, 2, 0, 3).flatten(2)  # groups I (B positions)
+        total = total + torch.bmm(some, some.transpose(1, 2)).double()
+        sums, count = sums + some.double().sum(dim=2), count + some.shape[2]
+        raise Enough
+
+    hook = layer.register_forward_pre_hook(note)
+    for batch in images.split(8):
+        with contextlib.suppress(Enough):
+            network(batch)
+    hook.remove()
+    return total / count, sums / count
+
+
+def columns_of(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(B, groups, I, positions): what each output position of the layer multiplies its weights by."""
+    if isinstance(layer, nn.Linear):
+        return x.unsqueeze(1).unsqueeze(-1)  # B I -> B 1 I 1
+    columns = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+    return columns.unflatten(1, (layer.groups, -1))  # B (C k k) positions -> B groups I positions
+
+
+def on_grid(weight: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
+    """GPTQ for (O, I) weights and (groups, I, I) moments; the largest weight of a row stays."""
+    largest, top = weight.abs().max(dim=1)
+    scale = largest.clamp(min=1e-12) / TOP  # O
+    size = weight.shape[1]
+    mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
+    damped = moments + DAMPING * mean.view(-1, 1, 1) * torch.eye(size, dtype=moments.dtype)
+    spread = torch.linalg.cholesky(
+        torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True
+    )  # groups I I
+    if len(moments) > 1:
+        spread = spread.repeat_interleave(len(weight) // len(moments), dim=0)  # O I I
+    left, result = weight.clone(), torch.empty_like(weight)
+    for column in range(size):
+        steps = (left[:, column] / scale).round().clamp(-TOP, TOP)
+        # Tools find the scale by the largest weight, so that one must be 127 steps.
+        steps = torch.where(top == column, TOP * weight[:, column].sign(), steps)
+        result[:, column] = steps * scale
+        error = (left[:, column] - result[:, column]) / spread[:, column, column]
+        left[:, column:] -= error.unsqueeze(1) * spread[:, column, column:]
+    return result

@@ -1,0 +1,299 @@
+// The page: what was shown to it, what it answers, and how it says so.
+
+import { Camera } from "./camera.js";
+import { fetchNow, loadModel } from "./model.js";
+import { keepForOffline } from "./offline.js";
+import { bitmapOf, drawFrame, drawPhoto, pixelsOf } from "./photo.js";
+import { Trouble } from "./trouble.js";
+import { firstLanguage, remember, WORDS } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const canvas = $("photo");
+const camera = new Camera($("video"), lookAtFrame, stopLive);
+
+let language = firstLanguage();
+let facts = null;
+let model = null;
+let loading = null; // {got, of}: bytes
+let trouble = null; // a Trouble
+let answer = null; // {probabilities, milliseconds}
+let shown = 0; // photos and live views so far: a late answer to an earlier one is dropped
+let live = false;
+
+// --- loading ---------------------------------------------------------------------------------
+
+async function load(again = false) {
+  trouble = null;
+  loading = { got: 0, of: 0 };
+  render();
+  try {
+    facts = await readFacts(again);
+    drawBars();
+    model = await loadModel(
+      facts,
+      (got, of) => {
+        loading = { got, of };
+        render();
+      },
+      again,
+    );
+    // After the model, so that its megabytes are not loaded twice at once.
+    keepForOffline((takeOver) => {
+      $("newer").hidden = false;
+      $("reload").onclick = takeOver;
+    });
+    if (!canvas.hidden) await look(shown);
+  } catch (error) {
+    fail(error);
+  }
+  loading = null;
+  renderWords();
+}
+
+async function readFacts(again) {
+  try {
+    const response = await fetchNow("model.json", again);
+    if (!response.ok) throw new Error(`model.json: ${response.status}`);
+    return await response.json();
+  } catch (error) {
+    throw new Trouble("network", error.message);
+  }
+}
+
+// --- looking ---------------------------------------------------------------------------------
+
+async function lookAtFile(file) {
+  stopLive();
+  const number = ++shown;
+  trouble = answer = null;
+  render();
+  try {
+    const bitmap = await bitmapOf(file);
+    if (number === shown) drawPhoto(bitmap, canvas, facts?.image_size ?? 224);
+    bitmap.close();
+    if (number !== shown) return;
+    showPhoto(true);
+    render();
+    await look(number);
+  } catch (error) {
+    if (number !== shown) return;
+    if (error.word === "photo") showPhoto(false);
+    fail(error);
+  }
+  render();
+}
+
+function showPhoto(there) {
+  canvas.hidden = !there;
+  $("invitation").hidden = there;
+}
+
+// What is on the canvas; while the model still loads, `load` looks once it is there.
+async function look(number) {
+  if (!model) return;
+  const given = await model.answer(pixelsOf(canvas));
+  if (number !== shown) return;
+  answer = given;
+  trouble = null;
+}
+
+async function lookAtFrame() {
+  if (!model) return;
+  drawFrame($("video"), canvas);
+  try {
+    await look(shown);
+  } catch (error) {
+    stopLive();
+    fail(error);
+  }
+  render();
+}
+
+async function startLive() {
+  const number = ++shown;
+  trouble = answer = null;
+  showPhoto(false);
+  $("point").disabled = true; // the browser asks the person, perhaps
+  render();
+  try {
+    await camera.start();
+    live = number === shown;
+    if (live) camera.run();
+    else camera.stop(); // a photo was chosen meanwhile
+  } catch (error) {
+    if (number === shown) fail(error);
+  }
+  $("point").disabled = false;
+  render();
+}
+
+// The frame that was looked at last stays, with its answer.
+function stopLive() {
+  camera.stop();
+  if (!live) return;
+  live = false;
+  shown += answer ? 0 : 1;
+  showPhoto(Boolean(answer));
+  render();
+}
+
+function fail(error) {
+  trouble = error instanceof Trouble ? error : new Trouble("run", error.message);
+  console.info(`${trouble.word}: ${trouble.message}`);
+}
+
+// --- saying ----------------------------------------------------------------------------------
+
+const DETAILED = ["network", "model", "run"]; // for whoever has to mend it
+
+const plain = (name) => name.replaceAll("_", " ");
+const percent = (share) =>
+  new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
+const megabytes = (bytes) =>
+  new Intl.NumberFormat(language, { maximumFractionDigits: 1, minimumFractionDigits: 1 }).format(
+    bytes / 1e6,
+  );
+
+// Unchanged text is left alone, or a screen reader would say it twice a second.
+function say(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+function render() {
+  const words = WORDS[language];
+  const best = answer ? answer.probabilities.indexOf(Math.max(...answer.probabilities)) : -1;
+  const sure = answer && answer.probabilities[best] >= (facts.sure_from ?? Infinity);
+  const name = answer && plain(facts.classes[best]);
+  const bytes = loading && loading.got < loading.of;
+
+  $("card").className = trouble ? "wrong" : answer && !sure ? "unsure" : "";
+  $("progress").hidden = !bytes;
+  $("progress").value = bytes ? loading.got / loading.of : 0;
+  $("retry").hidden = !trouble || Boolean(loading) || Boolean(model && trouble.word !== "run");
+  say("best", sure && !trouble ? percent(answer.probabilities[best]) : "");
+  say("took", answer && !trouble ? `${Math.round(answer.milliseconds)} ms` : "");
+  if (trouble) {
+    say("answer", words.trouble[trouble.word]);
+    say("remark", DETAILED.includes(trouble.word) ? trouble.message.slice(0, 120) : "");
+  } else if (answer) {
+    say("answer", sure ? name : words.unsure);
+    say("remark", sure ? words.here : words.likely(name, percent(answer.probabilities[best])));
+  } else if (!model) {
+    say("answer", bytes || !loading?.of ? words.loading : words.starting);
+    say("remark", bytes ? words.loaded(megabytes(loading.got), megabytes(loading.of)) : "");
+  } else {
+    say("answer", live || !canvas.hidden ? words.looking : words.ready);
+    say("remark", "");
+  }
+  for (const [number, row] of [...$("bars").rows].entries()) {
+    const share = answer && !trouble ? answer.probabilities[number] : null;
+    row.classList.toggle("best", share !== null && number === best);
+    row.dataset.probability = share ?? "";
+    row.querySelector(".percent").textContent = share === null ? "–" : percent(share);
+    row.querySelector("i").style.width = `${100 * (share ?? 0)}%`;
+  }
+
+  $("video").hidden = $("live").hidden = !live;
+  if (live) canvas.hidden = $("invitation").hidden = true;
+  $("point").setAttribute("aria-pressed", live);
+  say("point-word", live ? words.stop : words.point);
+}
+
+// What changes with the language alone, or with the facts.
+function renderWords() {
+  const words = WORDS[language];
+  document.documentElement.lang = language;
+  document.title = words.title;
+  for (const element of document.querySelectorAll("[data-word]")) {
+    element.textContent = words[element.dataset.word];
+  }
+  $("language").textContent = words.other;
+  $("language").lang = language === "en" ? "vi" : "en";
+  canvas.setAttribute("aria-label", words.photo);
+  $("video").setAttribute("aria-label", words.point);
+  $("progress").setAttribute("aria-label", words.loading);
+  if (facts) {
+    $("bars").setAttribute("aria-label", words.bars);
+    $("knows").textContent = words.knows(facts.classes.length);
+    $("drawn").hidden = !facts.drawn_sample;
+    renderFacts(words.facts);
+  }
+  render();
+}
+
+function drawBars() {
+  const rows = facts.classes.map((name) => {
+    const row = document.createElement("tr");
+    const [label, bar, share] = ["th", "td", "td"].map((tag) => document.createElement(tag));
+    label.scope = "row";
+    label.textContent = plain(name);
+    bar.className = "bar";
+    bar.ariaHidden = "true";
+    bar.append(document.createElement("div"));
+    bar.firstChild.append(document.createElement("i"));
+    share.className = "percent";
+    row.append(label, bar, share);
+    return row;
+  });
+  $("bars").replaceChildren(...rows);
+  renderWords();
+}
+
+function renderFacts(words) {
+  const bytes = facts.download["model.onnx"];
+  const threads = model ? `, ${words.threads(model.threads)}` : "";
+  const lines = [
+    [words.name, facts.name],
+    [words.data, facts.drawn_sample ? words.drawings : facts.data],
+    [words.sure, facts.sure_from == null ? words.never : percent(facts.sure_from)],
+    [words.photo, `${facts.image_size} × ${facts.image_size}`],
+    [words.size, `${megabytes(bytes)} MB`],
+    [words.version, facts.version],
+    [words.runtime, facts.runtime + threads],
+  ];
+  const parts = lines.flatMap(([term, text]) => {
+    const pair = [document.createElement("dt"), document.createElement("dd")];
+    pair[0].textContent = term;
+    pair[1].textContent = text ?? "";
+    return pair;
+  });
+  $("facts").replaceChildren(...parts);
+}
+
+// --- hands -----------------------------------------------------------------------------------
+
+for (const name of ["take", "choose"]) {
+  const input = $(`${name}-file`);
+  $(name).addEventListener("click", () => input.click());
+  input.addEventListener("change", () => {
+    if (input.files.length) lookAtFile(input.files[0]);
+    input.value = ""; // so that the same photo can be chosen again
+  });
+}
+$("invitation").addEventListener("click", () => $("choose-file").click());
+$("point").addEventListener("click", () => (live ? stopLive() : startLive()));
+$("retry").addEventListener("click", () => {
+  const again = trouble.word !== "run";
+  model?.end();
+  model = null;
+  load(again);
+});
+$("language").addEventListener("click", () => {
+  language = language === "en" ? "vi" : "en";
+  remember(language);
+  renderWords();
+});
+document.addEventListener("paste", ({ clipboardData }) => {
+  if (clipboardData.files.length) lookAtFile(clipboardData.files[0]);
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault(); // or the browser would leave for the file itself
+    $("frame").classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) lookAtFile(event.dataTransfer.files[0]);
+  });
+}
+
+document.body.classList.add("started");
+renderWords();
+load();

@@ -1,0 +1,231 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Deploy: one run, every format, each proved
+#
+# You will
+# - export a trained run, and see each file scored in its own runtime,
+# - compare size, speed and score, and see what 8 bits cost and why,
+# - find the few lines that call each file from Android, iOS, Python, C++ and the browser.
+#
+# The same from the command line: `python -m lite0ca export results/RUN --format all --int8`.
+
+# %%
+# Where lite0ca is not installed: from Kaggle's attached wheels (no internet needed), or a checkout.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if not importlib.util.find_spec("lite0ca"):
+    inputs = Path("/kaggle/input")
+    wheels = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
+    checkouts = [p for p in ("..", ".", "lite0ca") if Path(p, "lite0ca/model.py").is_file()]
+    if not wheels and not checkouts:
+        raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
+    what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *map(str, what)], check=True)
+    importlib.invalidate_caches()
+
+# %% tags=["parameters"]
+preset = "sample"  # of the run that is trained here if `run` is None
+overrides = {}  # settings over the preset, such as {"epochs": 5}
+metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
+data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
+run = None  # a run folder, such as "results/EfficientNet_Lite0_CA_24_11_2026_0915"
+formats = "onnx,torchscript"  # all: needs pip install 'lite0ca[deploy]'
+int8 = True
+
+# %%
+from lite0ca import notebook
+
+config = notebook.settings(preset, overrides, metadata, data_dir)
+notebook.table(config)
+
+# %% [markdown]
+# ## A trained run
+# What was trained on drawings says nothing about leaves; it shows the way. Name your own run above
+# for figures that count.
+
+# %%
+from lite0ca.train import fit
+
+if run is None:
+    run = fit(config).run
+
+# %% [markdown]
+# ## Export
+# Each file is loaded in its own runtime and asked about the test split. A float32 file must give
+# the same answers, with logits within 0.001; an int8 file the same answer to 99 % of the photos.
+# What fails is not kept, and the command ends with exit code 4. Guess first which form will be the
+# smallest, and which the fastest.
+
+# %%
+import json
+
+from lite0ca.errors import ExportFailed
+from lite0ca.export import export
+from lite0ca.forms import formats_named
+
+try:
+    export(str(run), formats_named(formats), int8, opset=None, photo=True, output_dir=None)
+except ExportFailed as problem:
+    print(problem)
+
+# %%
+from lite0ca.report import forms_as_text
+
+report = json.loads(Path(run, "export/export_report.json").read_text())
+print(forms_as_text(report["files"]))
+
+# %%
+from lite0ca import plots
+
+title = f"{Path(run).name}, {report['cpu']}"
+notebook.picture(plots.forms(report["files"], title))
+
+# %% [markdown]
+# ## What float32 loses on the way: nothing
+# Before it is written the network is rewritten: BatchNorm goes into the convolution before it,
+# TensorFlow's "same" padding is computed once, and Coordinate Attention works without its
+# concatenation, split and transposes. How many modules are left, and does it still answer the same?
+
+# %% tags=["nbval-check-output"]
+import torch
+
+from lite0ca.deployed import deployed
+from lite0ca.model import build_model
+
+torch.manual_seed(0)
+model = build_model(config.system, classes=4).eval()
+shipped = deployed(model, 224)
+photos = torch.rand(2, 3, 224, 224)
+with torch.inference_mode():
+    torch.testing.assert_close(shipped(photos), model(photos), rtol=1e-4, atol=1e-5)
+norms = [sum("BatchNorm" in type(m).__name__ for m in n.modules()) for n in (model, shipped)]
+print(f"the same answer; {norms[0]} norms before, {norms[1]} after")
+
+# %% [markdown]
+# ## Why 8 bits need more than rounding
+# An int8 tool scales each filter's largest weight to 127 and rounds the others to the nearest.
+# Take the 32 filters of Lite0's stem, 27 weights each, on a surface that is evenly 200 of 255. An
+# edge filter should hardly answer there; its 27 rounding errors add up instead. GPTQ
+# ([Frantar et al. 2022](https://arxiv.org/abs/2210.17323)) rounds one weight after the other and
+# lets those to come make up for the error, weighted by what the layer really sees.
+
+# %% tags=["nbval-check-output"]
+from lite0ca.rounding import on_grid
+from lite0ca.weights import load_imagenet
+
+load_imagenet(model)
+weight = deployed(model, 224).backbone.conv_stem[-1].weight.data.flatten(1).double()  # 32 27
+scale = weight.abs().amax(dim=1, keepdim=True) / 127
+nearest = (weight / scale).round() * scale
+surface = torch.full((27,), 200 / 127.5 - 1, dtype=torch.float64)
+moments = torch.outer(surface, surface) + 0.01 * torch.eye(27)
+ours = on_grid(weight, moments.unsqueeze(0))
+for name, rounded in (("nearest", nearest), ("GPTQ", ours)):
+    error = ((rounded - weight) @ surface).abs().mean()
+    print(f"{name}: the stem is wrong by {error:.4f} on average")
+
+# %% [markdown]
+# The other trap sits at the input. Lite0 wants (pixel - 127.5) / 127.5, and int8 knows no half
+# steps, so every pixel of every photo is half a step off. The int8 files here take pixel - 128
+# instead, which int8 holds exactly, and the stem's bias carries the difference.
+#
+# ## The guide's `quantize_dynamic`
+# It turns the linear layers into int8, and Lite0 has one. What is saved?
+
+# %%
+import warnings
+
+parameters = {name: p.numel() for name, p in model.named_parameters()}
+linear = sum(n for name, n in parameters.items() if "classifier" in name)
+print(f"{linear / sum(parameters.values()):.2%} of the parameters are in linear layers")
+with warnings.catch_warnings(action="ignore"):  # torch says that it will go away
+    dynamic = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+for name, network in (("float32", model), ("quantize_dynamic", dynamic)):
+    torch.save(network.state_dict(), "build/weights.pt")
+    print(f"{name}: {Path('build/weights.pt').stat().st_size / 1e6:.2f} MB")
+
+# %% [markdown]
+# ## A photo in, probabilities out
+# Most apps that answer wrongly resize or normalise wrongly. The file with `_photo` in its name
+# takes uint8 RGB of any size and does both inside, as training did.
+
+# %%
+import numpy as np
+import onnxruntime
+
+file = next(Path(run, "export").glob("*_photo.onnx"))
+session = onnxruntime.InferenceSession(str(file))
+classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+photo = np.full((300, 400, 3), 128, np.uint8)  # or np.asarray(Image.open(...).convert("RGB"))
+(probabilities,) = session.run(None, {"photo": photo})
+dict(zip(classes, probabilities.round(3).tolist()))
+
+# %% [markdown]
+# ## Call it
+# Every file says of itself what it takes: classes, size, mean, std, temperature. Below, `pixels`
+# are uint8 RGB of the whole photo squeezed to the file's size.
+#
+# **Python, ONNX Runtime 1.20 or newer**
+# ```python
+# images = ((pixels / 255 - mean) / std).transpose(2, 0, 1)[None].astype("float32")
+# (logits,) = session.run(None, {"images": images})
+# ```
+#
+# **Android, LiteRT 2 (`com.google.ai.edge.litert:litert`), Kotlin**; the labels lie in the file
+# ```kotlin
+# val model = CompiledModel.create(context.assets, "EfficientNet_Lite0_CA.tflite",
+#     CompiledModel.Options(Accelerator.CPU))
+# val inputs = model.createInputBuffers(); val outputs = model.createOutputBuffers()
+# inputs[0].writeFloat(rgb.map { (it / 255f - 0.5f) / 0.5f }.toFloatArray())  // height, width, RGB
+# model.run(inputs, outputs)
+# val logits = outputs[0].readFloat()
+# ```
+#
+# **iOS, ONNX Runtime (`onnxruntime-objc`), Swift**; the `_photo` file
+# ```swift
+# let session = try ORTSession(env: env, modelPath: path, sessionOptions: nil)
+# let photo = try ORTValue(tensorData: rgb, elementType: .uInt8, shape: [height, width, 3])
+# let answer = try session.run(withInputs: ["photo": photo], outputNames: ["probabilities"],
+#                              runOptions: nil)
+# ```
+#
+# **C++, OpenVINO 2025 or newer**
+# ```cpp
+# ov::Core core;
+# auto request = core.compile_model("EfficientNet_Lite0_CA.xml", "CPU").create_infer_request();
+# request.set_input_tensor(ov::Tensor(ov::element::f32, {1, 3, 224, 224}, images));
+# request.infer();
+# const float* logits = request.get_output_tensor().data<float>();
+# ```
+#
+# **C++, ExecuTorch 1** (`extension/module`, `extension/tensor`)
+# ```cpp
+# Module module("EfficientNet_Lite0_CA.pte");
+# auto images = from_blob(pixels, {1, 3, 224, 224});
+# const auto logits = module.forward(images)->at(0).toTensor();
+# ```
+#
+# **Browser, onnxruntime-web**; or the whole page: `python -m lite0ca export RUN --web page`
+# ```js
+# const session = await ort.InferenceSession.create("EfficientNet_Lite0_CA_photo.onnx");
+# const photo = new ort.Tensor("uint8", rgb, [height, width, 3]);
+# const { probabilities } = await session.run({ photo });
+# ```
+#
+# The Kotlin, Swift and C++ lines are from the runtimes' documentation; only Python and the browser
+# are run by this project's tests.
