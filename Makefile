@@ -24,6 +24,7 @@ demo: $(SAMPLE)/metadata.csv
 	echo "the run           $$run/" && \
 	echo "the model         $$run/best_model.pt" && \
 	echo "the curves        $$run/training_plot.png" && \
+	echo "for phones        $(PYTHON) -m lite0ca export $$run --web page (after make setup)" && \
 	echo "python            $(PYTHON)"
 
 $(SAMPLE)/metadata.csv: | $(VENV)/installed
@@ -40,7 +41,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev]'
+	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,deploy]'
 	@touch $@
 
 readme: $(VENV)/installed-dev  ## write the generated tables into README.md
@@ -66,7 +67,7 @@ test-kaggle: $(VENV)-kaggle/installed
 
 $(VENV)-kaggle/installed: pyproject.toml kaggle/constraints.txt
 	test -x $(VENV)-kaggle/bin/python || $(PYTHON_KAGGLE) -m venv $(VENV)-kaggle
-	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev]'
+	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev,onnx]'
 	@touch $@
 
 recipes: $(VENV)/installed-dev  ## macro-F1 against wall time on DATA, over seeds; hours

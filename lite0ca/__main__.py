@@ -136,7 +136,7 @@ def predict(run: str, photos: list[str], csv: str | None, top: int, **typed) -> 
 def export(run: str, format: str, int8, opset, photo, web, **typed) -> None:
     from lite0ca.report import export_report
 
-    print(export_report(run, format, int8, opset, photo, web, **typed))
+    export_report(run, format, int8, opset, photo, web, **typed)
 
 
 def bench(

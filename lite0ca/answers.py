@@ -132,5 +132,3 @@ def choose(data: datasets.DataSet, part: str | None) -> tuple[datasets.DataSet, 
         counts = ", ".join(f"{n} {name}" for name, n in data.rows["split"].value_counts().items())
         raise InputError(f"--split {part}: the data has no such images (it has {counts})")
     return replace(data, rows=rows.reset_index(drop=True)), part
-
-

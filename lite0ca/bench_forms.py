@@ -1,4 +1,4 @@
-"""All forms of one model side by side: latency, throughput, and the share of what the CPU can do."""
+"""All forms of one model side by side: latency, throughput, share of what the CPU can do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lite0ca import bench, machine, runs
+from lite0ca import bench, machine
 from lite0ca.answers import run_folder
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision

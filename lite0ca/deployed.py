@@ -8,6 +8,7 @@ some runtimes cannot keep inside their fast part.
 from __future__ import annotations
 
 import copy
+import itertools
 
 import torch
 from timm.layers import BatchNormAct2d, Conv2dSame
@@ -45,7 +46,7 @@ def deployed(model: LeafClassifier, image_size: int) -> LeafClassifier:
                 setattr(parent, name, Gates(child))
     for parent in list(model.modules()):
         children = list(parent.named_children())
-        for (conv_name, conv), (norm_name, norm) in zip(children, children[1:]):
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):
             # timm defines each convolution just before its norm; a padded one is in a Sequential.
             last = conv[-1] if isinstance(conv, nn.Sequential) and len(conv) else conv
             if type(last) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d):

@@ -1,4 +1,5 @@
-"""What stops a command: the user's mistakes (exit code 2), a diverged training (3), an export (4), a signal."""
+"""What stops a command: a user's mistake (exit code 2), a diverged training (3), a form that
+failed its proof (4), a signal."""
 
 import signal
 

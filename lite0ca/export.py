@@ -1,4 +1,8 @@
-"""A run -> files for phones, edge boards and CPUs; only what passed its proof is kept."""
+"""A run -> files for phones, edge boards and CPUs, each held against the network it came from.
+
+A float32 file that answers otherwise is a defect and not kept. An int8 file that misses its
+tolerance is kept, since it may be good enough for somebody, but never passes for proved.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from lite0ca import data as datasets
 from lite0ca.answers import EXPORTS, REPORT, choose, data_of, digest, run_folder, settings_of
 from lite0ca.config import Config
 from lite0ca.deployed import deployed
+from lite0ca.equalize import equalized
 from lite0ca.errors import ExportFailed, InputError
 from lite0ca.files import write_json
 from lite0ca.forms import FORMATS, facts_of, open_file
@@ -55,7 +60,7 @@ class Source:
         network = rounding.taking_pixels(self.shipped, self.facts["mean"], self.facts["std"])
         images = self.calibration[:ROUNDED_ON]
         bar = lambda layers: machine.bar(layers, "rounding weights")  # noqa: E731
-        return rounding.rounded(network, images, bar)
+        return rounding.rounded(equalized(network, images), images, bar)
 
     @cached_property
     def calibration(self) -> torch.Tensor:
@@ -73,10 +78,9 @@ class Source:
 def export(
     run: str, formats: list[str], int8: bool, opset: int | None, photo: bool, output_dir, **typed
 ) -> tuple[Path, list[dict]]:
-    """Write every format, prove each file; returns (folder, a row for each file).
+    """Write every format, prove each file, write the report; returns (folder, a row a form).
 
-    Raises `InputError` for wrong input and, when the rest is done and reported, `ExportFailed` if
-    a file could not be written or missed its tolerance.
+    A form that fails does not stop the others: see `refuse_failed`. Raises `InputError`.
     """
     for name in [*formats, *(["onnx"] if photo else [])]:
         FORMATS[name].module(name)  # is its extra there?
@@ -104,7 +108,7 @@ def export(
                 row |= {"passed": False, "problem": f"could not be made: {first_line[:200]}"}
             files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
             row["seconds"] = time.monotonic() - began
-            if row["passed"]:
+            if "agreement" in row and (row["passed"] or "int8" in name):
                 row["size_mb"] = sum(file.stat().st_size for file in files) / 1e6
                 for file in files:
                     os.replace(file, folder / file.name)
@@ -113,10 +117,14 @@ def export(
             print(verdict(row), flush=True)
     rows = with_speed(rows, kept, source.network, source.facts["image_size"])
     write_json(folder / REPORT, report_of(run, source, proof, rows))
+    return folder, rows
+
+
+def refuse_failed(folder: Path, rows: list[dict]) -> None:
+    """Raise `ExportFailed` if a form could not be made or missed its tolerance."""
     if failed := [row for row in rows if not row["passed"]]:
         names = ", ".join(row["form"] for row in failed)
-        raise ExportFailed(f"{names}: {failed[0]['problem']}; not kept; see {folder / REPORT}")
-    return folder, rows
+        raise ExportFailed(f"{names}: {failed[0]['problem']}; see {folder / REPORT}")
 
 
 def source_of(run: str, opset: int | None, typed: dict) -> Source:

@@ -24,7 +24,7 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
 
 
 def write_int8(network: nn.Module, facts: dict, path: Path, images: np.ndarray) -> None:
-    """Static int8 (PT2E, weights channel by channel); `images` calibrate: (N, 3, S, S) normalised."""
+    """Static int8 by PT2E; `images` are (N, 3, S, S) normalised, to calibrate with."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
@@ -62,7 +62,9 @@ class Session:
 
     def __init__(self, path: Path, threads: int):
         _unsafe_reset_threadpool(threads)  # one pool for the whole process
-        self.program = Runtime.get().load_program(path, verification=Verification.InternalConsistency)
+        self.program = Runtime.get().load_program(
+            path, verification=Verification.InternalConsistency
+        )
         self.facts = {}
         if FACTS in self.program.method_names:
             self.facts = json.loads(self.program.load_method(FACTS).execute([])[0])

@@ -1,4 +1,4 @@
-"""TorchScript, for programs that have libtorch: traced and frozen. torch itself has deprecated it."""
+"""TorchScript, for programs with libtorch: traced and frozen. torch itself has deprecated it."""
 
 from __future__ import annotations
 

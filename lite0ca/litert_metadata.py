@@ -21,9 +21,7 @@ IMAGE_PROPERTIES, NORMALIZATION, RGB, AXIS_LABELS = 2, 1, 1, 2
 def with_metadata(model: bytes, facts: dict) -> bytes:
     """The model with metadata, labels and our facts; its weights and graph stay as they are."""
     unpacked = schema.ModelT.InitFromPackedBuf(model, 0)
-    unpacked.metadata = [
-        one for one in unpacked.metadata or [] if one.name not in (NAME, FACTS)
-    ]
+    unpacked.metadata = [one for one in unpacked.metadata or [] if one.name not in (NAME, FACTS)]
     for name, content in (
         (NAME, metadata(facts)),
         (FACTS, json.dumps(facts, ensure_ascii=False).encode()),

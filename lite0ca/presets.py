@@ -73,7 +73,7 @@ PRESETS = {
         },
     ),
     "fast": Preset(
-        "not the guide's: about its score in three epochs of growing pictures",
+        "not the guide's: its score or more in three epochs of small, growing pictures",
         {
             "epochs": 3,
             "batch_size": 16,

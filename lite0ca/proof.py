@@ -86,10 +86,12 @@ def with_speed(rows: list[dict], networks: dict, trained: nn.Module, image_size:
 
 def verdict(row: dict) -> str:
     """One line for a person who waits."""
-    if not row["passed"]:
-        return f"{row['form']}: FAILED: {row['problem']} ({row['seconds']:.0f} s)"
+    failed = "" if row["passed"] else f"FAILED: {row['problem']}; "
+    if "size_mb" not in row:
+        return f"{row['form']}: {failed}not kept ({row['seconds']:.0f} s)"
     return (
-        f"{row['form']}: {row['file']}, {row['size_mb']:.1f} MB, macro-F1 {row['macro_f1']:.4f}, "
+        f"{row['form']}: {failed}{row['file']}, {row['size_mb']:.1f} MB, "
+        f"macro-F1 {row['macro_f1']:.4f}, "
         f"same answer on {row['agreement']:.1%}, largest logit difference "
         f"{row['largest_logit_difference']:.2g} ({row['seconds']:.0f} s)"
     )

@@ -19,7 +19,7 @@ from lite0ca.bench_forms import benchmark_forms
 from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision
-from lite0ca.export import PHOTO, export
+from lite0ca.export import PHOTO, export, refuse_failed
 from lite0ca.files import whole, write_json
 from lite0ca.forms import format_of, formats_named, open_file, open_model
 from lite0ca.predict import logits_of_photos, photo_paths
@@ -100,21 +100,21 @@ def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typ
     return 2 if unread and not config.skip_bad_images else 0
 
 
-def export_report(run: str, format: str, int8, opset, photo, web, **typed) -> str:
-    """Export, and write the page for phones; returns the table of files as text."""
+def export_report(run: str, format: str, int8, opset, photo, web, **typed) -> None:
+    """Export, write the page for phones, print the table; raises `ExportFailed` at the end."""
     formats = formats_named(format)
     if web:  # what can be wrong with the page is said before minutes of work
         page.files_of_page(Path(web).resolve())
         page.runtime_package()
     folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
-    written = [f"{folder}", f"{folder / REPORT}"]
-    if web:
-        model = next(folder / row["file"] for row in rows if row["form"] == PHOTO)
-        facts = open_file(model)[0]
+    print(f"{forms_as_text(rows)}\n{folder}\n{folder / REPORT}")
+    made = [folder / row["file"] for row in rows if row["form"] == PHOTO and row["passed"]]
+    if web and made:
+        facts = open_file(made[0])[0]
         shown = {key: value for key, value in facts.items() if key not in ("config", "label2id")}
-        written.append(f"{page.write_page(model, shown, web)}")
-        written.append(f"to see it: python -m http.server --directory {web}, http://localhost:8000")
-    return f"{forms_as_text(rows)}\n" + "\n".join(written)
+        print(f"{page.write_page(made[0], shown, web)}")
+        print(f"to see it at http://localhost:8000: python -m http.server --directory {web}")
+    refuse_failed(folder, rows)
 
 
 def forms_as_text(rows: list[dict]) -> str:

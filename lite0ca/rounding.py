@@ -109,7 +109,7 @@ def moments_of(
 
 
 def columns_of(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """(B, groups, I, positions): what each output position of the layer multiplies its weights by."""
+    """(B, groups, I, positions): what the layer multiplies its weights by at each position."""
     if isinstance(layer, nn.Linear):
         return x.unsqueeze(1).unsqueeze(-1)  # B I -> B 1 I 1
     columns = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)

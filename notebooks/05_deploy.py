@@ -72,28 +72,20 @@ if run is None:
 # smallest, and which the fastest.
 
 # %%
-import json
-
-from lite0ca.errors import ExportFailed
 from lite0ca.export import export
 from lite0ca.forms import formats_named
 
-try:
-    export(str(run), formats_named(formats), int8, opset=None, photo=True, output_dir=None)
-except ExportFailed as problem:
-    print(problem)
+folder, rows = export(str(run), formats_named(formats), int8, None, photo=True, output_dir=None)
 
 # %%
 from lite0ca.report import forms_as_text
 
-report = json.loads(Path(run, "export/export_report.json").read_text())
-print(forms_as_text(report["files"]))
+print(forms_as_text(rows))
 
 # %%
 from lite0ca import plots
 
-title = f"{Path(run).name}, {report['cpu']}"
-notebook.picture(plots.forms(report["files"], title))
+notebook.picture(plots.forms(rows, f"{Path(run).name}, batch 1"))
 
 # %% [markdown]
 # ## What float32 loses on the way: nothing
@@ -140,14 +132,24 @@ for name, rounded in (("nearest", nearest), ("GPTQ", ours)):
     print(f"{name}: the stem is wrong by {error:.4f} on average")
 
 # %% [markdown]
-# The other trap sits at the input. Lite0 wants (pixel - 127.5) / 127.5, and int8 knows no half
-# steps, so every pixel of every photo is half a step off. The int8 files here take pixel - 128
-# instead, which int8 holds exactly, and the stem's bias carries the difference.
+# The second trap sits between the blocks: int8 has one step for all channels of a tensor, and the
+# largest channel sets it. There nothing bends the features, so each channel is divided by its range
+# and whatever reads it multiplies by it; float32 answers as before. The third sits at the input:
+# Lite0 wants (pixel - 127.5) / 127.5, and int8 knows no half steps, so every pixel of every photo
+# is half a step off. The int8 files take pixel - 128 instead, which int8 holds exactly, and the
+# stem's bias carries the difference.
+#
+# On 462 photos of rice leaves (valid and test of `basic`, seed 2, 224 pixels) the error of the
+# logits, root mean square against their own spread, and the same answers: weights in 8 bits rounded
+# to the nearest 0.38 and 90.3 %; with GPTQ and the mean of each channel put back 0.06 and 98.7 %.
+# With activations in 8 bits as well, simulated: 0.14; with even channels 0.11 and 97.8 %. That is
+# still short of 99 %: in that model 2 % of the photos hang by less than 0.05 of the spread.
 #
 # ## The guide's `quantize_dynamic`
 # It turns the linear layers into int8, and Lite0 has one. What is saved?
 
 # %%
+import tempfile
 import warnings
 
 parameters = {name: p.numel() for name, p in model.named_parameters()}
@@ -156,8 +158,9 @@ print(f"{linear / sum(parameters.values()):.2%} of the parameters are in linear 
 with warnings.catch_warnings(action="ignore"):  # torch says that it will go away
     dynamic = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
 for name, network in (("float32", model), ("quantize_dynamic", dynamic)):
-    torch.save(network.state_dict(), "build/weights.pt")
-    print(f"{name}: {Path('build/weights.pt').stat().st_size / 1e6:.2f} MB")
+    with tempfile.NamedTemporaryFile() as file:
+        torch.save(network.state_dict(), file)
+        print(f"{name}: {file.tell() / 1e6:.2f} MB")
 
 # %% [markdown]
 # ## A photo in, probabilities out
@@ -165,10 +168,12 @@ for name, network in (("float32", model), ("quantize_dynamic", dynamic)):
 # takes uint8 RGB of any size and does both inside, as training did.
 
 # %%
+import json
+
 import numpy as np
 import onnxruntime
 
-file = next(Path(run, "export").glob("*_photo.onnx"))
+file = next(folder.glob("*_photo.onnx"))
 session = onnxruntime.InferenceSession(str(file))
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
 photo = np.full((300, 400, 3), 128, np.uint8)  # or np.asarray(Image.open(...).convert("RGB"))

@@ -22,7 +22,12 @@ def trained_looking(system: str, image_size: int):
 
 @pytest.mark.parametrize(
     "system",
-    ["EfficientNet_Lite0_CA", "MobileNetV3_Small_Hybrid", "MobileNetV4_Conv_Small_CA", "ResNet18_ECA"],
+    [
+        "EfficientNet_Lite0_CA",
+        "MobileNetV3_Small_Hybrid",
+        "MobileNetV4_Conv_Small_CA",
+        "ResNet18_ECA",
+    ],
 )
 @pytest.mark.parametrize("image_size", [64, 96])
 def test_it_answers_as_the_trained_network(system, image_size):
@@ -40,6 +45,9 @@ def test_lite0_ca_has_no_norm_left_and_the_trained_network_is_untouched():
     shipped = deployed(model, 64)
     assert norms == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == 50
     assert not any(isinstance(module, nn.BatchNorm2d) for module in shipped.modules())
-    names = {node.target for node in torch.export.export(shipped, (torch.zeros(1, 3, 64, 64),)).graph.nodes}
+    names = {
+        node.target
+        for node in torch.export.export(shipped, (torch.zeros(1, 3, 64, 64),)).graph.nodes
+    }
     text = " ".join(map(str, names))
     assert "cat" not in text and "split" not in text and "transpose" not in text

@@ -96,8 +96,8 @@ def test_a_split_made_in_training_is_remembered(photos, tmp_path, capsys):
 
 def test_a_valid_split_made_of_a_train_folder_is_remembered(photos, tmp_path):
     """train/<class> beside unlabelled photos, as on Kaggle: training makes valid."""
+    from lite0ca.answers import answers_of
     from lite0ca.config import Config
-    from lite0ca.report import answers_of
     from lite0ca.train import fit
 
     folder = photos({"train/a": 20, "train/b": 20})

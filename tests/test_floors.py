@@ -11,7 +11,7 @@ FLOORS = [
     | {"form_onnx", "form_openvino", "form_litert", "form_executorch", "form_torchscript"},
     {"flags", "tables", "images", "machine", "runs", "plots", "cluster", "stopping"},
     {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web"},
-    {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
+    {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed", "equalize"},
     {"state", "predict", "bench", "bench_loader", "notebook", "answers"},
     {"results", "step", "head", "pack", "proof", "bench_forms"},
     {"record", "export", "batch"},

@@ -1,4 +1,4 @@
-"""Photos -> probabilities, from the command a user types."""
+"""Photos -> answers, from the command a user types."""
 
 import csv
 import resource
@@ -14,7 +14,7 @@ from lite0ca.evaluate import Precision
 from lite0ca.images import read_image, side_for
 from lite0ca.loaders import resizing
 from lite0ca.model import model_of
-from lite0ca.predict import predictions
+from lite0ca.predict import logits_of_photos
 
 
 def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
@@ -35,29 +35,31 @@ def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
         str(folder / name) for name in ("alpha.webp", "grey photo.tiff", "một.png")
     ]
     for row in rows:
-        values = {name: float(row[name]) for name in list(row)[3:]}
+        values = {name: float(row[name]) for name in list(row)[4:]}
         assert sum(values.values()) == pytest.approx(1, abs=1e-4)
         assert row["prediction"] == max(values, key=values.get)
+        sure = max(values.values()) >= runs.load_best(tiny_run)["sure_from"]
+        assert row["sure"] == ("yes" if sure else "no")
 
 
-def test_probabilities_are_the_models(tiny_run, sample):
-    """By hand: read, resize, normalise with 0.5, forward, softmax."""
+def test_logits_are_the_models(tiny_run, sample):
+    """By hand: read, resize, normalise with 0.5, forward."""
     checkpoint = runs.load_best(tiny_run)
     model = model_of(checkpoint)
     path = str(sample.parent / "healthy/sample_000_0.jpg")
     photo = torch.from_numpy(resizing(64)(image=read_image(path, side_for(64)))["image"])
     with torch.inference_mode():
-        by_hand = model((photo.permute(2, 0, 1)[None].float() / 127.5) - 1).softmax(1)[0]
+        by_hand = model((photo.permute(2, 0, 1)[None].float() / 127.5) - 1)[0]
     cpu = Precision.of(torch.device("cpu"), None)
-    ((_, answer, problem),) = predictions(model, [path], 64, cpu)
+    ((_, answer, problem),) = logits_of_photos(model, [path], 64, cpu)
     assert problem is None and torch.allclose(answer, by_hand, atol=1e-5)
 
 
 def test_batches_and_loader_processes_change_nothing(tiny_run, sample):
     paths = sorted(map(str, (sample.parent / "leaf_blast").iterdir()))[:21]
     model, cpu = model_of(runs.load_best(tiny_run)), Precision.of(torch.device("cpu"), None)
-    one = list(predictions(model, paths, 64, cpu, 4))
-    two = list(predictions(model, paths, 64, cpu, 8, workers=2))
+    one = list(logits_of_photos(model, paths, 64, cpu, 4))
+    two = list(logits_of_photos(model, paths, 64, cpu, 8, workers=2))
     assert [path for path, _, _ in one] == [path for path, _, _ in two] == paths
     assert all(torch.allclose(a, b, atol=1e-5) for (_, a, _), (_, b, _) in zip(one, two))
 
@@ -91,7 +93,7 @@ def test_memory_does_not_grow_with_the_folder(tiny_run, tmp_path):
         (tmp_path / f"{number}.jpg").hardlink_to(tmp_path / "x.jpg")
     model, cpu = model_of(runs.load_best(tiny_run)), Precision.of(torch.device("cpu"), None)
     paths = [str(tmp_path / f"{number}.jpg") for number in range(1000)]
-    answers = predictions(model, paths, 64, cpu)
+    answers = logits_of_photos(model, paths, 64, cpu)
     for _ in range(200):
         next(answers)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

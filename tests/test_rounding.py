@@ -78,3 +78,25 @@ def test_the_first_layer_takes_pixels_that_int8_holds():
     assert torch.allclose(answers[inside], expected[inside], atol=1e-5)
     steps = (pixels - MEAN) / STD * 127.5
     assert torch.allclose(steps, steps.round(), atol=1e-3)
+
+
+def test_equalising_changes_no_answer_and_evens_out_the_channels():
+    from lite0ca.deployed import deployed
+    from lite0ca.equalize import equalized, ranges_of
+    from lite0ca.model import build_model
+    from lite0ca.systems import SYSTEMS
+
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 64, 64)
+    for system in ("EfficientNet_Lite0_CA", "EfficientNetV2_S", "ResNet18"):
+        shipped = deployed(build_model(SYSTEMS[system], 4, 64), 64)
+        even = equalized(shipped, images)
+        with torch.inference_mode():
+            expected, answers = shipped(images), even(images)
+        assert torch.allclose(answers, expected, atol=1e-4, rtol=1e-4)
+        if system == "EfficientNet_Lite0_CA":
+            before, after = (
+                ranges_of(net, net.backbone.blocks[2], images) for net in (shipped, even)
+            )
+            assert before.max() / before.min() > 2
+            assert after.max() / after.min() < 1.01

@@ -154,7 +154,7 @@ def luminance(colour: str) -> float:
 def runtime():
     """onnxruntime-web in the cache of the tests: the user's copy, or npm's."""
     pytest.importorskip("playwright.sync_api", reason="no playwright")
-    pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install -e '.[export]'")
+    pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install -e '.[onnx]'")
     if not chromium():
         pytest.skip("no chromium")
     name = f"{web.RUNTIME}-{web.RUNTIME_VERSION}.tgz"
