@@ -102,6 +102,10 @@ def training(config: Config, device: torch.device) -> Result:
         flush=True,
     )
     state.wrap(config)
+    if valid.num_workers:
+        # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
+        # share with them, and each page of it would be copied at the next write.
+        iter(valid)
     with wish() as noted:
         watch = Watch(noted, record.midway, began, config.time_budget, device)
         while not (reason := stop_reason(state, config)):
