@@ -8,7 +8,7 @@ PRESET := kaggle
 PYTHON_KAGGLE := python3.12
 DATA := $(SAMPLE)/metadata.csv
 
-.PHONY: demo test setup readme notebooks kaggle test-kaggle recipes peers format clean
+.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy recipes peers format clean
 
 demo: $(SAMPLE)/metadata.csv
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -41,7 +41,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,deploy]'
+	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,onnx]'
 	@touch $@
 
 readme: $(VENV)/installed-dev  ## write the generated tables into README.md
@@ -70,6 +70,15 @@ $(VENV)-kaggle/installed: pyproject.toml kaggle/constraints.txt
 	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev,onnx]'
 	@touch $@
 
+# Every format's converter: half a gigabyte, and plugins that do not go with this pytest.
+test-deploy: $(VENV)-deploy/installed  ## the exported files in all their runtimes
+	$(VENV)-deploy/bin/python -m pytest -p no:anyio tests/test_export.py tests/test_deployed.py
+
+$(VENV)-deploy/installed: pyproject.toml
+	test -x $(VENV)-deploy/bin/python || python3 -m venv $(VENV)-deploy
+	$(VENV)-deploy/bin/python -m pip install --quiet -e '.[dev,deploy]'
+	@touch $@
+
 recipes: $(VENV)/installed-dev  ## macro-F1 against wall time on DATA, over seeds; hours
 	$(PYTHON) benchmarks/time_to_score.py --metadata $(DATA)
 
@@ -90,4 +99,4 @@ format: $(VENV)/installed-dev
 	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers build *.egg-info
+	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers $(VENV)-deploy build *.egg-info

@@ -260,6 +260,6 @@ def forms(rows: list[dict], title: str) -> Figure:
         for container in axes.containers:
             axes.bar_label(container, fmt=write.format, padding=3, color="0.35")
         axes.set(xlabel=label, ylabel="", xlim=(0, 1.18 * table[name].max()))
-    columns[0].legend(loc="best", title=None)
+    columns[0].legend(loc="center right", title=None)
     figure.suptitle(title)
     return figure

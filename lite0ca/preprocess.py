@@ -12,8 +12,9 @@ from torch import nn
 class PhotoClassifier(nn.Module):
     """uint8 RGB (H, W, 3) of any size -> calibrated probabilities (classes,).
 
-    Resizes as `loaders.resizing` does. A photo with a shorter side of more than
-    `images.side_for(S)` pixels meets one average here and two there, a grey level apart at most.
+    Resizes as `loaders.resizing` does, a grey level apart at most. A photo with a shorter side of
+    more than `images.side_for(S)` pixels meets one average here and two where it is read for us,
+    which differ by more where it has grain of a pixel or two.
     """
 
     def __init__(self, network: nn.Module, mean, std, image_size: int, temperature: float):

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -197,7 +198,8 @@ def test_executorch_alone(exported, pictures):
 
 
 def test_torchscript_alone(exported, pictures):
-    network = torch.jit.load(exported[0] / f"export/{NAME}.torchscript")
+    with warnings.catch_warnings(action="ignore"):  # torch has deprecated its own format
+        network = torch.jit.load(exported[0] / f"export/{NAME}.torchscript")
     images = torch.from_numpy(normalised(pictures, {"mean": [0.5] * 3, "std": [0.5] * 3}))
     with torch.inference_mode():
         difference = network(images).numpy() - expected(exported[0], pictures)
