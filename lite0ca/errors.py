@@ -27,6 +27,11 @@ class TrainingDiverged(RuntimeError):
     """The loss, the weights or the BatchNorm statistics stayed non-finite after all retries."""
 
 
+def first_line(error: Exception) -> str:
+    """What a library's error says, without the page behind it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class ExportFailed(RuntimeError):
     """An exported file could not be made or does not answer as its run does (exit code 4)."""
 

@@ -6,7 +6,6 @@ tolerance is kept, since it may be good enough for somebody, but never passes fo
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import tempfile
 import time
@@ -23,7 +22,7 @@ from lite0ca.answers import EXPORTS, REPORT, choose, data_of, digest, run_folder
 from lite0ca.config import Config
 from lite0ca.deployed import deployed
 from lite0ca.equalize import equalized
-from lite0ca.errors import ExportFailed, InputError
+from lite0ca.errors import ExportFailed, InputError, first_line
 from lite0ca.files import write_json
 from lite0ca.forms import FORMATS, facts_of, open_file
 from lite0ca.loaders import score_loader
@@ -104,8 +103,8 @@ def export(
             except InputError:
                 raise
             except Exception as error:  # whatever a converter raises, the other formats go on
-                first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                row |= {"passed": False, "problem": f"could not be made: {first_line[:200]}"}
+                problem = f"could not be made: {first_line(error)[:200]}"
+                row |= {"passed": False, "problem": problem}
             files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
             row["seconds"] = time.monotonic() - began
             if "agreement" in row and (row["passed"] or "int8" in name):
@@ -214,12 +213,7 @@ def write_photo(source: Source, facts: dict, path: Path) -> None:
 
 def report_of(run: str, source: Source, proof: Proof, rows: list[dict]) -> dict:
     """Plain data: what the files are, how each scored, on what machine."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    installed = {name: found for name, found in machine.versions(PACKAGES).items() if found}
     return {
         "run": str(run),
         "checkpoint_sha256": digest(run),
@@ -228,6 +222,6 @@ def report_of(run: str, source: Source, proof: Proof, rows: list[dict]) -> dict:
         "drawn_sample": source.facts["drawn_sample"],
         "image_size": source.facts["image_size"],
         "cpu": machine.describe(CPU.device),
-        "versions": versions,
+        "versions": installed,
         "files": rows,
     }

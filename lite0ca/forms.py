@@ -12,7 +12,7 @@ from torch import nn
 
 from lite0ca import runs
 from lite0ca.config import unknown
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, first_line
 from lite0ca.model import model_of
 from lite0ca.quiet import quiet
 
@@ -96,8 +96,8 @@ def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Expor
         with quiet():
             session = module.Session(path, threads or torch.get_num_threads())
     except Exception as error:  # each runtime has errors of its own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path}: is truncated or no {name} file ({reason[0][:120]})") from None
+        reason = first_line(error)[:120]
+        raise InputError(f"{path}: is truncated or no {name} file ({reason})") from None
     missing = [key for key in NEEDED if key not in session.facts]
     if missing:
         raise InputError(

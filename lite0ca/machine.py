@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.metadata
@@ -182,17 +183,11 @@ def kaggle_folders() -> list[Path]:
 
 def environment(device: torch.device) -> dict:
     """What a result depends on beside its settings: versions, device, threads, commit."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
     return {
         "lite0ca": __version__,
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "packages": versions,
+        "packages": versions(PACKAGES),
         "platform": platform.platform(),
         "device": describe(device),
         "threads": torch.get_num_threads(),
@@ -209,3 +204,12 @@ def git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
+    """What is installed of them; None for what is not."""
+    found = dict.fromkeys(packages)
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
