@@ -11,9 +11,9 @@ from torch import nn
 from lite0ca import bench, machine
 from lite0ca.answers import run_folder
 from lite0ca.errors import InputError
-from lite0ca.evaluate import Precision
 from lite0ca.forms import format_of, open_file, open_model
 from lite0ca.model import mac_count
+from lite0ca.proof import CPU
 
 TORCH, PEAK = "torch", "matrix product"
 SIDE = 1024  # of the square matrices that are multiplied to find the CPU's peak
@@ -49,7 +49,7 @@ def benchmark_forms(
     machine.keep_freed_memory()
     rows = []
     for threads in sorted({1, torch.get_num_threads()}):
-        setup = bench.Setup(Precision(torch.device("cpu"), False), threads)
+        setup = bench.Setup(CPU, threads)
         models = {TORCH: trained, PEAK: MatrixProduct()}
         models |= {file.name: open_file(file, threads)[1] for file in files}
         with bench.using(setup, {TORCH: trained}):

@@ -31,6 +31,11 @@ READ_UP_TO = 20_000  # images that are read before training begins; minutes for 
 DRAWN = "drawn sample"  # in the sample's column `source`
 
 
+def classes_of(label2id: dict[str, int]) -> list[str]:
+    """The class names in the order of their numbers."""
+    return sorted(label2id, key=label2id.get)
+
+
 @dataclass(frozen=True)
 class DataSet:
     """`rows`: path (as the source gives it), absolute_path, label, split, group, the rest.
@@ -49,8 +54,7 @@ class DataSet:
 
     @property
     def classes(self) -> list[str]:
-        """The class names in the order of their numbers."""
-        return sorted(self.label2id, key=self.label2id.get)
+        return classes_of(self.label2id)
 
     @property
     def is_sample(self) -> bool:

@@ -47,13 +47,20 @@ def deployed(model: LeafClassifier, image_size: int) -> LeafClassifier:
     for parent in list(model.modules()):
         children = list(parent.named_children())
         for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):
-            # timm defines each convolution just before its norm; a padded one is in a Sequential.
-            last = conv[-1] if isinstance(conv, nn.Sequential) and len(conv) else conv
-            if type(last) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d):
-                fused = fuse_conv_bn_eval(last, norm)
-                setattr(parent, conv_name, fused if last is conv else nn.Sequential(conv[0], fused))
+            # timm defines each convolution just before its norm
+            plain = unpadded(conv)
+            if type(plain) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d):
+                fused = fuse_conv_bn_eval(plain, norm)
+                if plain is not conv:
+                    fused = nn.Sequential(conv[0], fused)
+                setattr(parent, conv_name, fused)
                 setattr(parent, norm_name, after(norm))
     return model
+
+
+def unpadded(conv: nn.Module) -> nn.Module:
+    """The convolution itself: one with uneven padding is the last of a Sequential."""
+    return conv[-1] if isinstance(conv, nn.Sequential) and len(conv) else conv
 
 
 def after(norm: nn.BatchNorm2d) -> nn.Module:

@@ -17,6 +17,7 @@ from timm.models._efficientnet_blocks import (
 )
 from torch import nn
 
+from lite0ca.deployed import unpadded
 from lite0ca.model import LeafClassifier
 
 # block: (the convolution that reads the features, the one that writes them)
@@ -43,20 +44,15 @@ def equalized(model: LeafClassifier, images: torch.Tensor) -> LeafClassifier:
         scale = largest / largest.square().mean().sqrt()
         scale = torch.where(scale > 0, scale, 1.0).clamp(min=1e-2)
         for block in stage:
-            writer = last(getattr(block, ENDS[type(block)][1]))
+            writer = unpadded(getattr(block, ENDS[type(block)][1]))
             writer.weight.data /= scale.view(-1, 1, 1, 1)
             if writer.bias is not None:
                 writer.bias.data /= scale
         for conv in [getattr(block, ENDS[type(block)][0]) for block in readers]:
-            reads(last(conv), scale)
+            reads(unpadded(conv), scale)
         if following is None:
-            reads(last(model.backbone.conv_head), scale)
+            reads(unpadded(model.backbone.conv_head), scale)
     return model
-
-
-def last(conv: nn.Module) -> nn.Conv2d:
-    """The convolution; a padded one stands in a Sequential behind its padding."""
-    return conv[-1] if isinstance(conv, nn.Sequential) else conv
 
 
 def reads(conv: nn.Conv2d, scale: torch.Tensor) -> None:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from lite0ca.deployed import deployed
 from lite0ca.equalize import equalized
 from lite0ca.errors import ExportFailed, InputError, first_line
 from lite0ca.files import write_json
-from lite0ca.forms import FORMATS, facts_of, open_file
+from lite0ca.forms import FORMATS, Exported, facts_of, open_file
 from lite0ca.loaders import score_loader
 from lite0ca.model import LeafClassifier, model_of
 from lite0ca.preprocess import PhotoClassifier
@@ -98,7 +98,7 @@ def export(
             try:
                 with quiet():
                     write(path)
-                _, network = open_file(path)
+                network = opened(path)
                 row |= proof.of(network, int8="int8" in name)
             except InputError:
                 raise
@@ -114,9 +114,19 @@ def export(
                 kept[path.name] = network
             rows.append(row)
             print(verdict(row), flush=True)
+    if int8:
+        rows.append(proof.of_noisy_photos())
     rows = with_speed(rows, kept, source.network, source.facts["image_size"])
     write_json(folder / REPORT, report_of(run, source, proof, rows))
     return folder, rows
+
+
+def opened(path: Path) -> Exported:
+    """The network of a file that was just written: if that fails, the user is not to blame."""
+    try:
+        return open_file(path)[1]
+    except InputError as error:
+        raise RuntimeError(f"what was written {str(error).partition(': ')[2]}") from None
 
 
 def refuse_failed(folder: Path, rows: list[dict]) -> None:
@@ -154,54 +164,24 @@ def forms_of(
     nhwc = f"float32 (1, {size}, {size}, 3), RGB, (pixel / 255 - mean) / std"
     one = nchw.replace("batch", "1")
     takes = {"litert": nhwc, "executorch": one}
+    options = {name: {"opset": source.opset} if name == "onnx" else {} for name in FORMATS}
     for name in formats:
         facts = source.facts_for(name, "float32", takes.get(name, nchw))
-        path = scratch / f"{stem}{FORMATS[name].suffix}"
-        yield name, path, lambda path, name=name, facts=facts: write(name, source, facts, path)
+        write = partial(FORMATS[name].module(name).write, source.shipped, facts, **options[name])
+        yield name, scratch / f"{stem}{FORMATS[name].suffix}", write
     for name in formats if int8 else ():
         if FORMATS[name].int8:
             _ = source.for_int8  # minutes: with a bar, outside what is kept quiet
             facts = source.facts_for(name, "int8", takes.get(name, nchw))
-            path = scratch / f"{stem}_int8{FORMATS[name].suffix}"
-            yield (
-                f"{name} int8",
-                path,
-                lambda path, name=name, facts=facts: write_int8(name, source, facts, path),
+            write = FORMATS[name].module(name).write_int8
+            write = partial(
+                write, source.for_int8, facts, images=source.calibration, **options[name]
             )
+            yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", write
     if photo:
         facts = source.facts_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
         path = scratch / f"{stem}_photo.onnx"
         yield PHOTO, path, lambda path: write_photo(source, facts, path)
-
-
-def write(name: str, source: Source, facts: dict, path: Path) -> None:
-    module = FORMATS[name].module(name)
-    if name == "onnx":
-        module.write(source.shipped, facts, path, source.opset)
-    elif name == "openvino":
-        module.write(plain_onnx(source.shipped, facts, path), facts, path)
-    else:
-        module.write(source.shipped, facts, path)
-
-
-def write_int8(name: str, source: Source, facts: dict, path: Path) -> None:
-    module, images = FORMATS[name].module(name), source.calibration.numpy()
-    if name == "executorch":
-        module.write_int8(source.for_int8, facts, path, images)
-    elif name == "litert":
-        plain = path.with_name("plain.tflite")
-        module.write(source.for_int8, facts, plain)
-        module.write_int8(plain, facts, path, images)
-    else:
-        module.write_int8(plain_onnx(source.for_int8, facts, path), facts, path, images)
-
-
-def plain_onnx(network: LeafClassifier, facts: dict, path: Path) -> Path:
-    """The float32 ONNX file that another form is made from."""
-    plain = path.with_name(f"plain_{facts['precision']}.onnx")
-    if not plain.exists():
-        FORMATS["onnx"].module("onnx").write(network, facts, plain)
-    return plain
 
 
 def write_photo(source: Source, facts: dict, path: Path) -> None:

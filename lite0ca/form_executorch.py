@@ -23,7 +23,7 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
     lower(captured(network, facts), facts, path)
 
 
-def write_int8(network: nn.Module, facts: dict, path: Path, images: np.ndarray) -> None:
+def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
     """Static int8 by PT2E; `images` are (N, 3, S, S) normalised, to calibrate with."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -36,7 +36,7 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: np.ndarray) 
         observed = prepare_pt2e(captured(network, facts).module(), quantizer)
         with torch.inference_mode():
             for image in images:
-                observed(torch.from_numpy(image[None]))
+                observed(image[None])
         quantized = convert_pt2e(observed)
     lower(captured(quantized, facts), facts, path)
 

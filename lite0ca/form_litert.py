@@ -29,19 +29,22 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
     path.write_bytes(with_metadata(content, facts))
 
 
-def write_int8(plain: Path, facts: dict, path: Path, images: np.ndarray) -> None:
-    """Static int8 of a float32 file: input, activations, weights (channel by channel), output.
+def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
+    """Static int8: input, activations, weights (channel by channel), output.
 
     `images` are (N, 3, S, S) normalised, to calibrate with.
     """
     from ai_edge_quantizer import quantizer, recipe
 
+    plain = path.with_suffix(".plain")
+    write(network, facts, plain)
     with warnings.catch_warnings(action="ignore"):
         work = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
         ((key, names),) = Interpreter(str(plain)).get_signature_list().items()
-        examples = [{names["inputs"][0]: nhwc(image[None])} for image in images]
+        examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
         ranges = work.calibrate({key: examples})
         content = bytes(work.quantize(ranges).quantized_model)
+    plain.unlink()
     path.write_bytes(with_metadata(content, facts))
 
 

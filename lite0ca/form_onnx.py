@@ -83,24 +83,33 @@ def store(path: Path, facts: dict) -> None:
     onnx.save(model, path)
 
 
-def write_int8(plain: Path, facts: dict, path: Path, images: np.ndarray) -> None:
-    """Static int8 of a float32 file: activations and, channel by channel, weights.
+def write_int8(
+    network: nn.Module, facts: dict, path: Path, images: torch.Tensor, opset: int | None = None
+) -> None:
+    """Static int8: activations and, channel by channel, weights; the classifier stays float32.
 
-    `images` are (N, 3, S, S) normalised, to calibrate with.
+    `images` are (N, 3, S, S) normalised, to calibrate with. Raises `InputError` for an opset that
+    cannot hold it.
     """
-    if opset_of(plain) < 13:
+    if opset and opset < 13:
         raise InputError("--int8 needs --opset 13 or more: older ones have no scale a channel")
-    prepared = path.with_suffix(".prepared")
+    plain, prepared = path.with_suffix(".plain"), path.with_suffix(".prepared")
+    write(network, facts, plain, opset)
     with warnings.catch_warnings(action="ignore"):
         quant_pre_process(str(plain), str(prepared))
+        # Logits beyond those of the calibration would be cut off, and near ones become equal.
+        nodes = onnx.load(prepared).graph.node
+        classifier = [node.name for node in nodes if node.op_type in ("Gemm", "MatMul")]
         quantization.quantize_static(
             str(prepared),
             str(path),
-            OneByOne(images),
+            OneByOne(images.numpy()),
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
+            nodes_to_exclude=classifier,
         )
+    plain.unlink()
     prepared.unlink()
     store(path, facts)
 

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import functools
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import openvino
+import torch
+from torch import nn
+
+from lite0ca import form_onnx
 
 ROOM = "lite0ca"  # of our facts in the file's runtime information
 
 
-def write(plain: Path, facts: dict, path: Path) -> None:
-    """float32 `images` (batch, 3, S, S) -> `logits`, from an ONNX file; weights stay float32."""
-    save(openvino.convert_model(plain), facts, path)
+def write(network: nn.Module, facts: dict, path: Path) -> None:
+    """Normalised float32 `images` (batch, 3, S, S) -> `logits`; weights stay float32."""
+    save(converted(network, facts), facts, path)
 
 
-def write_int8(plain: Path, facts: dict, path: Path, images: np.ndarray) -> None:
+def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
     """Static int8; `images` are (N, 3, S, S) normalised, to calibrate with."""
     import nncf
 
     nncf.set_log_level("ERROR")
-    model = openvino.convert_model(plain)
-    calibration = nncf.Dataset([image[None] for image in images])
-    save(nncf.quantize(model, calibration, subset_size=len(images)), facts, path)
+    calibration = nncf.Dataset([image[None] for image in images.numpy()])
+    quantized = nncf.quantize(converted(network, facts), calibration, subset_size=len(images))
+    save(quantized, facts, path)
+
+
+def converted(network: nn.Module, facts: dict) -> openvino.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder, "plain.onnx")
+        form_onnx.write(network, facts, plain)
+        return openvino.convert_model(plain)
 
 
 def save(model: openvino.Model, facts: dict, path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from lite0ca import runs
 from lite0ca.config import unknown
+from lite0ca.data import classes_of
 from lite0ca.errors import InputError, first_line
 from lite0ca.model import model_of
 from lite0ca.quiet import quiet
@@ -139,7 +140,7 @@ def facts_of(checkpoint: dict, network, image_size: int, version: str) -> dict:
         "version": version,
         "name": checkpoint["system"]["name"],
         "system": checkpoint["system"],
-        "classes": sorted(label2id, key=label2id.get),
+        "classes": classes_of(label2id),
         "label2id": label2id,
         "image_size": image_size,
         "mean": network.mean.flatten().tolist(),

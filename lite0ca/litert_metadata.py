@@ -12,6 +12,7 @@ import json
 import zipfile
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 NAME, LABELS, FACTS = b"TFLITE_METADATA", "labels.txt", b"lite0ca"
@@ -21,6 +22,10 @@ IMAGE_PROPERTIES, NORMALIZATION, RGB, AXIS_LABELS = 2, 1, 1, 2
 def with_metadata(model: bytes, facts: dict) -> bytes:
     """The model with metadata, labels and our facts; its weights and graph stay as they are."""
     unpacked = schema.ModelT.InitFromPackedBuf(model, 0)
+    for buffer in unpacked.buffers:
+        if buffer.offset > 1:  # behind the flatbuffer, where the quantizer puts weights
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     unpacked.metadata = [one for one in unpacked.metadata or [] if one.name not in (NAME, FACTS)]
     for name, content in (
         (NAME, metadata(facts)),

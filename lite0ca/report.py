@@ -34,7 +34,7 @@ def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **ty
     runs.check_writable(folder)
     facts, config, data, part, answers = answered(run, part, typed)
     label2id = facts["label2id"]
-    classes = sorted(label2id, key=label2id.get)
+    classes = datasets.classes_of(label2id)
     groups = answers["group"].to_numpy() if "group" in answers else None
     truth, predicted = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
     scores = evaluate.report(truth, predicted, classes, groups)
@@ -65,7 +65,7 @@ def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typ
     config = settings_of(run, facts, {"batch_size": 32, **typed})
     machine.keep_freed_memory()
     precision = Precision.of(machine.device_of(config.device), config.amp)
-    classes = sorted(facts["label2id"], key=facts["label2id"].get)
+    classes = datasets.classes_of(facts["label2id"])
     if facts.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
     # Starting loader processes takes longer than reading a few photos.

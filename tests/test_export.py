@@ -75,6 +75,8 @@ def expected(run: Path, pictures: torch.Tensor) -> np.ndarray:
 def test_the_report_says_how_each_form_did(exported):
     run, rows = exported
     assert set(rows) >= {"torch", *HERE}
+    noisy = rows.pop(proof.NOISY)
+    assert 0.5 < noisy["agreement"] <= 1 and noisy["largest_logit_difference"] > 0
     for form, row in rows.items():
         assert row["passed"], row
         assert row["latency_ms"] > 0 and row["times_torch"] > 0

@@ -8,13 +8,13 @@ FLOORS = [
     {"__init__", "errors", "systems", "presets", "files", "guide", "signals", "quiet"}
     | {"confidence", "preprocess", "rounding", "litert_metadata"},
     {"config", "shards", "headless", "ranks"}
-    | {"form_onnx", "form_openvino", "form_litert", "form_executorch", "form_torchscript"},
-    {"flags", "tables", "images", "machine", "runs", "plots", "cluster", "stopping"},
+    | {"form_onnx", "form_litert", "form_executorch", "form_torchscript"},
+    {"form_openvino", "flags", "tables", "images", "machine", "runs", "plots", "cluster", "stopping"},
     {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web"},
-    {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed", "equalize"},
-    {"state", "predict", "bench", "bench_loader", "notebook", "answers"},
-    {"results", "step", "head", "pack", "proof", "bench_forms"},
-    {"record", "export", "batch"},
+    {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
+    {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"},
+    {"results", "step", "head", "pack", "proof"},
+    {"record", "export", "batch", "bench_forms"},
     {"train", "report"},
     {"__main__", "ranked"},
 ]
