@@ -30,16 +30,20 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
 
 
 def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
-    """Static int8: input, activations, weights (channel by channel), output.
+    """Static int8: input, activations, weights (channel by channel); the classifier is float32.
 
     `images` are (N, 3, S, S) normalised, to calibrate with.
     """
-    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe
 
     plain = path.with_suffix(".plain")
     write(network, facts, plain)
     with warnings.catch_warnings(action="ignore"):
         work = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
+        # Logits beyond those of the calibration would be cut off.
+        classifier = qtyping.TFLOperationName.FULLY_CONNECTED
+        none = algorithm_manager.AlgorithmName.NO_QUANTIZE
+        work.update_quantization_recipe(".*", classifier, algorithm_key=none)
         ((key, names),) = Interpreter(str(plain)).get_signature_list().items()
         examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
         ranges = work.calibrate({key: examples})
