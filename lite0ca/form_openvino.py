@@ -23,7 +23,7 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
 
 
 def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
-    """Static int8 but for the classifier; `images` are (N, 3, S, S) normalised, to calibrate with."""
+    """Static int8 but for the classifier; calibrates on (N, 3, S, S) normalised `images`."""
     import nncf
 
     nncf.set_log_level("ERROR")
