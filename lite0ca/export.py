@@ -173,15 +173,12 @@ def forms_of(
         if FORMATS[name].int8:
             _ = source.for_int8  # minutes: with a bar, outside what is kept quiet
             facts = source.facts_for(name, "int8", takes.get(name, nchw))
-            write = FORMATS[name].module(name).write_int8
-            write = partial(
-                write, source.for_int8, facts, images=source.calibration, **options[name]
-            )
+            given = {"images": source.calibration, **options[name]}
+            write = partial(FORMATS[name].module(name).write_int8, source.for_int8, facts, **given)
             yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", write
     if photo:
         facts = source.facts_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
-        path = scratch / f"{stem}_photo.onnx"
-        yield PHOTO, path, lambda path: write_photo(source, facts, path)
+        yield PHOTO, scratch / f"{stem}_photo.onnx", partial(write_photo, source, facts)
 
 
 def write_photo(source: Source, facts: dict, path: Path) -> None:

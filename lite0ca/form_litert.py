@@ -17,6 +17,11 @@ from lite0ca.litert_metadata import facts_in, with_metadata
 
 def write(network: nn.Module, facts: dict, path: Path) -> None:
     """Normalised float32 (1, S, S, 3) -> logits (1, classes)."""
+    path.write_bytes(with_metadata(converted(network, facts), facts))
+
+
+def converted(network: nn.Module, facts: dict) -> bytes:
+    """The plain float32 file."""
     import litert_torch
 
     size = facts["image_size"]
@@ -25,8 +30,7 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
         model = litert_torch.convert(channels_last, (torch.zeros(1, size, size, 3),))
         with tempfile.TemporaryDirectory() as folder:
             model.export(f"{folder}/model.tflite")
-            content = Path(folder, "model.tflite").read_bytes()
-    path.write_bytes(with_metadata(content, facts))
+            return Path(folder, "model.tflite").read_bytes()
 
 
 def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
@@ -36,19 +40,17 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
     """
     from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe
 
-    plain = path.with_suffix(".plain")
-    write(network, facts, plain)
+    plain = converted(network, facts)
     with warnings.catch_warnings(action="ignore"):
-        work = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
+        work = quantizer.Quantizer(plain, recipe.static_wi8_ai8())
         # Logits beyond those of the calibration would be cut off.
         classifier = qtyping.TFLOperationName.FULLY_CONNECTED
         none = algorithm_manager.AlgorithmName.NO_QUANTIZE
         work.update_quantization_recipe(".*", classifier, algorithm_key=none)
-        ((key, names),) = Interpreter(str(plain)).get_signature_list().items()
+        ((key, names),) = Interpreter(model_content=plain).get_signature_list().items()
         examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
         ranges = work.calibrate({key: examples})
         content = bytes(work.quantize(ranges).quantized_model)
-    plain.unlink()
     path.write_bytes(with_metadata(content, facts))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -93,9 +94,9 @@ def write_int8(
     """
     if opset and opset < 13:
         raise InputError("--int8 needs --opset 13 or more: older ones have no scale a channel")
-    plain, prepared = path.with_suffix(".plain"), path.with_suffix(".prepared")
-    write(network, facts, plain, opset)
-    with warnings.catch_warnings(action="ignore"):
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
+        write(network, facts, plain, opset)
         quant_pre_process(str(plain), str(prepared))
         # Logits beyond those of the calibration would be cut off, and near ones become equal.
         nodes = onnx.load(prepared).graph.node
@@ -109,8 +110,6 @@ def write_int8(
             per_channel=True,
             nodes_to_exclude=classifier,
         )
-    plain.unlink()
-    prepared.unlink()
     store(path, facts)
 
 

@@ -128,9 +128,10 @@ answers = answers_of(result.run, part, **machine)
 
 # %%
 from lite0ca import runs
+from lite0ca.data import classes_of
 
 label2id = runs.load_best(result.run)["label2id"]
-classes = sorted(label2id, key=label2id.get)
+classes = classes_of(label2id)
 truth, answered = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
 groups = answers["group"].to_numpy() if "group" in answers else None
 scores = evaluate.report(truth, answered, classes, groups)
