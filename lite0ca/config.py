@@ -217,6 +217,10 @@ class Config:
             raise InputError(
                 f"--start-size {self.start_size}: must be at most --image-size {self.image_size}"
             )
+        if self.head_epochs and self.system.attention == "ca-stage":
+            raise InputError(
+                "--head-epochs: ca-stage lies inside the backbone, whose features are computed once"
+            )
         if self.start_size and "bot" in self.system.attention:
             raise InputError("--start-size: the positions of self-attention belong to one size")
 

@@ -27,13 +27,14 @@ class Gates(nn.Module):
         super().__init__()
         self.squeeze, self.norm, self.activation = attention.conv1, attention.bn1, attention.act
         self.to_rows, self.to_columns = attention.conv_h, attention.conv_w
+        self.gate = attention.gate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)  # B C h 1, B C 1 w
         rows, columns = (
             self.activation(self.norm(self.squeeze(pooled))) for pooled in (rows, columns)
         )  # B C/r h 1, B C/r 1 w
-        return x * self.to_columns(columns).sigmoid() * self.to_rows(rows).sigmoid()  # B C h w
+        return x * self.gate(self.to_columns(columns)) * self.gate(self.to_rows(rows))  # B C h w
 
 
 def deployed(model: LeafClassifier, image_size: int) -> LeafClassifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import warnings
@@ -15,6 +16,8 @@ from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpoo
 from executorch.runtime import Runtime, Verification
 from torch import nn
 
+from lite0ca.deployed import Gates
+
 FACTS = "facts"  # a method of the file that takes nothing and returns JSON
 
 
@@ -24,21 +27,72 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
 
 
 def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
-    """Static int8 by PT2E; `images` are (N, 3, S, S) normalised, to calibrate with."""
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-        XNNPACKQuantizer,
-        get_symmetric_quantization_config,
-    )
+    """Static int8 by PT2E, but for attention and classifier; calibrates on (N, 3, S, S) `images`.
+
+    XNNPACK's quantiser knows ReLU as a part of a convolution, but not ReLU6: what lies before it
+    would be rounded, in far larger steps. A range that ends at 6 cuts off what is above as well.
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
+    from torchao.quantization.pt2e import MinMaxObserver
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(True))
+    network, up_to_6 = without_relu6(network)
+    quantizer = XNNPACKQuantizer().set_global(precision())
+    in_float32 = [network.attention, network.get_classifier()]
+    in_float32 += [module for module in network.modules() if isinstance(module, Gates)]
+    names = tuple(name for name, module in network.named_modules() if module in in_float32)
+    quantizer.set_filter_function(lambda node: not lies_in(node, names))
     with warnings.catch_warnings(action="ignore"):
         observed = prepare_pt2e(captured(network, facts).module(), quantizer)
         with torch.inference_mode():
             for image in images:
                 observed(image[None])
+        for observer in observed.modules() if up_to_6 else ():
+            if isinstance(observer, MinMaxObserver) and observer.min_val >= 0:
+                observer.max_val.clamp_(max=6)
         quantized = convert_pt2e(observed)
     lower(captured(quantized, facts), facts, path)
+
+
+def without_relu6(network: nn.Module) -> tuple[nn.Module, bool]:
+    """(a copy with ReLU for ReLU6, True), or the network itself if it has ReLU of its own."""
+    kinds = {type(module) for module in network.modules()}
+    if nn.ReLU6 not in kinds or nn.ReLU in kinds:
+        return network, False
+    network = copy.deepcopy(network)
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.ReLU6):
+                setattr(parent, name, nn.ReLU())
+    return network, True
+
+
+def precision():
+    """int8 as XNNPACK computes it: a scale a tensor, and one a channel of the weights."""
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import QuantizationConfig
+    from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+    from torchao.quantization.pt2e.quantizer import QuantizationSpec
+
+    # The default's smallest scale, 2^-12, is more than some channels' weights need.
+    smallest = {"eps": 2.0**-30}
+    activations = QuantizationSpec(
+        torch.int8, MinMaxObserver.with_args(**smallest), -128, 127, torch.per_tensor_affine
+    )
+    weights = QuantizationSpec(
+        torch.int8,
+        PerChannelMinMaxObserver.with_args(**smallest),
+        -127,
+        127,
+        torch.per_channel_symmetric,
+        ch_axis=0,
+    )
+    return QuantizationConfig(activations, activations, weights, None)
+
+
+def lies_in(node: torch.fx.Node, names: tuple[str, ...]) -> bool:
+    """Does an operation of a captured network come from one of its modules?"""
+    within = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    return any(name in names for name in within)
 
 
 def captured(network: nn.Module, facts: dict) -> torch.export.ExportedProgram:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ATTENTIONS = ("none", "ca", "eca", "bot", "ca+bot")
+# ca-open: its gates start open. ca-stage: before the backbone's last 1x1 convolution, where Lite0's
+# map has a quarter of the channels.
+ATTENTIONS = ("none", "ca", "ca-open", "ca-stage", "eca", "bot", "ca+bot")
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def test_what_is_given_overrides_the_preset():
         ({"model_name": "ResNet18_ECA_"}, "did you mean 'ResNet18_ECA'"),
         ({"time_budget": 0.0}, "--time-budget must be above 0"),
         ({"epochs": None}, "--epochs needs a value"),
+        ({"attention": "ca-stage", "head_epochs": 2}, "--head-epochs: ca-stage lies inside"),
         ({"metadata": "a.csv", "data_dir": "b"}, "give one of them"),
     ],
 )

@@ -1,18 +1,21 @@
 """The network as it is shipped answers as the trained one, in fewer operations."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from lite0ca.deployed import deployed
+from lite0ca.equalize import equalized
 from lite0ca.model import build_model
 from lite0ca.systems import SYSTEMS
 
 
-def trained_looking(system: str, image_size: int):
+def trained_looking(system: str, image_size: int, **changes):
     """Random weights, and BatchNorm statistics that are not the neutral ones."""
     torch.manual_seed(0)
-    model = build_model(SYSTEMS[system], 4, image_size).eval()
+    model = build_model(replace(SYSTEMS[system], **changes), 4, image_size).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
@@ -37,6 +40,19 @@ def test_it_answers_as_the_trained_network(system, image_size):
     with torch.inference_mode():
         expected, answers = model(images), shipped(images)
     assert (answers - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
+
+
+@pytest.mark.parametrize("attention", ["ca-open", "ca-stage"])
+def test_other_places_and_gates_of_coordinate_attention(attention):
+    model = trained_looking("EfficientNet_Lite0", 64, attention=attention)
+    for name, value in model.attention.named_parameters():
+        if name.startswith(("conv_h", "conv_w")):
+            nn.init.normal_(value)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = model(images)
+        for shipped in (even := deployed(model, 64), equalized(even, images)):
+            assert (shipped(images) - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
 
 
 def test_lite0_ca_has_no_norm_left_and_the_trained_network_is_untouched():

@@ -18,6 +18,7 @@ from conftest import REPO
 
 sys.path.insert(0, str(REPO / "kaggle"))
 import build as kaggle_build
+
 from lite0ca.errors import InputError
 
 NOTEBOOKS = ("01_data", "02_model", "03_train", "04_benchmark")
