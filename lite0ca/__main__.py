@@ -121,16 +121,16 @@ def shard(folder: str, shard_mb: float, **typed) -> None:
     print(pack(folder, shard_mb, flags.from_flags(typed)))
 
 
-def evaluate(run: str, split: str | None, **typed) -> None:
+def evaluate(run: str, split: str | None, background: str | None, **typed) -> None:
     from lite0ca.report import evaluate_run
 
-    print(evaluate_run(run, split, **typed))
+    print(evaluate_run(run, split, background, **typed))
 
 
-def predict(run: str, photos: list[str], csv: str | None, top: int, **typed) -> int:
+def predict(run: str, photos: list[str], csv: str | None, top: int, sure_from, **typed) -> int:
     from lite0ca.report import predict_photos
 
-    return predict_photos(run, photos, csv, top, **typed)
+    return predict_photos(run, photos, csv, top, sure_from, **typed)
 
 
 def export(run: str, format: str, int8, opset, photo, web, **typed) -> None:
@@ -183,6 +183,12 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("train", "valid", "test", "all"),
         help="which part (default: test; all where the data has no split)",
     )
+    parser.add_argument(
+        "--background",
+        choices=("unchanged", "blurred", "recoloured", "removed"),
+        help="score on photos whose background is plain, with it changed: what is lost is what the "
+        "model read off tables and paper; 'unchanged' are the same photos as they are",
+    )
     some_flags(
         parser,
         "metadata data_dir skip_bad_images batch_size image_size device amp num_workers output_dir",
@@ -194,6 +200,13 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="image files or folders")
     parser.add_argument("--csv", help="write every probability to this file as well")
     parser.add_argument("--top", type=int, default=3, help="classes shown a photo (default: 3)")
+    parser.add_argument(
+        "--sure-from",
+        type=float,
+        metavar="P",
+        help="say 'not sure' below this probability (default: where the run was right in 95 %% of "
+        "its valid split)",
+    )
     some_flags(parser, "skip_bad_images batch_size image_size device amp num_workers")
 
 

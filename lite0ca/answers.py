@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from lite0ca import data as datasets
 from lite0ca import evaluate, machine, runs, split
+from lite0ca.background import leaf_mask, with_background
+from lite0ca.cache import PhotoReader
 from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision
@@ -21,18 +24,26 @@ EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and 
 
 
 def answered(
-    run: str, part: str | None, typed: dict
+    run: str, part: str | None, typed: dict, background: str | None = None
 ) -> tuple[dict, Config, datasets.DataSet, str, pd.DataFrame]:
-    """(facts of the model, settings, the data, the part of it, its rows as `answers_of`)."""
+    """(facts of the model, settings, the data, the part of it, its rows as `answers_of`).
+
+    With one of `background.KINDS` it is asked about the photos with a plain background, changed so.
+    """
     facts, model = open_model(run, typed.get("image_size"))
     config = settings_of(run, facts, typed)
     data, part = choose(data_of(run, facts, config), part)
     data = datasets.without_bad_images(data, config.skip_bad_images)
+    change = None
+    if background:
+        data = with_plain_background(data, config.image_size)
+        change = partial(with_background, kind=background)
     precision = Precision.of(machine.device_of(config.device), config.amp)
     machine.keep_freed_memory()
     model.to(precision.device)
     label2id = facts["label2id"]
-    logits, _ = evaluate.logits_of(model, score_loader(data.rows, label2id, config), precision)
+    photos = score_loader(data.rows, label2id, config, change=change)
+    logits, _ = evaluate.logits_of(model, photos, precision)
     probabilities = (logits / facts.get("temperature", 1.0)).softmax(dim=1)
     confidence, number = probabilities.max(dim=1)
     names = {number: label for label, number in label2id.items()}
@@ -41,9 +52,19 @@ def answered(
     return facts, config, data, part, rows
 
 
-def answers_of(run: str, part: str | None = None, **typed) -> pd.DataFrame:
+def answers_of(run: str, part: str | None = None, background=None, **typed) -> pd.DataFrame:
     """The rows of one part of a run's data with the model's `answer` and `confidence` 0..1."""
-    return answered(run, part, typed)[-1]
+    return answered(run, part, typed, background)[-1]
+
+
+def with_plain_background(data: datasets.DataSet, image_size: int) -> datasets.DataSet:
+    """The photos on which leaf and background can be told apart; says how many."""
+    reader = PhotoReader(image_size)
+    plain = [leaf_mask(reader(str(file))) is not None for file in data.rows["absolute_path"]]
+    if not any(plain):
+        raise InputError(f"{data.source}: no photo has a plain background to be changed")
+    print(f"a plain background: {sum(plain)} of {len(plain)} photos")
+    return replace(data, rows=data.rows[plain].reset_index(drop=True))
 
 
 def data_of(run: str, facts: dict, config: Config) -> datasets.DataSet:

@@ -7,6 +7,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 RIGHT_WHEN_SURE = 0.95
+BINS = 10
 TEMPERATURES = (0.1, 10.0)  # beyond them lie only splits that are all right or all wrong
 
 
@@ -46,3 +47,56 @@ def sure_from(probabilities: np.ndarray, truth: np.ndarray) -> float:
     last_of_its_kind = np.append(np.diff(confidence[order]) < 0, True)
     enough = np.flatnonzero((share >= RIGHT_WHEN_SURE) & last_of_its_kind)
     return float(confidence[order][enough[-1]]) if len(enough) else 1.0
+
+
+def bins_of(confidence: np.ndarray, right: np.ndarray) -> list[dict]:
+    """Confidence against truth in ten equal parts of 0..1; empty parts are left out."""
+    part = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return [
+        {
+            "images": int((part == number).sum()),
+            "confidence": float(confidence[part == number].mean()),
+            "accuracy": float(right[part == number].mean()),
+        }
+        for number in np.unique(part)
+    ]
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error (Guo et al. 2017): mean |confidence - accuracy| over the bins."""
+    gaps = [
+        (row["images"], abs(row["confidence"] - row["accuracy"]))
+        for row in bins_of(confidence, right)
+    ]
+    return sum(images * gap for images, gap in gaps) / len(confidence)
+
+
+def honesty(confidence: np.ndarray, right: np.ndarray, limit: float) -> dict:
+    """How far the (N,) probabilities of the answers can be trusted, as plain data.
+
+    `calibration_error_by_chance` is what a model whose probabilities are exactly right would get
+    on so few photos: below it an error means nothing.
+    """
+    draws = np.random.default_rng(0).random((200, len(confidence))) < confidence
+    sure = confidence >= limit
+    return {
+        "calibration_error": calibration_error(confidence, right),
+        "calibration_error_by_chance": float(
+            np.mean([calibration_error(confidence, drawn) for drawn in draws])
+        ),
+        "bins": bins_of(confidence, right),
+        "sure_from": limit,
+        "sure": float(sure.mean()),
+        "accuracy_when_sure": float(right[sure].mean()) if sure.any() else None,
+    }
+
+
+def honesty_as_text(found: dict) -> str:
+    """Two lines below the scores."""
+    accuracy = found["accuracy_when_sure"]
+    when_sure = "" if accuracy is None else f", and right then in {accuracy:.1%}"
+    return (
+        f"calibration error {found['calibration_error']:.3f} (exact probabilities would get "
+        f"{found['calibration_error_by_chance']:.3f} on so many photos)\n"
+        f"sure ({found['sure_from']:.2f} or more) of {found['sure']:.1%} of the photos{when_sure}"
+    )

@@ -94,24 +94,41 @@ def interval(
     Photos of one leaf are not independent; drawing images one by one would make the interval
     too narrow. `groups` are (N,) labels; without groups give each image its own.
     """
-    classes = np.unique(truth)
-    names, group = np.unique(groups, return_inverse=True)
-    size = int(max(truth.max(), predicted.max())) + 1
-    cells = np.zeros((len(names), size * size))
-    np.add.at(cells, (group, truth * size + predicted), 1)  # a confusion matrix for each group
-    rng = np.random.default_rng(seed)
-    even = np.full(len(names), 1 / len(names))
-    # One draw at a time: all at once would be 2,000 numbers for each of, say, 50,000 images.
-    drawn = [rng.multinomial(len(names), even) @ cells for _ in range(draws)]
-    matrices = np.reshape(drawn, (draws, size, size))  # draws, truth, predicted
-    right = np.einsum("dii->di", matrices)
-    accuracy = right.sum(1) / matrices.sum((1, 2))
-    found_or_true = (matrices.sum(1) + matrices.sum(2))[:, classes]
-    f1 = (2 * right[:, classes] / np.maximum(found_or_true, 1)).mean(axis=1)
+    matrices = drawn_matrices(truth, [predicted], groups, draws, seed)[:, 0]
     return {
         name: [float(x) for x in np.percentile(values, [2.5, 97.5])]
-        for name, values in (("accuracy", accuracy), ("macro_f1", f1))
+        for name, values in (
+            ("accuracy", np.einsum("dii->d", matrices) / matrices.sum((1, 2))),
+            ("macro_f1", macro_f1_of(matrices, np.unique(truth))),
+        )
     }
+
+
+def drawn_matrices(
+    truth: np.ndarray, answers: list[np.ndarray], groups: np.ndarray, draws: int, seed: int
+) -> np.ndarray:
+    """(draws, runs, truth, predicted): confusion matrices over groups drawn with replacement.
+
+    `answers` are the (N,) class numbers of each run; in one draw all runs meet the same groups.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    size = int(max(truth.max(), *(one.max() for one in answers))) + 1
+    cells = np.zeros((len(names), len(answers), size * size))
+    for run, predicted in enumerate(answers):
+        np.add.at(cells[:, run], (group, truth * size + predicted), 1)
+    rng = np.random.default_rng(seed)
+    even = np.full(len(names), 1 / len(names))
+    # One draw at a time: all at once would be 2,000 numbers for each of, say, 50,000 groups.
+    flat = cells.reshape(len(names), -1)
+    drawn = [rng.multinomial(len(names), even) @ flat for _ in range(draws)]
+    return np.reshape(drawn, (draws, len(answers), size, size))
+
+
+def macro_f1_of(matrices: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """(…,) mean F1 of `classes` of confusion matrices (…, truth, predicted)."""
+    right = np.einsum("...ii->...i", matrices)[..., classes]
+    found_or_true = (matrices.sum(-2) + matrices.sum(-1))[..., classes]
+    return (2 * right / np.maximum(found_or_true, 1)).mean(axis=-1)
 
 
 def report(

@@ -63,14 +63,16 @@ def resizing(image_size: int) -> A.Compose:
 class Photos(Dataset):
     """Item -> (uint8 photo (H, W, 3), class number).
 
-    An item is an index: the whole photo; or (index, seed, size in pixels): augmented.
+    An item is an index: the whole photo; or (index, seed, size in pixels): augmented. `change` is
+    done to each photo first: (uint8 photo (H, W, 3), seed) -> photo.
     """
 
-    def __init__(self, files, numbers, image_size: int, reader: PhotoReader):
+    def __init__(self, files, numbers, image_size: int, reader: PhotoReader, change=None):
         # Arrays, not lists: a list's objects would be copied into every loader process.
         self.files = np.array([str(file) for file in files], dtype=np.str_)
         self.numbers = np.array(numbers, dtype=np.int64)
         self.slots, self.reader = reader.slots_of(files), reader
+        self.change = change
         self.whole, self.augmented = resizing(image_size), {}
 
     def __len__(self) -> int:
@@ -86,7 +88,10 @@ class Photos(Dataset):
             # One stream for the whole pipeline. set_random_seed would seed each transform alike,
             # and then all that happen with one probability happen together.
             transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        photo = transform(image=self.photo(index))["image"]
+        photo = self.photo(index)
+        if self.change:
+            photo = self.change(photo, seed=index)
+        photo = transform(image=photo)["image"]
         return torch.from_numpy(np.ascontiguousarray(photo)), self.numbers[index]
 
     def photo(self, index: int) -> np.ndarray:
@@ -149,23 +154,29 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Dat
     return DataLoader(photos, batch_sampler=batches, **worker_options(config, len(batches)))
 
 
-def score_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> DataLoader:
+def score_loader(
+    rows: pd.DataFrame, label2id: dict, config, reader=None, change=None
+) -> DataLoader:
     """Whole photos in the order of the rows; each rank takes its share.
 
-    Raises `InputError` if that leaves a rank without any.
+    `change(photo, seed)` is done to each of them first. Raises `InputError` if that leaves a rank
+    without any.
     """
     if len(rows) < ranks.count():
         raise InputError(f"{len(rows)} images to score are too few for {ranks.count()} devices")
-    photos = photos_of(rows[ranks.number() :: ranks.count()], label2id, config, reader)
+    share = rows[ranks.number() :: ranks.count()]
+    photos = photos_of(share, label2id, config, reader, change)
     batch_size = min(config.batch_size, SCORED_AT_ONCE)
     options = worker_options(config, math.ceil(len(photos) / batch_size))
     return DataLoader(photos, batch_size=batch_size, **options)
 
 
-def photos_of(rows: pd.DataFrame, label2id: dict, config, reader: PhotoReader | None) -> Photos:
+def photos_of(
+    rows: pd.DataFrame, label2id: dict, config, reader: PhotoReader | None, change=None
+) -> Photos:
     reader = reader or PhotoReader(config.image_size)
     numbers = rows["label"].map(label2id)
-    return Photos(rows["absolute_path"], numbers, config.image_size, reader)
+    return Photos(rows["absolute_path"], numbers, config.image_size, reader, change)
 
 
 def worker_options(config, batches: int) -> dict:

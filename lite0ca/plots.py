@@ -80,6 +80,23 @@ def confusion(matrix, classes: list[str], title: str) -> Figure:
     return figure
 
 
+def reliability(bins: list[dict], title: str) -> Figure:
+    """Accuracy against confidence (rows of `confidence.bins_of`), and how many photos lie where."""
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(4.5, 5), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    confidence, accuracy, images = (
+        [row[name] for row in bins] for name in ("confidence", "accuracy", "images")
+    )
+    upper.plot([0, 1], [0, 1], color="0.6", ls="--", label="exact")
+    upper.plot(confidence, accuracy, color=VALID, marker="o", label="this model")
+    upper.set(ylabel="accuracy", ylim=(0, 1.02), title=title)
+    upper.legend(loc="upper left")
+    lower.bar(confidence, images, width=0.05, color=TRAIN)
+    lower.set(xlabel="confidence", ylabel="photos", xlim=(0, 1.02))
+    return figure
+
+
 def class_counts(labels, splits) -> Figure:
     """Photos of each class, split by split."""
     figure, axes = one_panel(6.5, 3)

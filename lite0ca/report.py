@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from lite0ca import bench, bench_loader, evaluate, machine, plots, runs
+from lite0ca import bench, bench_loader, confidence, evaluate, machine, plots, runs
 from lite0ca import data as datasets
 from lite0ca import web as page
 from lite0ca.answers import REPORT, answered, fastest_form, settings_of
@@ -25,14 +25,17 @@ from lite0ca.forms import format_of, formats_named, open_file, open_model
 from lite0ca.predict import logits_of_photos, photo_paths
 
 
-def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **typed) -> str:
+def evaluate_run(
+    run: str, part: str | None, background: str | None, output_dir: str | None = None, **typed
+) -> str:
     """Score a run's best model, or an exported file; writes JSON and the confusion matrix as PNG.
 
-    Without --metadata or --data-dir it is the run's own data. Returns the report as text.
+    Without --metadata or --data-dir it is the run's own data. With `background`, one of
+    `background.KINDS`, only photos with a plain one count. Returns the report as text.
     """
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     runs.check_writable(folder)
-    facts, config, data, part, answers = answered(run, part, typed)
+    facts, config, data, part, answers = answered(run, part, typed, background)
     label2id = facts["label2id"]
     classes = datasets.classes_of(label2id)
     groups = answers["group"].to_numpy() if "group" in answers else None
@@ -40,10 +43,15 @@ def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **ty
     scores = evaluate.report(truth, predicted, classes, groups)
     scores |= {"run": str(run), "epoch": facts["epoch"], "system": facts["system"]}
     scores |= {"data": str(data.root), "split": part, "image_size": config.image_size}
+    scores |= {"background": background} if background else {}
+    limit = facts.get("sure_from") or 0.0
+    honest = confidence.honesty(answers["confidence"].to_numpy(), truth == predicted, limit)
+    scores |= honest
     device = machine.describe(machine.device_of(config.device))
     scores |= {"seed": facts["config"]["seed"], "device": device}
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{data.root.resolve().name}_{part}" + ("_drawn_sample" if data.is_sample else "")
+    name += f"_background_{background}" if background else ""
     if format_of(run):
         name = f"{Path(run).name}_{name}"
     write_json(folder / f"scores_{name}.json", scores)
@@ -51,14 +59,25 @@ def evaluate_run(run: str, part: str | None, output_dir: str | None = None, **ty
     plots.save(
         plots.confusion(scores["confusion"], classes, title), folder / f"confusion_{name}.png"
     )
-    written = f"{folder / f'scores_{name}.json'}\n{folder / f'confusion_{name}.png'}"
-    return f"{name}, {len(answers):,} images\n{evaluate.as_text(scores)}\n{written}"
+    error = f"calibration error {honest['calibration_error']:.3f}"
+    plots.save(
+        plots.reliability(honest["bins"], f"{scores['system']['name']}\n{name}: {error}"),
+        folder / f"reliability_{name}.png",
+    )
+    written = [f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"]
+    lines = [evaluate.as_text(scores), confidence.honesty_as_text(honest)]
+    lines += [str(folder / file) for file in written]
+    return f"{name}, {len(answers):,} images\n" + "\n".join(lines)
 
 
-def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typed) -> int:
+def predict_photos(
+    run: str, photos: list[str], csv: str | None, top: int, sure_from: float | None, **typed
+) -> int:
     """Print the likeliest classes of each photo; returns 2 if a file could not be read."""
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
+    if sure_from is not None and not 0 <= sure_from <= 1:
+        raise InputError(f"--sure-from must be a probability from 0 to 1, not {sure_from}")
     paths = photo_paths(photos)
     run = fastest_form(run, typed)
     facts, model = open_model(run, typed.get("image_size"))
@@ -73,7 +92,9 @@ def predict_photos(run: str, photos: list[str], csv: str | None, top: int, **typ
     logits = logits_of_photos(
         model, paths, config.image_size, precision, config.batch_size, workers
     )
-    temperature, sure_from = facts.get("temperature", 1.0), facts.get("sure_from") or 0.0
+    temperature = facts.get("temperature", 1.0)
+    if sure_from is None:
+        sure_from = facts.get("sure_from") or 0.0
     unread = 0
     with ExitStack() as stack:
         table = None

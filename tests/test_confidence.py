@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from lite0ca.confidence import calibration, sure_from, temperature_of
+from lite0ca.confidence import (
+    bins_of,
+    calibration,
+    calibration_error,
+    honesty,
+    sure_from,
+    temperature_of,
+)
 
 
 def test_the_temperature_undoes_a_known_overconfidence():
@@ -43,3 +50,24 @@ def test_a_run_keeps_them_and_predict_uses_them(tiny_run):
     checkpoint = runs.load_best(tiny_run)
     assert 0.1 <= checkpoint["temperature"] <= 10
     assert 0 < checkpoint["sure_from"] <= 1
+
+
+def test_the_calibration_error_by_hand():
+    confidence = np.array([0.95, 0.95, 0.65, 0.65, 1.0])
+    right = np.array([True, False, True, True, True])
+    rows = bins_of(confidence, right)
+    assert [row["images"] for row in rows] == [2, 3], "1.0 belongs to the last part"
+    assert rows[1]["accuracy"] == pytest.approx(2 / 3)
+    expected = 2 / 5 * abs(1 - 0.65) + 3 / 5 * abs(2 / 3 - (0.95 + 0.95 + 1) / 3)
+    assert calibration_error(confidence, right) == pytest.approx(expected)
+
+
+def test_exact_probabilities_get_no_more_than_chance_gives():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 231)
+    exact = honesty(confidence, rng.random(231) < confidence, 0.9)
+    assert exact["calibration_error"] < 2 * exact["calibration_error_by_chance"] < 0.15
+    boasting = honesty(confidence, rng.random(231) < confidence - 0.3, 0.9)
+    assert boasting["calibration_error"] > 3 * boasting["calibration_error_by_chance"]
+    assert exact["sure"] == pytest.approx(0.2, abs=0.08) and exact["accuracy_when_sure"] > 0.85
+    assert honesty(confidence, confidence > 0, 1.0)["accuracy_when_sure"] is None

@@ -66,6 +66,23 @@ def test_the_runs_own_test_split(tiny_run, capsys):
         assert picture.size[0] > 400
 
 
+def test_backgrounds_and_probabilities(tiny_run, sample, capsys, tmp_path):
+    """Leaf photos on paper, scored with the paper changed; what is not plain does not count."""
+    arguments = ["evaluate", str(tiny_run), "--num-workers", "0", "--output-dir", str(tmp_path)]
+    for kind in ("unchanged", "removed"):
+        assert main([*arguments, "--background", kind]) == 0
+    shown = capsys.readouterr().out
+    assert "a plain background: " in shown and "calibration error 0." in shown and "sure (" in shown
+    found = [
+        json.loads((tmp_path / f"scores_data_test_drawn_sample_background_{kind}.json").read_text())
+        for kind in ("unchanged", "removed")
+    ]
+    assert found[0]["images"] == found[1]["images"] <= 60
+    assert found[0]["confusion"] != found[1]["confusion"]
+    with Image.open(next(tmp_path.glob("reliability_*_removed.png"))) as picture:
+        assert picture.size[1] > 400
+
+
 def test_other_folders_and_files(tiny_run, sample, photos, tmp_path, capsys):
     """A folder of classes has no split: all of it is scored. A subset of the classes is fine."""
     folder = photos({"healthy": 3, "leaf_blast": 2})

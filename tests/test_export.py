@@ -218,7 +218,7 @@ def test_evaluate_and_predict_take_any_exported_file(form, exported, sample, tmp
     if form not in ("run", "onnx"):  # one process is enough to see the command; the rest here
         from lite0ca.report import evaluate_run
 
-        assert "macro-F1" in evaluate_run(str(model), None, str(tmp_path), num_workers=0)
+        assert "macro-F1" in evaluate_run(str(model), None, None, str(tmp_path), num_workers=0)
     else:
         done = script(
             "evaluate", model, "--output-dir", tmp_path, "--num-workers", 0, module="lite0ca"

@@ -6,14 +6,14 @@ from conftest import REPO
 
 FLOORS = [
     {"__init__", "errors", "systems", "presets", "files", "guide", "signals", "quiet"}
-    | {"confidence", "preprocess", "rounding", "litert_metadata"},
-    {"config", "shards", "headless", "ranks"}
-    | {"form_onnx", "form_litert", "form_executorch", "form_torchscript"},
+    | {"confidence", "preprocess", "rounding", "litert_metadata", "background"},
+    {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert", "form_torchscript"},
     {"flags", "tables", "images", "machine", "runs", "plots", "cluster", "stopping"}
     | {"form_openvino"},
     {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web"},
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
-    {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"},
+    {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}
+    | {"form_executorch", "compare"},
     {"results", "step", "head", "pack", "proof"},
     {"record", "export", "batch", "bench_forms"},
     {"train", "report"},

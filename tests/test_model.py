@@ -128,7 +128,7 @@ def test_attention_before_the_last_convolution_is_the_same_network_around_it():
     before = plain.backbone.blocks(plain.backbone.bn1(plain.backbone.conv_stem(x)))
     expected = plain.backbone.bn2(plain.backbone.conv_head(before / 4))
     assert torch.allclose(inner.forward_features(x), expected, atol=1e-6)
-    with pytest.raises(InputError, match="resnet18.* has no 1x1 convolution"):
+    with pytest.raises(InputError, match=r"resnet18.* has no 1x1 convolution"):
         build_model(replace(SYSTEMS["ResNet18"], attention="ca-stage"), 4)
 
 

@@ -1,0 +1,51 @@
+"""Whether one system beats another: the interval must know photos, groups and seeds."""
+
+import numpy as np
+import pytest
+
+from lite0ca.compare import difference
+from lite0ca.evaluate import macro_f1
+
+RNG = np.random.default_rng(0)
+TRUTH = np.repeat([0, 1, 2, 3], 60)
+GROUPS = np.arange(240) // 2  # two photos a leaf
+
+
+def answering(share_right: float, seed: int) -> np.ndarray:
+    """Answers of which so many are right; two photos of a leaf are right or wrong together."""
+    rng = np.random.default_rng(seed)
+    wrong = (rng.random(120) > share_right)[GROUPS]
+    return np.where(wrong, (TRUTH + 1 + rng.integers(3, size=240)) % 4, TRUTH)
+
+
+def test_the_same_answers_differ_by_nothing():
+    runs = [answering(0.8, 1)]
+    assert difference(TRUTH, runs, runs, GROUPS) == {"difference": 0, "low": 0, "high": 0}
+
+
+def test_a_large_difference_is_found_with_its_sign():
+    worse, better = ([answering(share, seed) for seed in range(5)] for share in (0.6, 0.9))
+    found = difference(TRUTH, worse, better, GROUPS)
+    means = [np.mean([macro_f1(TRUTH, run) for run in runs]) for runs in (worse, better)]
+    assert found["difference"] == pytest.approx(means[1] - means[0])
+    assert 0 < found["low"] < found["difference"] < found["high"]
+    back = difference(TRUTH, better, worse, GROUPS)
+    assert back["high"] < 0
+
+
+def test_equal_systems_are_called_different_about_once_in_twenty():
+    """Over many pairs of equal systems, two runs each: too narrow an interval would show."""
+    called = 0
+    for trial in range(60):
+        runs = [answering(0.8, 1000 + 4 * trial + number) for number in range(4)]
+        found = difference(TRUTH, runs[:2], runs[2:], GROUPS, seed=trial)
+        called += found["low"] > 0 or found["high"] < 0
+    assert called <= 9  # 5 % of 60 is 3; more than 9 has a chance of 0.2 %
+
+
+def test_photos_of_one_leaf_count_as_one():
+    widths = []
+    for groups in (np.arange(240), GROUPS):
+        found = difference(TRUTH, [answering(0.7, 1)], [answering(0.8, 2)], groups)
+        widths.append(found["high"] - found["low"])
+    assert widths[1] > 1.2 * widths[0]
