@@ -41,7 +41,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,onnx]'
+	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,onnx,explain]'
 	@touch $@
 
 readme: $(VENV)/installed-dev  ## write the generated tables into README.md
@@ -67,7 +67,7 @@ test-kaggle: $(VENV)-kaggle/installed
 
 $(VENV)-kaggle/installed: pyproject.toml kaggle/constraints.txt
 	test -x $(VENV)-kaggle/bin/python || $(PYTHON_KAGGLE) -m venv $(VENV)-kaggle
-	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev,onnx]'
+	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev,onnx,explain]'
 	@touch $@
 
 # Every format's converter: half a gigabyte, and plugins that do not go with this pytest.

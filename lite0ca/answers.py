@@ -48,12 +48,16 @@ def answered(
     confidence, number = probabilities.max(dim=1)
     names = {number: label for label, number in label2id.items()}
     answer = [names[n] for n in number.tolist()]
-    rows = data.rows.assign(answer=answer, confidence=confidence.numpy())
+    known = {"confidence": confidence.numpy(), "probabilities": list(probabilities.numpy())}
+    rows = data.rows.assign(answer=answer, **known)
     return facts, config, data, part, rows
 
 
 def answers_of(run: str, part: str | None = None, background=None, **typed) -> pd.DataFrame:
-    """The rows of one part of a run's data with the model's `answer` and `confidence` 0..1."""
+    """The rows of one part of a run's data with the model's `answer` and `confidence` 0..1.
+
+    `probabilities` are (classes,) arrays, in the order of the classes' numbers.
+    """
     return answered(run, part, typed, background)[-1]
 
 

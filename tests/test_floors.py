@@ -13,7 +13,7 @@ FLOORS = [
     {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web"},
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
     {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}
-    | {"form_executorch", "compare"},
+    | {"form_executorch", "compare", "explain"},
     {"results", "step", "head", "pack", "proof"},
     {"record", "export", "batch", "bench_forms"},
     {"train", "report"},

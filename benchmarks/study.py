@@ -1,0 +1,233 @@
+"""Does attention help, and does the model hold outside the lab? Every arm over seeds, as CSV.
+
+    python benchmarks/study.py --metadata my/metadata.csv
+
+Each run is the package's own `fit`; what it answers on the test split, as it is and with
+backgrounds changed, is kept in `benchmarks/study/`, and a run that stands there is not done again,
+so the study can stop and go on at any time. Notebook 07_study reads those files.
+
+Split "given" is the data's own. Split "field" is made here: photos with a plain background train
+and validate, all others (taken in fields) test, as someone meets who trains on pictures of a lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lite0ca import compare, confidence, machine
+from lite0ca import data as datasets
+from lite0ca.answers import answers_of, with_plain_background
+from lite0ca.background import KINDS
+from lite0ca.colors import color_answers
+from lite0ca.config import Config
+from lite0ca.evaluate import macro_f1
+from lite0ca.files import whole
+from lite0ca.train import fit
+
+STUDY = Path(__file__).resolve().parent / "study"
+RUNS, ANSWERS = "runs.csv", "answers_{}.csv"
+# One size throughout, since self-attention has positions; otherwise the preset `fast`.
+SHORT = {"preset": "fast", "start_size": None, "image_size": 160, "epochs": 4}
+PHOTO = ["path", "label", "group", "truth"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is trained, on which split, with how many seeds."""
+
+    settings: dict
+    split: str = "given"
+    seeds: int = 3
+    recipe: dict = field(default_factory=lambda: SHORT)
+
+    def config(self, seed: int, metadata: Path, folder: str) -> Config:
+        where = {"metadata": str(metadata), "output_dir": folder, "seed": seed}
+        return Config.of(**{**self.recipe, **self.settings, **where})
+
+
+ARMS = {
+    "none": Arm({"attention": "none"}, seeds=5),
+    "ca": Arm({}, seeds=5),
+    "ca-open": Arm({"attention": "ca-open"}),
+    "ca-stage": Arm({"attention": "ca-stage"}),
+    "eca": Arm({"attention": "eca"}),
+    "bot": Arm({"attention": "bot"}),
+    "ca+bot": Arm({"attention": "ca+bot"}),
+    "ca, reduction 8": Arm({"reduction": 8}),
+    "ca, reduction 32": Arm({"reduction": 32}),
+    "fast": Arm({}, recipe={"preset": "fast"}),
+    "robust": Arm({}, recipe={"preset": "robust"}),
+    "basic": Arm({}, recipe={"preset": "basic"}),
+    "none, field": Arm({"attention": "none"}, "field"),
+    "ca, field": Arm({}, "field"),
+    "robust, field": Arm({}, "field", recipe={"preset": "robust"}),
+    "basic, field": Arm({}, "field", recipe={"preset": "basic"}),
+}
+FLOOR = "six colour numbers"
+
+
+def done(folder: Path) -> pd.DataFrame:
+    """The rows of the runs that are finished."""
+    file = folder / RUNS
+    return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=["arm", "seed"])
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    with whole(path) as file:
+        table.to_csv(file, index=False, float_format="%.6g")
+
+
+def field_split(data: datasets.DataSet, folder: Path) -> Path:
+    """A CSV in which photos with a plain background are train or valid, the others test."""
+    plain = with_plain_background(data, SHORT["image_size"]).rows["path"]
+    rows = data.rows.assign(path=data.rows["absolute_path"].map(str))
+    is_plain = data.rows["path"].isin(plain)
+    # Photos of one leaf stay together: in the field, if any of them was taken there.
+    is_plain &= ~rows["group"].isin(rows["group"][~is_plain])
+    rows["split"] = np.where(is_plain, rows["split"].replace("test", "train"), "test")
+    write(rows[["path", "label", "group", "split"]], folder / "field.csv")
+    return folder / "field.csv"
+
+
+def answers_to(run: Path, kinds: list[str], label2id: dict) -> dict[str, pd.Series]:
+    """kind of background -> class number and confidence of each test photo, by path."""
+    found = {}
+    for kind in kinds:
+        rows = answers_of(run, "test", background=None if kind == "test" else kind)
+        rows = rows.assign(answer=rows["answer"].map(label2id), path=rows["path"].map(short))
+        found[kind] = rows.set_index("path")[["answer", "confidence"]]
+    return found
+
+
+def short(path: str) -> str:
+    """class/file, wherever the data lies."""
+    return "/".join(Path(path).parts[-2:])
+
+
+def test_of(data: datasets.DataSet) -> pd.DataFrame:
+    """The test photos, with short paths and class numbers as `truth`."""
+    rows = data.part("test")
+    return rows.assign(path=rows["path"].map(short), truth=rows["label"].map(data.label2id))
+
+
+def scores(found: dict, truth: pd.Series) -> dict:
+    """Macro-F1 of each kind of background; calibration on the test split."""
+    row = {}
+    for kind, rows in found.items():
+        name = "test" if kind == "test" else f"background_{kind}"
+        row[f"{name}_f1"] = macro_f1(truth[rows.index].to_numpy(), rows["answer"].to_numpy())
+    test = found["test"]
+    right = (truth[test.index] == test["answer"]).to_numpy()
+    row["test_accuracy"] = right.mean()
+    if "confidence" in test:
+        known = test["confidence"].to_numpy()
+        row["calibration_error"] = confidence.calibration_error(known, right)
+        row["confidence"] = known.mean()
+    return row
+
+
+def keep(folder: Path, split: str, name: str, found: dict, photos: pd.DataFrame) -> None:
+    """Add a run's answers to the table of its split: a row a photo, a column a kind."""
+    file = folder / ANSWERS.format(split)
+    table = pd.read_csv(file) if file.is_file() else photos
+    columns = {
+        f"{name} {kind}": table["path"].map(rows["answer"]).astype("Int64")
+        for kind, rows in found.items()
+    }
+    write(pd.concat([table, pd.DataFrame(columns)], axis=1), file)
+
+
+def trained(name: str, seed: int, data: datasets.DataSet, metadata: Path, folder: Path) -> dict:
+    """Train, ask, keep the answers; returns the row of the run."""
+    arm = ARMS[name]
+    test = test_of(data)
+    truth = test.set_index("path")["truth"]
+    kinds = ["test", *(KINDS if arm.split == "given" else ())]
+    with tempfile.TemporaryDirectory() as scratch:
+        config = arm.config(seed, metadata, scratch)
+        result = fit(config)
+        found = answers_to(result.run, kinds, data.label2id)
+        shutil.rmtree(result.run)
+    keep(folder, arm.split, f"{name} {seed}", found, test[PHOTO])
+    names = ("epochs", "batch_size", "image_size", "start_size", "base_lr", "head_lr", "reduction")
+    row = {"arm": name, "seed": seed, "split": arm.split, "preset": config.preset}
+    row |= {"attention": config.system.attention, "parameters": result.metrics["num_params"]}
+    row |= {key: getattr(config, key) for key in names} | {"reduction": config.system.reduction}
+    row |= {"valid_f1": result.metrics["valid_f1"], **scores(found, truth)}
+    row |= {"train_seconds": result.metrics["train_seconds"], "cpu": machine.cpu_name()}
+    return row | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def floor(data: datasets.DataSet, split: str, folder: Path) -> dict:
+    """What six colour numbers know, as a row like the others."""
+    test = test_of(data)
+    answers = pd.Series(color_answers(data.part("train"), test)).map(data.label2id)
+    found = {"test": pd.DataFrame({"answer": answers.to_numpy()}, index=test["path"])}
+    keep(folder, split, f"{FLOOR} 0", found, test[PHOTO])
+    truth = test.set_index("path")["truth"]
+    return {"arm": FLOOR, "seed": 0, "split": split, **scores(found, truth)}
+
+
+def effect(folder: Path, one: str, other: str, kind: str = "test") -> dict:
+    """`compare.difference` of two arms of one split, from the kept answers alone."""
+    runs = done(folder)
+    (split,) = runs[runs["arm"].isin([one, other])]["split"].unique()
+    table = pd.read_csv(folder / ANSWERS.format(split))
+    seeds = {arm: runs[runs["arm"] == arm]["seed"] for arm in (one, other)}
+    columns = [[f"{arm} {seed} {kind}" for seed in seeds[arm]] for arm in (one, other)]
+    table = table.dropna(subset=[*columns[0], *columns[1]])
+    sides = [[table[name].to_numpy(int) for name in names] for names in columns]
+    return compare.difference(table["truth"].to_numpy(), *sides, table["group"].to_numpy())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--metadata", required=True, help="with split and group")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--folder", type=Path, default=STUDY, help="where the CSV files are kept")
+    arguments = parser.parse_args()
+    folder = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        given = Path(arguments.metadata).absolute()
+        sources = {"given": given}
+        if any(ARMS[name].split == "field" for name in arguments.arms):
+            whole_data = datasets.load(Config(metadata=str(given)))
+            sources["field"] = field_split(whole_data, Path(scratch))
+        data = {split: datasets.load(Config(metadata=str(csv))) for split, csv in sources.items()}
+        jobs = [(FLOOR, 0, split) for split in sources]
+        # Seed by seed, so that a study that is cut short has some of every arm.
+        for seed in range(1, 1 + max(ARMS[name].seeds for name in arguments.arms)):
+            jobs += [(a, seed, ARMS[a].split) for a in arguments.arms if seed <= ARMS[a].seeds]
+        for number, (name, seed, split) in enumerate(jobs, 1):
+            runs = done(folder)
+            if ((runs["arm"] == name) & (runs["seed"] == seed) & (runs["split"] == split)).any():
+                continue
+            print(f"{number} of {len(jobs)}: {name}, seed {seed}", flush=True)
+            if name == FLOOR:
+                row = floor(data[split], split, folder)
+            else:
+                row = trained(name, seed, data[split], sources[split], folder)
+            write(pd.concat([runs, pd.DataFrame([row])], ignore_index=True), folder / RUNS)
+    print(summary(done(folder)))
+
+
+def summary(runs: pd.DataFrame) -> str:
+    """Mean and standard deviation of each arm."""
+    columns = [name for name in runs if name.endswith("_f1") or name == "calibration_error"]
+    groups = runs.groupby(["split", "arm"], sort=False)
+    table = groups[columns].agg(lambda x: f"{x.mean():.3f} ± {x.std():.3f}")
+    table.insert(0, "n", groups.size())
+    return table.to_string()
+
+
+if __name__ == "__main__":
+    main()
