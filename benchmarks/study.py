@@ -33,7 +33,6 @@ from lite0ca.files import whole
 from lite0ca.train import fit
 
 STUDY = Path(__file__).resolve().parent / "study"
-RUNS, ANSWERS = "runs.csv", "answers_{}.csv"
 # One size throughout, since self-attention has positions; otherwise the preset `fast`.
 SHORT = {"preset": "fast", "start_size": None, "image_size": 160, "epochs": 4}
 PHOTO = ["path", "label", "group", "truth"]
@@ -72,12 +71,6 @@ ARMS = {
     "basic, field": Arm({}, "field", recipe={"preset": "basic"}),
 }
 FLOOR = "six colour numbers"
-
-
-def done(folder: Path) -> pd.DataFrame:
-    """The rows of the runs that are finished."""
-    file = folder / RUNS
-    return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=["arm", "seed"])
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -136,12 +129,13 @@ def scores(found: dict, truth: pd.Series) -> dict:
 
 def keep(folder: Path, split: str, name: str, found: dict, photos: pd.DataFrame) -> None:
     """Add a run's answers to the table of its split: a row a photo, a column a kind."""
-    file = folder / ANSWERS.format(split)
+    file = folder / compare.ANSWERS.format(split)
     table = pd.read_csv(file) if file.is_file() else photos
     columns = {
         f"{name} {kind}": table["path"].map(rows["answer"]).astype("Int64")
         for kind, rows in found.items()
     }
+    table = table.drop(columns=list(columns), errors="ignore")  # of a run that was cut off here
     write(pd.concat([table, pd.DataFrame(columns)], axis=1), file)
 
 
@@ -176,18 +170,6 @@ def floor(data: datasets.DataSet, split: str, folder: Path) -> dict:
     return {"arm": FLOOR, "seed": 0, "split": split, **scores(found, truth)}
 
 
-def effect(folder: Path, one: str, other: str, kind: str = "test") -> dict:
-    """`compare.difference` of two arms of one split, from the kept answers alone."""
-    runs = done(folder)
-    (split,) = runs[runs["arm"].isin([one, other])]["split"].unique()
-    table = pd.read_csv(folder / ANSWERS.format(split))
-    seeds = {arm: runs[runs["arm"] == arm]["seed"] for arm in (one, other)}
-    columns = [[f"{arm} {seed} {kind}" for seed in seeds[arm]] for arm in (one, other)]
-    table = table.dropna(subset=[*columns[0], *columns[1]])
-    sides = [[table[name].to_numpy(int) for name in names] for names in columns]
-    return compare.difference(table["truth"].to_numpy(), *sides, table["group"].to_numpy())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metadata", required=True, help="with split and group")
@@ -208,7 +190,7 @@ def main() -> None:
         for seed in range(1, 1 + max(ARMS[name].seeds for name in arguments.arms)):
             jobs += [(a, seed, ARMS[a].split) for a in arguments.arms if seed <= ARMS[a].seeds]
         for number, (name, seed, split) in enumerate(jobs, 1):
-            runs = done(folder)
+            runs = compare.runs_of(folder)
             if ((runs["arm"] == name) & (runs["seed"] == seed) & (runs["split"] == split)).any():
                 continue
             print(f"{number} of {len(jobs)}: {name}, seed {seed}", flush=True)
@@ -216,17 +198,8 @@ def main() -> None:
                 row = floor(data[split], split, folder)
             else:
                 row = trained(name, seed, data[split], sources[split], folder)
-            write(pd.concat([runs, pd.DataFrame([row])], ignore_index=True), folder / RUNS)
-    print(summary(done(folder)))
-
-
-def summary(runs: pd.DataFrame) -> str:
-    """Mean and standard deviation of each arm."""
-    columns = [name for name in runs if name.endswith("_f1") or name == "calibration_error"]
-    groups = runs.groupby(["split", "arm"], sort=False)
-    table = groups[columns].agg(lambda x: f"{x.mean():.3f} ± {x.std():.3f}")
-    table.insert(0, "n", groups.size())
-    return table.to_string()
+            write(pd.concat([runs, pd.DataFrame([row])], ignore_index=True), folder / compare.RUNS)
+    print(compare.summary(compare.runs_of(folder)).to_string())
 
 
 if __name__ == "__main__":

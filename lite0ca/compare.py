@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 
 from lite0ca.evaluate import drawn_matrices, macro_f1, macro_f1_of
 
 DRAWS = 4000
+# What benchmarks/study.py leaves: a row a run; for each split a row a photo, a column a run.
+RUNS, ANSWERS = "runs.csv", "answers_{}.csv"
 
 
 def difference(
@@ -33,3 +38,40 @@ def difference(
     low, high = np.percentile(means[1] - means[0], [2.5, 97.5])
     first, second = (np.mean([macro_f1(truth, run) for run in side]) for side in (one, other))
     return {"difference": float(second - first), "low": float(low), "high": float(high)}
+
+
+def runs_of(folder: str | Path) -> pd.DataFrame:
+    """The finished runs of a study: arm, seed, split, settings, scores."""
+    file = Path(folder) / RUNS
+    return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=["arm", "seed", "split"])
+
+
+def effect(folder: str | Path, one: str, other: str, kind: str = "test") -> dict:
+    """`difference` of two arms of a study that share a split, from the kept answers alone.
+
+    `kind` is "test", or one of `background.KINDS`: photos without a plain background do not count.
+    """
+    runs = runs_of(folder)
+    (split,) = runs[runs["arm"].isin([one, other])]["split"].unique()
+    table = pd.read_csv(Path(folder) / ANSWERS.format(split))
+    seeds = {arm: runs[runs["arm"] == arm]["seed"] for arm in (one, other)}
+    columns = [[f"{arm} {seed} {kind}" for seed in seeds[arm]] for arm in (one, other)]
+    table = table.dropna(subset=[*columns[0], *columns[1]])
+    sides = [[table[name].to_numpy(int) for name in names] for names in columns]
+    return difference(table["truth"].to_numpy(), *sides, table["group"].to_numpy())
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over the seeds of each arm, as text, with n."""
+    columns = [name for name in runs if name.endswith("_f1") or name == "calibration_error"]
+    groups = runs.groupby(["split", "arm"], sort=False)
+    table = groups[columns].agg(as_mean_and_deviation)
+    table.insert(0, "n", groups.size())
+    return table
+
+
+def as_mean_and_deviation(values: pd.Series) -> str:
+    values = values.dropna()
+    if values.empty:
+        return ""
+    return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
