@@ -21,11 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as tv
 
 from lite0ca import machine
+from lite0ca.augment import augmentation
 from lite0ca.cache import PhotoReader, Store
 from lite0ca.config import Config
 from lite0ca.data import DataSet
 from lite0ca.images import content_of, read_image, side_for, source_of
-from lite0ca.loaders import EvenBatches, Photos, augmentation, worker_options
+from lite0ca.loaders import EvenBatches, Photos, worker_options
 
 STAGE = "photo by photo, images/s of one core"
 LOADER = "loader, images/s"

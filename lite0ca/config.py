@@ -120,6 +120,13 @@ class Config:
     warmup_epochs: float = setting(
         "training", 1.0, "linear warm-up, at most half of the run; a cosine follows", low=0
     )
+    augmentation: str = setting(
+        "training",
+        "standard",
+        "strong: leaves before other backgrounds, from nearer, in any light, partly hidden; for "
+        "photos from elsewhere, and slower to learn",
+        choices=("standard", "strong"),
+    )
     label_smoothing: float = setting("training", 0.0, "of the cross-entropy", low=0, below=1)
     class_weights: bool = setting(
         "training", False, "weigh the loss of each class by 1 / its frequency"

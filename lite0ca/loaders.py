@@ -7,13 +7,9 @@ augmentation is drawn from its own seed, so the number of loader processes chang
 from __future__ import annotations
 
 import math
-import os
 import random
 import sys
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
-
-import albumentations as A
 import cv2
 import numpy as np
 import pandas as pd
@@ -21,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lite0ca import machine, ranks
+from lite0ca.augment import augmentation, elsewhere, resizing
 from lite0ca.cache import PhotoReader
 from lite0ca.errors import InputError
 from lite0ca.shards import sweep, tars_of
@@ -29,50 +26,22 @@ from lite0ca.stopping import leave_signals_to_the_parent
 SCORED_AT_ONCE = 96
 
 
-def augmentation(image_size: int) -> A.Compose:
-    """For training: a part of the photo, in any of the 8 orientations, in other light."""
-    return A.Compose(
-        [
-            A.RandomResizedCrop(
-                (image_size, image_size),
-                scale=(0.5, 1.0),
-                interpolation=cv2.INTER_CUBIC,
-                area_for_downscale="image",
-            ),
-            A.D4(p=1),  # a leaf has no up and down
-            # Without `hue` albumentations turns colours by up to 180 degrees: blue leaves.
-            A.ColorJitter(
-                brightness=(0.8, 1.2),
-                contrast=(0.8, 1.2),
-                saturation=(0.8, 1.2),
-                hue=(-0.02, 0.02),
-                p=0.8,
-            ),
-        ]
-    )
-
-
-def resizing(image_size: int) -> A.Compose:
-    """For scoring: the whole photo, squeezed to a square, since lesions reach to the edge."""
-    resize = A.Resize(
-        image_size, image_size, interpolation=cv2.INTER_CUBIC, area_for_downscale="image"
-    )
-    return A.Compose([resize])
-
-
 class Photos(Dataset):
     """Item -> (uint8 photo (H, W, 3), class number).
 
     An item is an index: the whole photo; or (index, seed, size in pixels): augmented. `change` is
-    done to each photo first: (uint8 photo (H, W, 3), seed) -> photo.
+    done to each photo first: (uint8 photo (H, W, 3), seed) -> photo. `augment` is one of
+    `augment.KINDS`.
     """
 
-    def __init__(self, files, numbers, image_size: int, reader: PhotoReader, change=None):
+    def __init__(
+        self, files, numbers, image_size: int, reader: PhotoReader, change=None, augment="standard"
+    ):
         # Arrays, not lists: a list's objects would be copied into every loader process.
         self.files = np.array([str(file) for file in files], dtype=np.str_)
         self.numbers = np.array(numbers, dtype=np.int64)
         self.slots, self.reader = reader.slots_of(files), reader
-        self.change = change
+        self.change, self.augment = change, augment
         self.whole, self.augmented = resizing(image_size), {}
 
     def __len__(self) -> int:
@@ -80,17 +49,19 @@ class Photos(Dataset):
 
     def __getitem__(self, item):
         index, seed, size = item if isinstance(item, tuple) else (item, None, None)
-        transform = self.whole
+        photo, transform = self.photo(index), self.whole
+        if self.change:
+            photo = self.change(photo, seed=index)
         if seed is not None:
+            if self.augment == "strong":
+                rng = np.random.default_rng([seed, 1])  # a stream of its own
+                photo = elsewhere(photo, self.photo(rng.integers(len(self))), rng)
             if size not in self.augmented:
-                self.augmented[size] = augmentation(size)
+                self.augmented[size] = augmentation(size, self.augment)
             transform = self.augmented[size]
             # One stream for the whole pipeline. set_random_seed would seed each transform alike,
             # and then all that happen with one probability happen together.
             transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        photo = self.photo(index)
-        if self.change:
-            photo = self.change(photo, seed=index)
         photo = transform(image=photo)["image"]
         return torch.from_numpy(np.ascontiguousarray(photo)), self.numbers[index]
 
@@ -142,7 +113,7 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Dat
 
     Raises `InputError` if the ranks are more than the images of a batch.
     """
-    photos = photos_of(rows, label2id, config, reader)
+    photos = photos_of(rows, label2id, config, reader, augment=config.augmentation)
     batches = EvenBatches(
         len(photos), config.batch_size, config.seed, config.image_size, tars_of(photos.files)
     )
@@ -165,18 +136,18 @@ def score_loader(
     if len(rows) < ranks.count():
         raise InputError(f"{len(rows)} images to score are too few for {ranks.count()} devices")
     share = rows[ranks.number() :: ranks.count()]
-    photos = photos_of(share, label2id, config, reader, change)
+    photos = photos_of(share, label2id, config, reader, change=change)
     batch_size = min(config.batch_size, SCORED_AT_ONCE)
     options = worker_options(config, math.ceil(len(photos) / batch_size))
     return DataLoader(photos, batch_size=batch_size, **options)
 
 
 def photos_of(
-    rows: pd.DataFrame, label2id: dict, config, reader: PhotoReader | None, change=None
+    rows: pd.DataFrame, label2id: dict, config, reader: PhotoReader | None, **options
 ) -> Photos:
     reader = reader or PhotoReader(config.image_size)
     numbers = rows["label"].map(label2id)
-    return Photos(rows["absolute_path"], numbers, config.image_size, reader, change)
+    return Photos(rows["absolute_path"], numbers, config.image_size, reader, **options)
 
 
 def worker_options(config, batches: int) -> dict:

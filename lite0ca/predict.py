@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from lite0ca.augment import resizing
 from lite0ca.data import images_in
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision, to_device
 from lite0ca.images import is_image, read_image, side_for
-from lite0ca.loaders import quiet_child, resizing
+from lite0ca.loaders import quiet_child
 
 
 class PhotoFiles(Dataset):

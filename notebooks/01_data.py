@@ -155,7 +155,8 @@ print("{} known pairs; {} found, {} of them known".format(*pairs))
 # so brightness and colour move a little; hue hardly, since it tells diseases apart.
 
 # %%
-from lite0ca.loaders import augmentation, train_loader
+from lite0ca.augment import augmentation
+from lite0ca.loaders import train_loader
 
 photo = images.read_image(rows["absolute_path"][0])
 augment = augmentation(config.image_size)

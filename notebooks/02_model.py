@@ -225,7 +225,7 @@ trained = model_of(checkpoint)
 
 # %%
 from lite0ca import images, pictures
-from lite0ca.loaders import resizing
+from lite0ca.augment import resizing
 
 some = data.part("valid").groupby("label").head(2)
 resize = resizing(checkpoint["config"]["image_size"])

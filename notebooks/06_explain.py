@@ -85,8 +85,8 @@ print(f"{len(wrong)} of {len(answers)} answers on the test split are wrong")
 import torch
 
 from lite0ca import images, pictures
+from lite0ca.augment import resizing
 from lite0ca.explain import grad_cam
-from lite0ca.loaders import resizing
 
 resize = resizing(checkpoint["config"]["image_size"])
 

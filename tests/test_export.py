@@ -15,10 +15,10 @@ from conftest import REPO
 
 from lite0ca import export as export_module
 from lite0ca import forms, proof, runs
+from lite0ca.augment import resizing
 from lite0ca.errors import ExportFailed, InputError
 from lite0ca.evaluate import to_device
 from lite0ca.images import read_image
-from lite0ca.loaders import resizing
 from lite0ca.model import model_of
 
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert_torch"}

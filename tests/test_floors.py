@@ -10,7 +10,7 @@ FLOORS = [
     {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert", "form_torchscript"},
     {"flags", "tables", "images", "machine", "runs", "plots", "cluster", "stopping"}
     | {"form_openvino"},
-    {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web"},
+    {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web", "augment"},
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
     {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}
     | {"form_executorch", "compare", "explain"},

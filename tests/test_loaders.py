@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
+from lite0ca.augment import augmentation, resizing
 from lite0ca.config import Config
-from lite0ca.loaders import EvenBatches, augmentation, resizing, score_loader, train_loader
+from lite0ca.loaders import EvenBatches, score_loader, train_loader
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from PIL import Image
 
 from lite0ca import runs
 from lite0ca.__main__ import main
+from lite0ca.augment import resizing
 from lite0ca.evaluate import Precision
 from lite0ca.images import read_image, side_for
-from lite0ca.loaders import resizing
 from lite0ca.model import model_of
 from lite0ca.predict import logits_of_photos
 

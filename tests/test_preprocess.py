@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lite0ca.loaders import resizing
+from lite0ca.augment import resizing
 from lite0ca.preprocess import PhotoClassifier, resized
 
 SIZES = [(64, 64), (10, 7), (63, 60), (64, 20), (90, 300), (65, 64), (500, 400), (20, 200)]

@@ -1,0 +1,148 @@
+"""What is done to a photo on its way into the network: in training, and for scoring."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from lite0ca.background import leaf_mask, on_background
+
+KINDS = ("standard", "strong")
+
+
+def augmentation(image_size: int, kind: str = "standard") -> A.Compose:
+    """For training: a part of the photo, in any of the 8 orientations, light, and grain.
+
+    "strong" turns, shears and hides parts as well, under any light, and takes smaller parts;
+    `elsewhere` belongs to it.
+    """
+    strong = kind == "strong"
+    return A.Compose(
+        [
+            *([turned()] if strong else []),
+            A.RandomResizedCrop(
+                (image_size, image_size),
+                scale=(0.25 if strong else 0.5, 1.0),
+                interpolation=cv2.INTER_CUBIC,
+                area_for_downscale="image",
+            ),
+            A.D4(p=1),  # a leaf has no up and down
+            *(any_light() if strong else [other_light()]),
+            *grain(),
+            *([hidden()] if strong else []),
+        ]
+    )
+
+
+def resizing(image_size: int) -> A.Compose:
+    """For scoring: the whole photo, squeezed to a square, since lesions reach to the edge."""
+    resize = A.Resize(
+        image_size, image_size, interpolation=cv2.INTER_CUBIC, area_for_downscale="image"
+    )
+    return A.Compose([resize])
+
+
+def other_light() -> A.BasicTransform:
+    # Without `hue` albumentations turns colours by up to 180 degrees: blue leaves.
+    return A.ColorJitter(
+        brightness=(0.8, 1.2),
+        contrast=(0.8, 1.2),
+        saturation=(0.8, 1.2),
+        hue=(-0.02, 0.02),
+        p=0.8,
+    )
+
+
+def any_light() -> list[A.BasicTransform]:
+    """Sun, shade, tungsten and another camera's colours; now and then none at all."""
+    return [
+        A.ColorJitter(
+            brightness=(0.6, 1.4),
+            contrast=(0.6, 1.4),
+            saturation=(0.4, 1.6),
+            hue=(-0.06, 0.06),
+            p=0.9,
+        ),
+        A.RandomGamma(gamma_limit=(60, 160), p=0.5),  # percent
+        A.RGBShift(r_shift_limit=30, g_shift_limit=30, b_shift_limit=30, p=0.5),  # of 255
+        A.ToGray(p=0.1),
+    ]
+
+
+def grain() -> list[A.BasicTransform]:
+    """The finest detail as other lenses, sensors and JPEG encoders leave it.
+
+    A network that has never met it hangs on it: see README's "Phones, edge boards, CPUs".
+    """
+    return [
+        A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.0), p=0.3),  # sigma in pixels
+        A.GaussNoise(std_range=(0.005, 0.03), p=0.8),  # of 255
+        A.ImageCompression(quality_range=(60, 95), p=0.5),
+    ]
+
+
+def turned() -> A.BasicTransform:
+    return A.Affine(
+        rotate=(-45, 45), shear=(-10, 10), scale=(0.9, 1.2), border_mode=cv2.BORDER_REFLECT_101,
+        p=0.5,
+    )  # fmt: skip
+
+
+def hidden() -> A.BasicTransform:
+    share = (0.1, 0.3)  # of the side
+    return A.CoarseDropout(
+        num_holes_range=(1, 4), hole_height_range=share, hole_width_range=share,
+        fill="random_uniform", p=0.5,
+    )  # fmt: skip
+
+
+def elsewhere(photo: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The leaf of a photo from nearer, before something else: uint8 RGB (h, w, 3).
+
+    Where the background is plain, the photo is cut to a part around some place of the leaf, and
+    the rest is replaced: by one colour, by smooth colours, or by what `other` shows, mostly out of
+    focus. So neither table nor paper nor field goes with a class.
+    """
+    leaf = leaf_mask(photo)
+    if leaf is None:
+        return photo
+    if rng.random() < 0.7:
+        part = part_of(leaf, rng.uniform(0.3, 0.9), rng)
+        photo, leaf = photo[part], leaf[part]
+    if rng.random() < 0.8:
+        photo = on_background(photo, leaf, something(leaf.shape, other, rng))
+    return np.ascontiguousarray(photo)
+
+
+def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[slice, slice]:
+    """A window with so much of each side, its middle on the leaf as far as the edges allow."""
+    rows, columns = np.nonzero(leaf)
+    middle = rng.integers(len(rows))
+    sides = [max(1, int(side * share)) for side in leaf.shape]
+    starts = [
+        int(np.clip(place[middle] - side // 2, 0, whole - side))
+        for place, side, whole in zip((rows, columns), sides, leaf.shape)
+    ]
+    return tuple(slice(start, start + side) for start, side in zip(starts, sides))
+
+
+def something(shape: tuple[int, int], other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A background (h, w, 3), or one colour (3,)."""
+    kind, size = rng.random(), shape[::-1]
+    if kind < 0.15:
+        return rng.integers(0, 256, 3)
+    if kind < 0.3:
+        cells = rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8)
+        return cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
+    leaf = leaf_mask(other)
+    if leaf is None:  # a field, or a leaf that fills the photo
+        leaf = np.ones(other.shape[:2], np.uint8)
+    seen = cv2.resize(other[part_of(leaf, rng.uniform(0.15, 0.6), rng)], size)
+    if rng.random() < 0.7:
+        seen = cv2.GaussianBlur(seen, (0, 0), rng.uniform(1, 8))
+    return (seen * rng.uniform(0.4, 1.1)).clip(0, 255)
