@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import torch
@@ -38,7 +38,7 @@ PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "litert-torch", 
 PACKAGES += ("ai-edge-quantizer", "executorch", "torchao")
 
 
-@dataclass
+@dataclass(eq=False)  # so that methods can be cached
 class Source:
     """The trained network and the photos that its files are made and measured with."""
 
@@ -53,13 +53,13 @@ class Source:
     def shipped(self) -> LeafClassifier:
         return deployed(self.network, self.facts["image_size"])
 
-    @cached_property
-    def for_int8(self) -> LeafClassifier:
-        """The shipped network with weights that int8 keeps, for inputs that int8 keeps."""
+    @cache
+    def for_int8(self, top: int) -> LeafClassifier:
+        """The shipped network with weights of at most `top` steps, for inputs that int8 keeps."""
         network = rounding.taking_pixels(self.shipped, self.facts["mean"], self.facts["std"])
         images = self.calibration[:ROUNDED_ON]
         bar = lambda layers: machine.bar(layers, "rounding weights")  # noqa: E731
-        return rounding.rounded(equalized(network, images), images, bar)
+        return rounding.rounded(equalized(network, images), images, top, bar)
 
     @cached_property
     def calibration(self) -> torch.Tensor:
@@ -171,10 +171,11 @@ def forms_of(
         yield name, scratch / f"{stem}{FORMATS[name].suffix}", write
     for name in formats if int8 else ():
         if FORMATS[name].int8:
-            _ = source.for_int8  # minutes: with a bar, outside what is kept quiet
+            form = FORMATS[name].module(name)
+            network = source.for_int8(form.TOP)  # minutes: with a bar, outside what is kept quiet
             facts = source.facts_for(name, "int8", takes.get(name, nchw))
             given = {"images": source.calibration, **options[name]}
-            write = partial(FORMATS[name].module(name).write_int8, source.for_int8, facts, **given)
+            write = partial(form.write_int8, network, facts, **given)
             yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", write
     if photo:
         facts = source.facts_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")

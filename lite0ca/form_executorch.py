@@ -18,6 +18,7 @@ from torch import nn
 
 from lite0ca.deployed import Gates
 
+TOP = 127  # steps of the largest weight
 FACTS = "facts"  # a method of the file that takes nothing and returns JSON
 
 
@@ -33,11 +34,10 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
     would be rounded, in far larger steps. A range that ends at 6 cuts off what is above as well.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
-    from torchao.quantization.pt2e import MinMaxObserver
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     network, up_to_6 = without_relu6(network)
-    quantizer = XNNPACKQuantizer().set_global(precision())
+    quantizer = XNNPACKQuantizer().set_global(precision(up_to_6))
     in_float32 = [network.attention, network.get_classifier()]
     in_float32 += [module for module in network.modules() if isinstance(module, Gates)]
     names = tuple(name for name, module in network.named_modules() if module in in_float32)
@@ -47,9 +47,6 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
         with torch.inference_mode():
             for image in images:
                 observed(image[None])
-        for observer in observed.modules() if up_to_6 else ():
-            if isinstance(observer, MinMaxObserver) and observer.min_val >= 0:
-                observer.max_val.clamp_(max=6)
         quantized = convert_pt2e(observed)
     lower(captured(quantized, facts), facts, path)
 
@@ -67,16 +64,23 @@ def without_relu6(network: nn.Module) -> tuple[nn.Module, bool]:
     return network, True
 
 
-def precision():
-    """int8 as XNNPACK computes it: a scale a tensor, and one a channel of the weights."""
+def precision(up_to_6: bool):
+    """int8 as XNNPACK computes it: a scale a tensor, and one a channel of the weights.
+
+    With `up_to_6` what is never negative, being behind a ReLU, ends at 6: to calibrate with, too.
+    """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import QuantizationConfig
     from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
     from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
+    class Observer(MinMaxObserver):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.clamp(max=6) if up_to_6 and x.min() >= 0 else x)
+
     # The default's smallest scale, 2^-12, is more than some channels' weights need.
     smallest = {"eps": 2.0**-30}
     activations = QuantizationSpec(
-        torch.int8, MinMaxObserver.with_args(**smallest), -128, 127, torch.per_tensor_affine
+        torch.int8, Observer.with_args(**smallest), -128, 127, torch.per_tensor_affine
     )
     weights = QuantizationSpec(
         torch.int8,

@@ -14,6 +14,8 @@ from torch import nn
 from lite0ca.errors import InputError
 from lite0ca.litert_metadata import facts_in, with_metadata
 
+TOP = 127  # steps of the largest weight
+
 
 def write(network: nn.Module, facts: dict, path: Path) -> None:
     """Normalised float32 (1, S, S, 3) -> logits (1, classes)."""
@@ -38,7 +40,9 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
 
     `images` are (N, 3, S, S) normalised, to calibrate with.
     """
-    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe
+    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe, recipe_manager
+    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     plain = converted(network, facts)
     with warnings.catch_warnings(action="ignore"):
@@ -49,8 +53,12 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
         work.update_quantization_recipe(".*", classifier, algorithm_key=none)
         ((key, names),) = Interpreter(model_content=plain).get_signature_list().items()
         examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
-        ranges = work.calibrate({key: examples})
-        content = bytes(work.quantize(ranges).quantized_model)
+        # `work.calibrate` takes moving averages as ranges, which cut off what a rare photo shows.
+        calibrator = Calibrator(plain, qsv_update_func=min_max_update)
+        rules = recipe_manager.RecipeManager()
+        rules.load_quantization_recipe(work.get_quantization_recipe())
+        calibrator.calibrate({key: examples}, rules)
+        content = bytes(work.quantize(calibrator.get_model_qsvs()).quantized_model)
     path.write_bytes(with_metadata(content, facts))
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from lite0ca import form_onnx
 
 ROOM = "lite0ca"  # of our facts in the file's runtime information
+TOP = 63  # steps of the largest weight, for x86 without VNNI: see form_onnx
 
 
 def write(network: nn.Module, facts: dict, path: Path) -> None:
@@ -25,6 +26,7 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
 def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
     """Static int8 but for the classifier; calibrates on (N, 3, S, S) normalised `images`."""
     import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     nncf.set_log_level("ERROR")
     calibration = nncf.Dataset([image[None] for image in images.numpy()])
@@ -32,6 +34,12 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
         converted(network, facts),
         calibration,
         subset_size=len(images),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            disable_bias_correction=True,
+            overflow_fix=nncf.OverflowFix.ENABLE,  # weights of at most `TOP` steps
+            # Its means of the extremes cut off what a rare photo shows.
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        ),
         # Logits beyond those of the calibration would be cut off.
         ignored_scope=nncf.IgnoredScope(types=["MatMul"], validate=False),
     )

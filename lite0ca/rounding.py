@@ -1,6 +1,6 @@
 """Weights that int8 keeps exactly: rounded layer by layer so that a layer's outputs change least.
 
-Every int8 tool scales a channel's largest weight to 127 and rounds the others to the nearest.
+Every int8 tool scales a channel's largest weight to 127 or so and rounds the others to the nearest.
 In the stem and the depthwise convolutions of Lite0 nearest is bad: a filter that should answer
 nothing on an even surface has nine or 27 rounding errors that add up to a constant. GPTQ
 (Frantar et al. 2022, arXiv 2210.17323) rounds one weight after the other and lets the rest make up
@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-TOP = 127  # the largest weight of a channel, in steps
 DAMPING = 1e-4  # of the mean diagonal, most of which is the inputs' constant part
 POSITIONS = 20_000  # of a layer's inputs that its moments are taken over
 # (pixel - 128) / 127.5: int8 holds it exactly. (pixel - 127.5) / 127.5, as Lite0 has it, is half a
@@ -30,10 +29,13 @@ class Enough(Exception):
     """The layer that is looked at has seen its input; the rest of the network need not run."""
 
 
-def rounded(network: nn.Module, images: torch.Tensor, bar: Callable = iter) -> nn.Module:
-    """A copy of `network` with all weights of convolutions and linear layers on an int8 grid.
+def rounded(
+    network: nn.Module, images: torch.Tensor, top: int, bar: Callable = iter
+) -> nn.Module:
+    """A copy of `network` with all weights of convolutions and linear layers on an integer grid.
 
-    `images` are (N, 3, S, S) normalised photos of the training split. A layer's inputs are those
+    `images` are (N, 3, S, S) normalised photos of the training split; the largest weight of each
+    channel becomes `top` steps. A layer's inputs are those
     that the already rounded layers before it give, and its bias then brings the mean of each
     output channel back to what it was (Nagel et al. 2019, arXiv 1906.04721).
     """
@@ -44,7 +46,7 @@ def rounded(network: nn.Module, images: torch.Tensor, bar: Callable = iter) -> n
         wanted = mean_output(before.weight.data, mean)
         moments, mean = moments_of(network, layer, images)
         weight = layer.weight.data
-        layer.weight.data = on_grid(weight.flatten(1).double(), moments).view_as(weight).float()
+        layer.weight.data = on_grid(weight.flatten(1).double(), moments, top).view_as(weight).float()
         shift = (wanted - mean_output(layer.weight.data, mean)).float()
         layer.bias = nn.Parameter(shift if layer.bias is None else layer.bias.data + shift)
     return network
@@ -116,10 +118,10 @@ def columns_of(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return columns.unflatten(1, (layer.groups, -1))  # B (C k k) positions -> B groups I positions
 
 
-def on_grid(weight: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
+def on_grid(weight: torch.Tensor, moments: torch.Tensor, top: int) -> torch.Tensor:
     """GPTQ for (O, I) weights and (groups, I, I) moments; the largest weight of a row stays."""
-    largest, top = weight.abs().max(dim=1)
-    scale = largest.clamp(min=1e-12) / TOP  # O
+    largest, where = weight.abs().max(dim=1)
+    scale = largest.clamp(min=1e-12) / top  # O
     size = weight.shape[1]
     mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=1e-12)
     damped = moments + DAMPING * mean.view(-1, 1, 1) * torch.eye(size, dtype=moments.dtype)
@@ -130,9 +132,9 @@ def on_grid(weight: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
         spread = spread.repeat_interleave(len(weight) // len(moments), dim=0)  # O I I
     left, result = weight.clone(), torch.empty_like(weight)
     for column in range(size):
-        steps = (left[:, column] / scale).round().clamp(-TOP, TOP)
-        # Tools find the scale by the largest weight, so that one must be 127 steps.
-        steps = torch.where(top == column, TOP * weight[:, column].sign(), steps)
+        steps = (left[:, column] / scale).round().clamp(-top, top)
+        # Tools find the scale by the largest weight, so that one must be `top` steps.
+        steps = torch.where(where == column, top * weight[:, column].sign(), steps)
         result[:, column] = steps * scale
         error = (left[:, column] - result[:, column]) / spread[:, column, column]
         left[:, column:] -= error.unsqueeze(1) * spread[:, column, column:]

@@ -127,7 +127,7 @@ scale = weight.abs().amax(dim=1, keepdim=True) / 127
 nearest = (weight / scale).round() * scale
 surface = torch.full((27,), 200 / 127.5 - 1, dtype=torch.float64)
 moments = torch.outer(surface, surface) + 0.01 * torch.eye(27)
-ours = on_grid(weight, moments.unsqueeze(0))
+ours = on_grid(weight, moments.unsqueeze(0), 127)
 for name, rounded in (("nearest", nearest), ("GPTQ", ours)):
     error = ((rounded - weight) @ surface).abs().mean()
     print(f"{name}: the stem is wrong by {error:.4f} on average")

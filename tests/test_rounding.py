@@ -16,7 +16,7 @@ def test_rows_are_whole_multiples_of_the_scale_that_a_tool_finds():
     torch.manual_seed(0)
     inputs = torch.randn(500, 20, dtype=torch.float64) + 2
     weight = torch.randn(6, 20, dtype=torch.float64)
-    grid = on_grid(weight, (inputs.T @ inputs).unsqueeze(0))
+    grid = on_grid(weight, (inputs.T @ inputs).unsqueeze(0), 127)
     assert torch.equal(grid.abs().amax(dim=1), weight.abs().amax(dim=1))
     steps = grid / (grid.abs().amax(dim=1, keepdim=True) / 127)
     assert (steps - steps.round()).abs().max() < 1e-9
@@ -35,7 +35,7 @@ def test_outputs_change_less_than_with_the_nearest_weights(groups):
     def error(rounded):
         return torch.einsum("opi,oi->op", shared, rounded - weight).square().mean()
 
-    assert error(on_grid(weight, moments)) < error(nearest(weight)) / 3
+    assert error(on_grid(weight, moments, 127)) < error(nearest(weight)) / 3
 
 
 def small_network() -> nn.Sequential:
@@ -55,7 +55,7 @@ def test_a_whole_network_is_rounded_in_the_order_it_runs():
     network, images = small_network(), torch.rand(8, 3, 16, 16) + 1
     before = network[0].weight.clone()
     assert [type(layer) for layer in in_order(network, images)] == [nn.Conv2d] * 3 + [nn.Linear]
-    result = rounded(network, images)
+    result = rounded(network, images, 127)
     assert torch.equal(network[0].weight, before), "a copy is rounded"
     by_nearest = small_network()
     for layer in (by_nearest[0], by_nearest[2], by_nearest[3], by_nearest[6]):
