@@ -34,7 +34,7 @@ from lite0ca.split import limited
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
 CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
-PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "litert-torch", "ai-edge-litert")
+PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert")
 PACKAGES += ("ai-edge-quantizer", "executorch", "torchao")
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO's IR, for Intel's and AMD's CPUs: two files, .xml and .bin; int8 by NNCF."""
+"""OpenVINO's IR, for Intel's and AMD's CPUs: two files, .xml and .bin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from lite0ca import form_onnx
 
 ROOM = "lite0ca"  # of our facts in the file's runtime information
-TOP = 63  # steps of the largest weight, for x86 without VNNI: see form_onnx
+TOP = form_onnx.TOP
 
 
 def write(network: nn.Module, facts: dict, path: Path) -> None:
@@ -24,26 +24,15 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
 
 
 def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
-    """Static int8 but for the classifier; calibrates on (N, 3, S, S) normalised `images`."""
-    import nncf
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    """Static int8 but for the classifier; calibrates on (N, 3, S, S) normalised `images`.
 
-    nncf.set_log_level("ERROR")
-    calibration = nncf.Dataset([image[None] for image in images.numpy()])
-    quantized = nncf.quantize(
-        converted(network, facts),
-        calibration,
-        subset_size=len(images),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            disable_bias_correction=True,
-            overflow_fix=nncf.OverflowFix.ENABLE,  # weights of at most `TOP` steps
-            # Its means of the extremes cut off what a rare photo shows.
-            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-        ),
-        # Logits beyond those of the calibration would be cut off.
-        ignored_scope=nncf.IgnoredScope(types=["MatMul"], validate=False),
-    )
-    save(quantized, facts, path)
+    Made from our int8 ONNX file, whose weights are exact. NNCF, OpenVINO's own tool, has steps of
+    1/63.5 of a channel's largest weight, which no rounding before it can meet.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder, "int8.onnx")
+        form_onnx.write_int8(network, facts, plain, images)
+        save(openvino.convert_model(plain), facts, path)
 
 
 def converted(network: nn.Module, facts: dict) -> openvino.Model:

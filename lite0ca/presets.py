@@ -87,6 +87,23 @@ PRESETS = {
             "save_history": True,
         },
     ),
+    "robust": Preset(
+        "not the guide's: leaves in any light and place, for photos taken elsewhere",
+        {
+            "epochs": 8,
+            "batch_size": 16,
+            "start_size": 128,
+            "image_size": 192,
+            "augmentation": "strong",
+            "base_lr": 1e-3,
+            "head_lr": 1e-3,
+            "warmup_epochs": 0.3,
+            "label_smoothing": 0.1,
+            "ema": True,
+            "pretrained": True,
+            "save_history": True,
+        },
+    ),
     "sample": Preset(
         "not the guide's: the notebooks on the drawn sample, seconds an epoch on two cores",
         {

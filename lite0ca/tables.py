@@ -41,12 +41,17 @@ def presets() -> str:
     rows = []
     for name, preset in PRESETS.items():
         changes = " ".join(
-            flag(key) if value is True else f"{flag(key)} {value:g}"
+            flag(key) if value is True else f"{flag(key)} {plainly(value)}"
             for key, value in preset.changes.items()
             if key not in ("pretrained", "save_history")
         )
         rows.append([f"`{name}`", f"`{changes}`" if changes else "", preset.reason])
     return markdown(["preset", "beside `--pretrained --save-history`", "why"], rows)
+
+
+def plainly(value) -> str:
+    """0.0001 as it is typed, words as they are."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def systems() -> str:

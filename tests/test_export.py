@@ -237,17 +237,17 @@ def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(exported,
 
     photo = str(next(sample.parent.glob("*/*.jpg")))
     run = str(exported[0])
-    assert predict_photos(run, [photo], None, 1) == 0
+    assert predict_photos(run, [photo], None, 1, None) == 0
     first, _, answer = capsys.readouterr().out.splitlines()
     assert first.startswith("answered by ") and "torch's speed" in first
-    assert predict_photos(run, [photo], None, 1, device="cpu") == 0
+    assert predict_photos(run, [photo], None, 1, None, device="cpu") == 0
     assert capsys.readouterr().out.splitlines()[1] == answer
     # Another training in the same folder: the files are of an earlier one.
     report = exported[0] / "export/export_report.json"
     kept = report.read_text()
     report.write_text(json.dumps(json.loads(kept) | {"checkpoint_sha256": "0"}))
     try:
-        assert predict_photos(run, [photo], None, 1) == 0
+        assert predict_photos(run, [photo], None, 1, None) == 0
     finally:
         report.write_text(kept)
     assert "export again" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from lite0ca.pairs import differences
 
 new_markdown = nbformat.v4.new_markdown_cell
 
-NAMES = ("01_data", "02_model", "03_train", "04_benchmark", "05_deploy")
+NAMES = ("01_data", "02_model", "03_train", "04_benchmark", "05_deploy", "06_explain")
 SCRIPTS = sorted((REPO / "notebooks").glob("*.py"))
 CELLS, LINES, BYTES = 50, 18, 600_000  # the most of a notebook, of a code cell, of a file
 MACHINE_PATH = re.compile(r"/(root|work|home|tmp|kaggle|Users)/\w")
