@@ -8,7 +8,7 @@ PRESET := kaggle
 PYTHON_KAGGLE := python3.12
 DATA := $(SAMPLE)/metadata.csv
 
-.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy recipes peers format clean
+.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy recipes study peers format clean
 
 demo: $(SAMPLE)/metadata.csv
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -81,6 +81,9 @@ $(VENV)-deploy/installed: pyproject.toml
 
 recipes: $(VENV)/installed-dev  ## macro-F1 against wall time on DATA, over seeds; hours
 	$(PYTHON) benchmarks/time_to_score.py --metadata $(DATA)
+
+study: $(VENV)/installed-dev  ## does attention help? All arms on DATA, over seeds; hours, resumes
+	$(PYTHON) benchmarks/study.py --metadata $(DATA)
 
 # The peers are installed here alone. ultralytics brings OpenCV with a window system, which would
 # take the place of the headless one.

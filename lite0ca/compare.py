@@ -61,9 +61,21 @@ def effect(folder: str | Path, one: str, other: str, kind: str = "test") -> dict
     return difference(table["truth"].to_numpy(), *sides, table["group"].to_numpy())
 
 
+def effects(folder: str | Path, one: str, others: list[str], kind: str = "test") -> pd.DataFrame:
+    """`effect` of each of several arms against `one`: a row an arm, with its verdict in words."""
+    rows = [{"arm": other, **effect(folder, one, other, kind)} for other in others]
+    return pd.DataFrame([row | {"verdict": verdict(row)} for row in rows]).set_index("arm")
+
+
+def verdict(row: dict) -> str:
+    if row["low"] > 0:
+        return "better"
+    return "worse" if row["high"] < 0 else "no difference shown"
+
+
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over the seeds of each arm, as text, with n."""
-    columns = [name for name in runs if name.endswith("_f1") or name == "calibration_error"]
+    columns = [name for name in runs if name.endswith(("_f1", "_accuracy", "_error"))]
     groups = runs.groupby(["split", "arm"], sort=False)
     table = groups[columns].agg(as_mean_and_deviation)
     table.insert(0, "n", groups.size())

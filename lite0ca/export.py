@@ -53,7 +53,7 @@ class Source:
     def shipped(self) -> LeafClassifier:
         return deployed(self.network, self.facts["image_size"])
 
-    @cache
+    @cache  # noqa: B019 - a source lives as long as one export
     def for_int8(self, top: int) -> LeafClassifier:
         """The shipped network with weights of at most `top` steps, for inputs that int8 keeps."""
         network = rounding.taking_pixels(self.shipped, self.facts["mean"], self.facts["std"])

@@ -51,8 +51,6 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
         classifier = qtyping.TFLOperationName.FULLY_CONNECTED
         none = algorithm_manager.AlgorithmName.NO_QUANTIZE
         work.update_quantization_recipe(".*", classifier, algorithm_key=none)
-        every = qtyping.TFLOperationName.ALL_SUPPORTED
-        work.update_quantization_recipe(".*_attention.*", every, algorithm_key=none)
         ((key, names),) = Interpreter(model_content=plain).get_signature_list().items()
         examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
         # `work.calibrate` takes moving averages as ranges, which cut off what a rare photo shows.

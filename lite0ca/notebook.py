@@ -42,12 +42,7 @@ def settings(
     `resume` in `overrides` the settings are that run's, and `preset` is not used.
     Raises `InputError` for a name or value that no setting has.
     """
-    one_line_for_mistakes()
-    # tqdm's, where ipywidgets is missing: plain bars will do, and the text would be stored.
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    refuse_unknown_parameters()
-    if Path.cwd().name == "notebooks" and Path("../lite0ca").is_dir():
-        os.chdir("..")  # paths mean the same as for the script
+    begin()
     if isinstance(overrides, str):
         overrides = assignments(overrides.split())
     typed = dict(overrides)
@@ -62,6 +57,16 @@ def settings(
     if config.metadata == SAMPLE:
         config = dataclasses.replace(config, metadata=str(drawn_sample()))
     return config
+
+
+def begin() -> None:
+    """What every notebook does first; `InputError` for a parameter that it does not have."""
+    one_line_for_mistakes()
+    # tqdm's, where ipywidgets is missing: plain bars will do, and the text would be stored.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    refuse_unknown_parameters()
+    if Path.cwd().name == "notebooks" and Path("../lite0ca").is_dir():
+        os.chdir("..")  # paths mean the same as for the script
 
 
 def resumed(folder: str, typed: dict) -> Config:

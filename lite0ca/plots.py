@@ -97,6 +97,33 @@ def reliability(bins: list[dict], title: str) -> Figure:
     return figure
 
 
+def effects(table: pd.DataFrame, title: str, label: str) -> Figure:
+    """Differences with intervals (rows of `compare.effects`), a point an arm, beside zero."""
+    figure, axes = one_panel(8, 1.4 + 0.34 * len(table))
+    places = range(len(table))
+    reach = [table["difference"] - table["low"], table["high"] - table["difference"]]
+    axes.axvline(0, color="0.4", lw=1)
+    axes.errorbar(table["difference"], places, xerr=reach, fmt="o", color=TRAIN, capsize=3)
+    axes.set(yticks=places, yticklabels=table.index, xlabel=label, title=title)
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def by_background(table: pd.DataFrame, title: str) -> Figure:
+    """Macro-F1 of each arm (rows) on photos with each kind of background (columns)."""
+    figure, axes = one_panel(8, 4)
+    for arm, row in table.iterrows():
+        floor = arm == table.index[0]
+        axes.plot(
+            row.index, row, marker="o", label=arm, color="0.5" if floor else None,
+            ls="--" if floor else "-",
+        )  # fmt: skip
+    axes.set(ylabel="macro-F1", ylim=(0, 1), title=title)
+    axes.legend(bbox_to_anchor=(1.01, 1), loc="upper left")
+    return figure
+
+
 def class_counts(labels, splits) -> Figure:
     """Photos of each class, split by split."""
     figure, axes = one_panel(6.5, 3)

@@ -29,9 +29,7 @@ class Enough(Exception):
     """The layer that is looked at has seen its input; the rest of the network need not run."""
 
 
-def rounded(
-    network: nn.Module, images: torch.Tensor, top: int, bar: Callable = iter
-) -> nn.Module:
+def rounded(network: nn.Module, images: torch.Tensor, top: int, bar: Callable = iter) -> nn.Module:
     """A copy of `network` with all weights of convolutions and linear layers on an integer grid.
 
     `images` are (N, 3, S, S) normalised photos of the training split; the largest weight of each
@@ -46,7 +44,8 @@ def rounded(
         wanted = mean_output(before.weight.data, mean)
         moments, mean = moments_of(network, layer, images)
         weight = layer.weight.data
-        layer.weight.data = on_grid(weight.flatten(1).double(), moments, top).view_as(weight).float()
+        grid = on_grid(weight.flatten(1).double(), moments, top)
+        layer.weight.data = grid.view_as(weight).float()
         shift = (wanted - mean_output(layer.weight.data, mean)).float()
         layer.bias = nn.Parameter(shift if layer.bias is None else layer.bias.data + shift)
     return network

@@ -42,7 +42,7 @@ def test_grain_is_a_few_grey_levels():
 
 def test_the_leaf_moves_before_something_else():
     """Whatever is put behind it, the leaf's own pixels are the photo's."""
-    photo, leaf = leaf_on_paper()
+    photo, _leaf = leaf_on_paper()
     other = np.random.default_rng(1).integers(0, 256, photo.shape, dtype=np.uint8)
     different = 0
     for seed in range(20):
@@ -66,7 +66,8 @@ def test_a_part_lies_inside_and_holds_leaf():
     leaf[:, 70:] = 1
     for seed in range(20):
         rows, columns = part_of(leaf, 0.4, np.random.default_rng(seed))
-        assert 0 <= rows.start and rows.stop <= 60 and 0 <= columns.start and columns.stop <= 80
+        assert rows.start >= 0 and rows.stop <= 60
+        assert columns.start >= 0 and columns.stop <= 80
         assert (rows.stop - rows.start, columns.stop - columns.start) == (24, 32)
         assert leaf[rows, columns].any()
 
