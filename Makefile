@@ -30,8 +30,8 @@ demo: $(SAMPLE)/metadata.csv
 $(SAMPLE)/metadata.csv: | $(VENV)/installed
 	$(PYTHON) -m lite0ca sample $(SAMPLE)
 
-test: $(VENV)/installed-dev
-	$(PYTHON) -m pytest
+test: $(VENV)/installed-dev  ## on all cores; the tests of a file stay together
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 setup: $(VENV)/installed-dev
 
