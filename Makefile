@@ -31,7 +31,8 @@ $(SAMPLE)/metadata.csv: | $(VENV)/installed
 	$(PYTHON) -m lite0ca sample $(SAMPLE)
 
 test: $(VENV)/installed-dev  ## on all cores; the tests of a file stay together
-	$(PYTHON) -m pytest -n auto --dist loadfile
+	@# A thread for each: two that share cores wait for each other.
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
 setup: $(VENV)/installed-dev
 

@@ -7,6 +7,8 @@ as a loader with the same number of processes. Measurements take turns within a 
 
 from __future__ import annotations
 
+import io
+import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -18,7 +20,7 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms as tv
+from torchvision.transforms import v2 as tv
 
 from lite0ca import machine
 from lite0ca.augment import augmentation
@@ -118,7 +120,7 @@ def consume(batches: Iterable) -> None:
 
 
 def usual_transform(size: int) -> tv.Compose:
-    """The augmentation of `loaders.augmentation`, as torchvision's users write it."""
+    """The standard `augment.augmentation`, as torchvision's users write it."""
     jitter = tv.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02)
     return tv.Compose(
         [
@@ -129,10 +131,21 @@ def usual_transform(size: int) -> tv.Compose:
             tv.RandomVerticalFlip(),
             tv.RandomApply([tv.RandomRotation((90, 90))], p=0.5),
             tv.RandomApply([jitter], p=0.8),
-            tv.ToTensor(),
+            tv.RandomApply([compressed], p=0.5),
+            tv.PILToTensor(),
+            tv.RandomApply([tv.GaussianBlur(5, sigma=(0.3, 1.0))], p=0.3),
+            tv.ToDtype(torch.float32, scale=True),
+            tv.RandomApply([tv.GaussianNoise(sigma=0.0175)], p=0.8),
             tv.Normalize([0.5] * 3, [0.5] * 3),
         ]
     )
+
+
+def compressed(photo: Image.Image) -> Image.Image:
+    # torchvision's own JPEG transform warns that it goes away.
+    file = io.BytesIO()
+    photo.save(file, format="jpeg", quality=random.randint(60, 95))
+    return Image.open(file).convert("RGB")
 
 
 def pillow_photo(path: str) -> Image.Image:

@@ -64,7 +64,9 @@ def effect(folder: str | Path, one: str, other: str, kind: str = "test") -> dict
 def effects(folder: str | Path, one: str, others: list[str], kind: str = "test") -> pd.DataFrame:
     """`effect` of each of several arms against `one`: a row an arm, with its verdict in words."""
     rows = [{"arm": other, **effect(folder, one, other, kind)} for other in others]
-    return pd.DataFrame([row | {"verdict": verdict(row)} for row in rows]).set_index("arm")
+    columns = ["arm", "difference", "low", "high", "verdict"]
+    table = pd.DataFrame([row | {"verdict": verdict(row)} for row in rows], columns=columns)
+    return table.set_index("arm")
 
 
 def verdict(row: dict) -> str:

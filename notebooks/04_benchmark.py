@@ -47,6 +47,7 @@ metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
 results = None  # a folder with finished runs, whose scores are shown; None: train `score` here
 score = ["EfficientNet_Lite0_CA", "EfficientNet_Lite0"]
+systems = []  # names of those to time, EfficientNet_Lite0_CA among them; none: all
 pixels = 64  # 224 for figures to quote
 batch_size = 8  # 32
 rounds = 1
@@ -105,7 +106,7 @@ if results is None:
 from lite0ca import bench
 
 timing = replace(config, image_size=pixels)
-table = bench.benchmark((), timing, batch_size, rounds, seconds, results)
+table = bench.benchmark(tuple(systems), timing, batch_size, rounds, seconds, results)
 title = bench.title_of(timing, table)
 print(title)
 print(bench.as_text(table))

@@ -136,6 +136,9 @@ pd.DataFrame(
     index=list(found),
 ).round(3)
 
+# %% tags=["nbval-check-output"]
+print(f"{len(first)} of {len(answers)} test photos have a plain background")
+
 # %%
 some = first.groupby("label").head(1)
 photos = [images.read_image(path) for path in some["absolute_path"]]

@@ -46,7 +46,7 @@ def tiny_run(sample, tmp_path_factory) -> Path:
     from lite0ca.train import fit
 
     settings = {"epochs": 2, "train_limit": 40, "valid_limit": 12, "image_size": 64}
-    settings |= {"batch_size": 8, "num_workers": 0, "head_lr": 2e-3, "base_lr": 2e-4}
+    settings |= {"batch_size": 8, "num_workers": 0, "head_lr": 1e-3, "base_lr": 1e-3}
     results = tmp_path_factory.mktemp("results")
     return fit(Config.of("basic", metadata=str(sample), output_dir=str(results), **settings)).run
 

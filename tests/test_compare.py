@@ -1,9 +1,10 @@
 """Whether one system beats another: the interval must know photos, groups and seeds."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lite0ca.compare import difference
+from lite0ca.compare import difference, effects
 from lite0ca.evaluate import macro_f1
 
 RNG = np.random.default_rng(0)
@@ -49,3 +50,18 @@ def test_photos_of_one_leaf_count_as_one():
         found = difference(TRUTH, [answering(0.7, 1)], [answering(0.8, 2)], groups)
         widths.append(found["high"] - found["low"])
     assert widths[1] > 1.2 * widths[0]
+
+
+def test_effects_are_read_from_the_files_of_a_study(tmp_path):
+    """Columns of answers, in two files, as benchmarks/study.py leaves them."""
+    arms = {"none": 0.6, "ca": 0.9, "eca": 0.61}
+    runs = [(arm, seed, "given") for arm in arms for seed in (1, 2, 3)]
+    table = {"path": [f"{n}.jpg" for n in range(240)], "group": GROUPS, "truth": TRUTH}
+    for arm, seed, _ in runs:
+        table[f"{arm} {seed} test"] = answering(arms[arm], seed)
+    pd.DataFrame(table).to_csv(tmp_path / "answers_given.csv", index=False)
+    pd.DataFrame(runs, columns=["arm", "seed", "split"]).to_csv(tmp_path / "runs.csv", index=False)
+    found = effects(tmp_path, "none", ["ca", "eca"])
+    assert list(found["verdict"]) == ["better", "no difference shown"]
+    assert effects(tmp_path, "ca", ["none"])["verdict"].item() == "worse"
+    assert list(effects(tmp_path, "none", []).columns) == list(found.columns)
