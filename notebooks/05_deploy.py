@@ -149,11 +149,17 @@ for name, rounded in (("nearest", nearest), ("GPTQ", ours)):
 # What is left comes from the activations of the first two stages, where a few channels are read
 # with weights of 10 to 30. It is hardly a fault of int8: on the same photos torch itself changes
 # 5.0 % of its answers when each value moves by at most one grey level, 2.2 % when the photo is
-# saved again as a JPEG of quality 98, 5.4 % when it moves by a pixel. Keeping stages in float32
-# (ONNX Runtime, ratio to torch's latency): none 98.1 % and 4.8, the first two 98.5 % and 4.0, the
-# first four 99.1 % and 2.5, which is float32's own speed. Fine-tuning under simulated int8 brought
-# nothing. Since then the classifier stays in float32, so that no logit is cut off: README has the
-# figures of each format.
+# saved again as a JPEG of quality 98, 5.4 % when it moves by a pixel. So training adds grain now:
+# noise, blur and JPEG, as other cameras have them.
+#
+# Three traps more lie in the tools, each found by asking two of them about the same network:
+# - x86 without VNNI adds two 8-bit products in 16 bits, which overflow. One ONNX file gave 40
+#   photos the same answers on a CPU with VNNI, and 80 % of them on the same CPU emulated without.
+#   Weights of 7 bits instead of 8 fit: then both give the same bits.
+# - Ranges of activations taken as means over photos, as LiteRT's and OpenVINO's tools do, cut off
+#   what a rare photo shows. Here they are the extremes.
+# - XNNPACK knows ReLU, not ReLU6. A network calibrated with ReLU has never been cut off at 6, and
+#   all its ranges are too wide: 63 % same answers; with the cut 98 %.
 #
 # ## The guide's `quantize_dynamic`
 # It turns the linear layers into int8, and Lite0 has one. What is saved?
