@@ -75,7 +75,7 @@ FLOOR = "six colour numbers"
 
 def write(table: pd.DataFrame, path: Path) -> None:
     with whole(path) as file:
-        table.to_csv(file, index=False, float_format="%.6g")
+        table.to_csv(file, index=False, float_format="%.9g")
 
 
 def field_split(data: datasets.DataSet, folder: Path) -> Path:

@@ -10,6 +10,7 @@ import pandas as pd
 from lite0ca.evaluate import drawn_matrices, macro_f1, macro_f1_of
 
 DRAWS = 4000
+RUNS_FOR_A_CLAIM = 3  # of each side
 # What benchmarks/study.py leaves: a row a run; for each split a row a photo, a column a run.
 RUNS, ANSWERS = "runs.csv", "answers_{}.csv"
 
@@ -49,6 +50,7 @@ def runs_of(folder: str | Path) -> pd.DataFrame:
 def effect(folder: str | Path, one: str, other: str, kind: str = "test") -> dict:
     """`difference` of two arms of a study that share a split, from the kept answers alone.
 
+    `runs` is how many of each there are at least.
     `kind` is "test", or one of `background.KINDS`: photos without a plain background do not count.
     """
     runs = runs_of(folder)
@@ -58,18 +60,21 @@ def effect(folder: str | Path, one: str, other: str, kind: str = "test") -> dict
     columns = [[f"{arm} {seed} {kind}" for seed in seeds[arm]] for arm in (one, other)]
     table = table.dropna(subset=[*columns[0], *columns[1]])
     sides = [[table[name].to_numpy(int) for name in names] for names in columns]
-    return difference(table["truth"].to_numpy(), *sides, table["group"].to_numpy())
+    found = difference(table["truth"].to_numpy(), *sides, table["group"].to_numpy())
+    return found | {"runs": min(len(side) for side in sides)}
 
 
 def effects(folder: str | Path, one: str, others: list[str], kind: str = "test") -> pd.DataFrame:
     """`effect` of each of several arms against `one`: a row an arm, with its verdict in words."""
     rows = [{"arm": other, **effect(folder, one, other, kind)} for other in others]
-    columns = ["arm", "difference", "low", "high", "verdict"]
+    columns = ["arm", "difference", "low", "high", "runs", "verdict"]
     table = pd.DataFrame([row | {"verdict": verdict(row)} for row in rows], columns=columns)
     return table.set_index("arm")
 
 
 def verdict(row: dict) -> str:
+    if row["runs"] < RUNS_FOR_A_CLAIM:  # the interval then knows little of what seeds do
+        return f"{row['runs']} of {RUNS_FOR_A_CLAIM} runs: no claim yet"
     if row["low"] > 0:
         return "better"
     return "worse" if row["high"] < 0 else "no difference shown"

@@ -65,3 +65,6 @@ def test_effects_are_read_from_the_files_of_a_study(tmp_path):
     assert list(found["verdict"]) == ["better", "no difference shown"]
     assert effects(tmp_path, "ca", ["none"])["verdict"].item() == "worse"
     assert list(effects(tmp_path, "none", []).columns) == list(found.columns)
+    two = [row for row in runs if row[1] < 3]
+    pd.DataFrame(two, columns=["arm", "seed", "split"]).to_csv(tmp_path / "runs.csv", index=False)
+    assert effects(tmp_path, "none", ["ca"])["verdict"].item() == "2 of 3 runs: no claim yet"
