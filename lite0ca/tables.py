@@ -1,4 +1,5 @@
-"""The README's tables from `Config`, the presets and the systems: `python -m lite0ca.tables FILE`.
+"""The README's tables from `Config`, the presets, the systems and the study's CSV files:
+`python -m lite0ca.tables FILE`.
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
@@ -10,11 +11,16 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
+
+from lite0ca import compare
 from lite0ca.config import GROUPS, Config, flag, value_type
 from lite0ca.files import whole
 from lite0ca.flags import default_text
 from lite0ca.presets import PRESETS
 from lite0ca.systems import SYSTEMS
+
+STUDY = Path(__file__).resolve().parent.parent / "benchmarks/study"
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -68,9 +74,44 @@ def systems() -> str:
     return markdown(["`--model-name`", "timm backbone", "attention", "reduction"], rows)
 
 
+def study() -> str:
+    """Every arm of the study on the given split: scores, and what it is beside no attention."""
+    scores = compare.summary(compare.runs_of(STUDY)).loc["given"]
+    beside = compare.effects(STUDY, "none", [arm for arm in scores.index[1:] if arm != "none"])
+    rows = []
+    for arm, row in scores.iterrows():
+        shown = [row["valid_f1"], row["test_f1"], row["background_recoloured_f1"]]
+        shown += [row["background_removed_f1"], row["calibration_error"]]
+        rows.append([arm, str(row["n"]), *shown, *effect_text(beside, arm)])
+    head = ["arm", "runs", "valid macro-F1", "test", "test, background recoloured", "removed"]
+    head += ["calibration error, test", "test minus `none` (95 % interval)", ""]
+    return markdown(head, rows)
+
+
+def field() -> str:
+    """Trained on plain backgrounds, scored in fields."""
+    scores = compare.summary(compare.runs_of(STUDY)).loc["field"]
+    baseline = "none, field"
+    beside = compare.effects(STUDY, baseline, [a for a in scores.index[1:] if a != baseline])
+    rows = []
+    for arm, row in scores.iterrows():
+        name, shown = arm.removesuffix(", field"), [row["valid_f1"], row["test_f1"]]
+        rows.append([name, str(row["n"]), *shown, *effect_text(beside, arm)])
+    head = ["arm", "runs", "valid macro-F1 (plain)", "field macro-F1"]
+    return markdown([*head, "field minus `none` (95 % interval)", ""], rows)
+
+
+def effect_text(effects: pd.DataFrame, arm: str) -> list[str]:
+    if arm not in effects.index:
+        return ["", ""]
+    row = effects.loc[arm]
+    numbers = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+    return [numbers, row["verdict"]]
+
+
 def filled(text: str) -> str:
     """The text with every table between its marks made anew."""
-    for table in (flags, presets, systems):
+    for table in (flags, presets, systems, study, field):
         mark = table.__name__
         block = f"<!-- {mark} -->\n\n{table()}\n\n<!-- /{mark} -->"
         pattern = f"<!-- {mark} -->.*?<!-- /{mark} -->"
