@@ -71,9 +71,10 @@ $(VENV)-kaggle/installed: pyproject.toml kaggle/constraints.txt
 	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev,onnx,explain]'
 	@touch $@
 
-# Every format's converter: half a gigabyte, and plugins that do not go with this pytest.
+# Every format's converter: half a gigabyte, plugins that do not go with this pytest, and imports
+# that warn, so warnings are no errors here.
 test-deploy: $(VENV)-deploy/installed  ## the exported files in all their runtimes
-	$(VENV)-deploy/bin/python -m pytest -p no:anyio tests/test_export.py tests/test_deployed.py
+	$(VENV)-deploy/bin/python -m pytest -p no:anyio -W default tests/test_export.py tests/test_deployed.py
 
 $(VENV)-deploy/installed: pyproject.toml
 	test -x $(VENV)-deploy/bin/python || python3 -m venv $(VENV)-deploy
