@@ -48,9 +48,9 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
     with warnings.catch_warnings(action="ignore"):
         work = quantizer.Quantizer(plain, recipe.static_wi8_ai8())
         # Logits beyond those of the calibration would be cut off.
-        classifier = qtyping.TFLOperationName.FULLY_CONNECTED
-        none = algorithm_manager.AlgorithmName.NO_QUANTIZE
-        work.update_quantization_recipe(".*", classifier, algorithm_key=none)
+        operations, none = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
+        for operation in (operations.FULLY_CONNECTED, operations.OUTPUT):
+            work.update_quantization_recipe(".*", operation, algorithm_key=none)
         ((key, names),) = Interpreter(model_content=plain).get_signature_list().items()
         examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
         # `work.calibrate` takes moving averages as ranges, which cut off what a rare photo shows.

@@ -81,9 +81,10 @@ def test_the_report_says_how_each_form_did(exported):
         assert row["passed"], row
         assert row["latency_ms"] > 0 and row["times_torch"] > 0
         if form != "torch":
-            assert (run / "export" / row["file"]).stat().st_size == pytest.approx(
-                1e6 * row["size_mb"], rel=0.4
-            )
+            file = run / "export" / row["file"]
+            files = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
+            size = sum(one.stat().st_size for one in files)
+            assert size == pytest.approx(1e6 * row["size_mb"])
             assert 0 <= row["macro_f1"] <= 1
     float32 = [row for form, row in rows.items() if form != "torch" and "int8" not in form]
     assert all(row["agreement"] == 1 for row in float32)
@@ -151,10 +152,12 @@ def test_openvino_alone(exported, pictures):
     import openvino
 
     core = openvino.Core()
-    model = core.compile_model(exported[0] / f"export/{NAME}.xml", "CPU")
+    # Without the hint CPUs that have bfloat16 take it, and logits differ by tenths.
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = core.compile_model(exported[0] / f"export/{NAME}.xml", "CPU", precise)
     facts = forms.open_file(exported[0] / f"export/{NAME}.xml")[0]
     logits = model(normalised(pictures, facts))[0]
-    assert np.abs(logits - expected(exported[0], pictures)).max() < 1e-2  # its bfloat16, if any
+    assert np.abs(logits - expected(exported[0], pictures)).max() < 1e-3
 
 
 @needs("litert")
