@@ -13,6 +13,7 @@ from torch import nn
 
 from lite0ca.errors import InputError
 from lite0ca.litert_metadata import facts_in, with_metadata
+from lite0ca.rounding import MEAN, STD
 
 TOP = 127  # steps of the largest weight
 
@@ -51,14 +52,20 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
         operations, none = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
         for operation in (operations.FULLY_CONNECTED, operations.OUTPUT):
             work.update_quantization_recipe(".*", operation, algorithm_key=none)
-        ((key, names),) = Interpreter(model_content=plain).get_signature_list().items()
+        interpreter = Interpreter(model_content=plain)
+        ((key, names),) = interpreter.get_signature_list().items()
         examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
         # `work.calibrate` takes moving averages as ranges, which cut off what a rare photo shows.
         calibrator = Calibrator(plain, qsv_update_func=min_max_update)
         rules = recipe_manager.RecipeManager()
         rules.load_quantization_recipe(work.get_quantization_recipe())
         calibrator.calibrate({key: examples}, rules)
-        content = bytes(work.quantize(calibrator.get_model_qsvs()).quantized_model)
+        ranges = calibrator.get_model_qsvs()
+        # All that a pixel can be, whatever these photos show: a step is then one grey level.
+        pixels = ranges[interpreter.get_input_details()[0]["name"]]
+        pixels["min"] = np.full_like(pixels["min"], (0 / 255 - MEAN) / STD)
+        pixels["max"] = np.full_like(pixels["max"], (255 / 255 - MEAN) / STD)
+        content = bytes(work.quantize(ranges).quantized_model)
     path.write_bytes(with_metadata(content, facts))
 
 
