@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
 
@@ -11,8 +12,6 @@ import cv2
 import numpy as np
 
 from lite0ca.background import leaf_mask, on_background
-
-KINDS = ("standard", "strong")
 
 
 def augmentation(image_size: int, kind: str = "standard") -> A.Compose:
@@ -101,12 +100,14 @@ def hidden() -> A.BasicTransform:
     )  # fmt: skip
 
 
-def elsewhere(photo: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def elsewhere(
+    photo: np.ndarray, other: Callable[[], np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
     """The leaf of a photo from nearer, before something else: uint8 RGB (h, w, 3).
 
     Where the background is plain, the photo is cut to a part around some place of the leaf, and
-    the rest is replaced: by one colour, by smooth colours, or by what `other` shows, mostly out of
-    focus. So neither table nor paper nor field goes with a class.
+    the rest is replaced: by one colour, by smooth colours, or by what the photo that `other` reads
+    shows, mostly out of focus. So neither table nor paper nor field goes with a class.
     """
     leaf = leaf_mask(photo)
     if leaf is None:
@@ -131,7 +132,9 @@ def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[s
     return tuple(slice(start, start + side) for start, side in zip(starts, sides))
 
 
-def something(shape: tuple[int, int], other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def something(
+    shape: tuple[int, int], other: Callable[[], np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
     """A background (h, w, 3), or one colour (3,)."""
     kind, size = rng.random(), shape[::-1]
     if kind < 0.15:
@@ -139,10 +142,11 @@ def something(shape: tuple[int, int], other: np.ndarray, rng: np.random.Generato
     if kind < 0.3:
         cells = rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8)
         return cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
-    leaf = leaf_mask(other)
+    photo = other()
+    leaf = leaf_mask(photo)
     if leaf is None:  # a field, or a leaf that fills the photo
-        leaf = np.ones(other.shape[:2], np.uint8)
-    seen = cv2.resize(other[part_of(leaf, rng.uniform(0.15, 0.6), rng)], size)
+        leaf = np.ones(photo.shape[:2], np.uint8)
+    seen = cv2.resize(photo[part_of(leaf, rng.uniform(0.15, 0.6), rng)], size)
     if rng.random() < 0.7:
         seen = cv2.GaussianBlur(seen, (0, 0), rng.uniform(1, 8))
     return (seen * rng.uniform(0.4, 1.1)).clip(0, 255)

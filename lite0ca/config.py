@@ -18,6 +18,7 @@ from lite0ca.errors import InputError
 from lite0ca.presets import PRESETS
 from lite0ca.systems import ATTENTIONS, SYSTEMS, System
 
+AUGMENTATIONS = ("standard", "strong")
 GROUPS = {
     "data": "Data",
     "model": "Model",
@@ -125,7 +126,7 @@ class Config:
         "standard",
         "strong: leaves before other backgrounds, from nearer, in any light, partly hidden; for "
         "photos from elsewhere, and slower to learn",
-        choices=("standard", "strong"),
+        choices=AUGMENTATIONS,
     )
     label_smoothing: float = setting("training", 0.0, "of the cross-entropy", low=0, below=1)
     class_weights: bool = setting(

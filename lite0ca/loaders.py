@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ class Photos(Dataset):
 
     An item is an index: the whole photo; or (index, seed, size in pixels): augmented. `change` is
     done to each photo first: (uint8 photo (H, W, 3), seed) -> photo. `augment` is one of
-    `augment.KINDS`.
+    `config.AUGMENTATIONS`.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Photos(Dataset):
         if seed is not None:
             if self.augment == "strong":
                 rng = np.random.default_rng([seed, 1])  # a stream of its own
-                photo = elsewhere(photo, self.photo(rng.integers(len(self))), rng)
+                photo = elsewhere(photo, partial(self.photo, rng.integers(len(self))), rng)
             if size not in self.augmented:
                 self.augmented[size] = augmentation(size, self.augment)
             transform = self.augmented[size]

@@ -111,13 +111,13 @@ def effects(table: pd.DataFrame, title: str, label: str) -> Figure:
 
 
 def by_background(table: pd.DataFrame, title: str) -> Figure:
-    """Macro-F1 of each arm (rows) on photos with each kind of background (columns)."""
+    """Macro-F1 of each arm (rows, the baseline first) on each kind of background (columns)."""
     figure, axes = one_panel(8, 4)
     for arm, row in table.iterrows():
-        floor = arm == table.index[0]
+        baseline = arm == table.index[0]
         axes.plot(
-            row.index, row, marker="o", label=arm, color="0.5" if floor else None,
-            ls="--" if floor else "-",
+            row.index, row, marker="o", label=arm, color="0.5" if baseline else None,
+            ls="--" if baseline else "-",
         )  # fmt: skip
     axes.set(ylabel="macro-F1", ylim=(0, 1), title=title)
     axes.legend(bbox_to_anchor=(1.01, 1), loc="upper left")

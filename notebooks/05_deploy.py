@@ -156,8 +156,8 @@ for name, rounded in (("nearest", nearest), ("GPTQ", ours)):
 # - x86 without VNNI adds two 8-bit products in 16 bits, which overflow. One ONNX file gave 40
 #   photos the same answers on a CPU with VNNI, and 80 % of them on the same CPU emulated without.
 #   Weights of 7 bits instead of 8 fit: then both give the same bits.
-# - Ranges of activations taken as means over photos, as LiteRT's and OpenVINO's tools do, cut off
-#   what a rare photo shows. Here they are the extremes.
+# - Ranges of activations taken as means over photos, as LiteRT's tool does, cut off what a rare
+#   photo shows. Here they are the extremes.
 # - XNNPACK knows ReLU, not ReLU6. A network calibrated with ReLU has never been cut off at 6, and
 #   all its ranges are too wide: 63 % same answers; with the cut 98 %.
 #

@@ -8,9 +8,9 @@ import pytest
 import torch
 from test_background import leaf_on_paper
 
-from lite0ca.augment import KINDS, augmentation, elsewhere, part_of
+from lite0ca.augment import augmentation, elsewhere, part_of
 from lite0ca.background import leaf_mask
-from lite0ca.config import Config
+from lite0ca.config import AUGMENTATIONS, Config
 from lite0ca.errors import InputError
 from lite0ca.loaders import train_loader
 
@@ -23,7 +23,7 @@ def augmented(photo: np.ndarray, kind: str, seed: int) -> np.ndarray:
     return transform(image=photo)["image"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
 def test_a_seed_gives_one_picture(kind):
     photo = leaf_on_paper()[0]
     first = augmented(photo, kind, 3)
@@ -46,7 +46,7 @@ def test_the_leaf_moves_before_something_else():
     other = np.random.default_rng(1).integers(0, 256, photo.shape, dtype=np.uint8)
     different = 0
     for seed in range(20):
-        seen = elsewhere(photo, other, np.random.default_rng(seed))
+        seen = elsewhere(photo, lambda: other, np.random.default_rng(seed))
         assert seen.dtype == np.uint8 and seen.shape[2] == 3 and min(seen.shape[:2]) > 60
         greens = (np.abs(seen.astype(int) - (96, 128, 38)).max(axis=2) < 15).mean()
         assert greens > 0.15, "the leaf is gone"
@@ -58,7 +58,7 @@ def test_the_leaf_moves_before_something_else():
 def test_photos_without_a_plain_background_stay_as_they_are():
     field = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
     assert leaf_mask(field) is None
-    assert elsewhere(field, field, np.random.default_rng(0)) is field
+    assert elsewhere(field, lambda: field, np.random.default_rng(0)) is field
 
 
 def test_a_part_lies_inside_and_holds_leaf():

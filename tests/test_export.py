@@ -125,7 +125,8 @@ def test_onnx_by_onnxruntime_alone(exported, pictures):
 @needs("onnx")
 def test_int8_sums_cannot_overflow_on_old_x86(exported):
     """Without VNNI two products are added in 16 bits: 2 * 255 * 64 fits, 2 * 255 * 127 does not."""
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     file = exported[0] / "export/EfficientNet_Lite0_CA_int8.onnx"
     stored = [onnx.numpy_helper.to_array(one) for one in onnx.load(file).graph.initializer]
     weights = [array for array in stored if array.dtype == np.int8 and array.ndim == 4]
@@ -133,6 +134,7 @@ def test_int8_sums_cannot_overflow_on_old_x86(exported):
     assert max(np.abs(array.astype(int)).max() for array in weights) == 64
 
 
+@needs("onnx")
 def test_the_photo_file_takes_any_size_and_gives_probabilities(exported, pictures, tiny_run):
     import onnxruntime
 
