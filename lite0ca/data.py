@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +23,8 @@ from lite0ca.images import (
     problem_of,
     read_image,
 )
+from lite0ca.listing import SPLIT_NAMES, read_csv, without_repeats
 
-SPLITS = ("train", "valid", "test")
-SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
-SPLIT_NAMES |= {name: name for name in SPLITS}
 SAMPLE = "sample"  # what notebooks and batches take for --metadata to ask for drawings
 READ_UP_TO = 20_000  # images that are read before training begins; minutes for more
 DRAWN = "drawn sample"  # in the sample's column `source`
@@ -84,6 +83,8 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     root = source.parent if source.is_file() or in_tars else source
     above = os.path.abspath(root)
     rows["absolute_path"] = [os.path.normpath(os.path.join(above, path)) for path in rows["path"]]
+    rows = without_repeats(rows, source)
+    refuse_look_alikes(sorted(rows["label"].unique()), source)
     if label2id is None:
         label2id = read_label2id(config, root, rows)
     strange = sorted(set(rows["label"]) - set(label2id))
@@ -101,6 +102,25 @@ def shown(path: Path) -> str:
     """The path as people read it: from here where it lies below, so notebooks can be shared."""
     here, there = Path.cwd(), path.absolute()
     return str(there.relative_to(here) if there.is_relative_to(here) else path)
+
+
+def refuse_look_alikes(labels: list[str], source: Path) -> None:
+    """Raise `InputError` for two classes that a person would read as one."""
+    seen = {}
+    for label in labels:
+        plain = " ".join(unicodedata.normalize("NFC", label).casefold().split())
+        if plain in seen:
+            raise InputError(
+                f"{source}: classes {seen[plain]!r} and {label!r} are one name in other letters, "
+                "capitals, spaces or accents: write them alike"
+            )
+        seen[plain] = label
+
+
+def one_line(name: str) -> str:
+    """A file name as it can be printed: not endless, no line breaks or bytes that are no text."""
+    name = name if len(name) <= 200 else f"{name[:200]}…"
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def find(config: Config) -> tuple[Path, str]:
@@ -129,8 +149,8 @@ def find(config: Config) -> tuple[Path, str]:
 
 def existing(path: str, flag: str, is_folder: bool | None = None) -> Path:
     found = Path(path)
-    if not found.exists():
-        raise InputError(f"{flag} {path}: does not exist")
+    if not os.path.exists(path):  # where Path.exists would raise for a name too long
+        raise InputError(f"{flag} {one_line(path)}: does not exist")
     if is_folder is not None and found.is_dir() != is_folder:
         raise InputError(f"{flag} {path}: must be a {'folder' if is_folder else 'CSV file'}")
     if found.is_dir() and (found / "metadata.csv").is_file() and is_folder is None:
@@ -149,8 +169,10 @@ def look_in(folder: Path, depth: int = 4) -> list[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
+    """Those that are not hidden, and no link to where we are or above."""
     inside = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in inside if path.is_dir())
+    here = folder.resolve()
+    return sorted(p for p in inside if p.is_dir() and not here.is_relative_to(p.resolve()))
 
 
 def class_folders(folder: Path) -> list[tuple[str | None, Path]]:
@@ -201,45 +223,6 @@ def read_tars(pattern: Path) -> pd.DataFrame:
     return shards.rows_in(files, read_csv(shards.table_of(files)))
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Columns path, label, split if given, and all others as they are, everything as text."""
-    try:
-        rows = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not a CSV file in UTF-8: {str(error).strip()}") from None
-    missing = [column for column in ("path", "label") if column not in rows]
-    if missing:
-        has = ", ".join(map(str, rows.columns))
-        raise InputError(f"{path}: has no column {missing[0]!r} (its columns: {has})")
-    if rows.empty:
-        raise InputError(f"{path}: lists no image")
-    named = [column for column in ("path", "label", "split", "group") if column in rows]
-    rows[named] = rows[named].apply(lambda column: column.str.strip())
-    for column in named:
-        if (rows[column] == "").any():
-            line = int((rows[column] == "").idxmax()) + 2
-            raise InputError(f"{path}: line {line} has no {column}")
-    if "split" in rows:
-        split = rows["split"].str.lower().map(SPLIT_NAMES)
-        if split.isna().any():
-            at = int(split.isna().idxmax())
-            wrong = rows["split"][at]
-            raise InputError(f"{path}: line {at + 2}: split {unknown(wrong, SPLITS)}")
-        rows["split"] = split
-    repeated = rows[rows.duplicated("path", keep=False)]
-    for column in ("label", "split"):
-        if column in rows:
-            values = repeated.groupby("path")[column].nunique()
-            if (values > 1).any():
-                raise InputError(f"{path}: {values.idxmax()} is listed with two {column}s")
-    if len(repeated):
-        rows = rows.drop_duplicates("path", ignore_index=True)
-        print(f"{path}: lines that repeat a path are left out, {len(rows):,} images remain")
-    return rows
-
-
 def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, int]:
     """The class numbers: from --label2id, from label2id.json beside the data, else by name."""
     file = Path(config.label2id) if config.label2id else root / "label2id.json"
@@ -248,11 +231,15 @@ def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, i
     labels = sorted(rows["label"].unique())
     if file.is_file():
         try:
-            label2id = json.loads(file.read_text(encoding="utf-8-sig"))
-            numbers = sorted(label2id.values())
-        except (ValueError, AttributeError, TypeError):
-            raise InputError(f"{file}: must be JSON like {{'healthy': 0, 'blast': 1}}") from None
-        if numbers != list(range(len(numbers))):
+            text = file.read_text(encoding="utf-8-sig")
+            pairs = json.loads(text, object_pairs_hook=list)
+            label2id = dict(pairs)
+            numbers = sorted(number for _, number in pairs)
+        except (ValueError, TypeError):
+            numbers = [None]
+        if any(type(number) is not int for number in numbers):
+            raise InputError(f'{file}: must be JSON like {{"healthy": 0, "blast": 1}}')
+        if numbers != list(range(len(numbers))) or len(pairs) > len(label2id):
             raise InputError(f"{file}: must number the classes 0 to {len(numbers) - 1}, each once")
         if absent := sorted(set(label2id) - set(labels)):
             print(f"{file}: no image of {', '.join(absent)} in this data")
@@ -279,14 +266,14 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     bad = problems.notna()
     if not bad.any():
         return data
-    listed = [f"{path} ({problems[i]})" for i, path in data.rows["path"][bad].head(20).items()]
+    listed = [f"{one_line(p)} ({problems[i]})" for i, p in data.rows["path"][bad].head(20).items()]
     more = f" and {bad.sum() - 20:,} more" if bad.sum() > 20 else ""
     if not skip:
         raise InputError(
             f"{bad.sum():,} of {len(data.rows):,} images in {data.source} cannot be used: "
             f"{'; '.join(listed)}{more}. Mend them, or leave them out with --skip-bad-images"
         )
-    print(f"{bad.sum():,} bad images are left out: {'; '.join(listed)}{more}")
+    print(f"bad images left out, {bad.sum():,} of {len(bad):,}: {'; '.join(listed)}{more}")
     if bad.all():
         raise InputError(f"{data.source}: no readable image remains")
     return replace(data, rows=data.rows[~bad].reset_index(drop=True))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import math
 import os
+import stat
+import struct
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from lite0ca.shards import place_of, read_ahead
 
+UNREADABLE = "unreadable image"
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 # JPEG, PNG, BMP, TIFF in either byte order; WebP has its name further on.
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -24,6 +28,8 @@ STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM
 # from half its limit on, and warnings cannot be caught thread by thread.
 MAX_PIXELS = 120_000_000
 Image.MAX_IMAGE_PIXELS = None
+# Cameras write odd EXIF; the photo is whole, and its user cannot mend it.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 # A file cut short is an error, not a photo with a grey half.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
@@ -43,16 +49,39 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     the file is missing, truncated, too large or no image.
     """
     try:
+        refuse_other_than_files(path)
         with Image.open(source_of(path)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise OSError(f"{image.width} x {image.height} pixels are too many")
             if side:
                 image.draft(None, (side, side))
-            return shrunk(to_rgb(ImageOps.exif_transpose(image)), side)
+            return shrunk(to_rgb(upright(image)), side)
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
-        raise OSError(f"{path}: unreadable image ({error})") from error
+        why = getattr(error, "strerror", None) or error  # strerror has no path in it
+        why = str(why).replace(f" {str(path)!r}", "")
+        raise OSError(f"{path}: {UNREADABLE} ({why})") from error
+
+
+def refuse_other_than_files(path: str | Path) -> None:
+    """Raise `OSError` for a folder, a pipe (it would be waited for), or a name no CSV can hold."""
+    if place_of(path):
+        return
+    try:
+        str(path).encode()
+    except UnicodeError:
+        raise OSError("its name is not UTF-8: rename it") from None
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("is a folder or a device, no file")
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """As EXIF says; as it is where EXIF is broken."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, struct.error, TypeError, KeyError, ZeroDivisionError):
+        return image
 
 
 def source_of(path: str | Path):
@@ -109,6 +138,8 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 def stretch(values: np.ndarray) -> np.ndarray:
     """32-bit grey -> uint8 by the range it holds: 0..1, 8 bits or 16 bits."""
+    if not np.isfinite(values).all():
+        raise OSError("holds values that are no numbers")
     top = values.max(initial=0)
     scale = 255 if top <= 1 else 1 if top <= 255 else 1 / 257
     return (values * scale).clip(0, 255).round().astype(np.uint8)
@@ -148,19 +179,20 @@ def problem_of(path: str | Path, read: Callable = read_image) -> str | None:
     except FileNotFoundError:
         return "missing"
     except OSError as error:
-        text = str(error)
-        return text[text.find("(") + 1 : -1] if "(" in text else text
+        _, _, why = str(error).partition(f"{UNREADABLE} (")
+        return why[:-1] or str(error)
     return None
 
 
 def problem_at_a_glance(path: str | Path) -> str | None:
     """As `problem_of`, by the first bytes alone: a hundred times as fast, blind to later damage."""
     try:
+        refuse_other_than_files(path)
         start = content_of(path, 12)
     except FileNotFoundError:
         return "missing"
-    except OSError as error:
-        return str(error.strerror)
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
     webp = start.startswith(b"RIFF") and start.endswith(b"WEBP")
     return None if webp or start.startswith(STARTS) else "no image by its first bytes"
 

@@ -16,6 +16,7 @@ from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json
 from lite0ca.images import bytes_of, content_of
+from lite0ca.listing import SPLITS
 from lite0ca.shards import tars_of
 
 COLUMNS = ["path", "label", "split", "group"]
@@ -42,7 +43,7 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
     rows = data.rows.sample(frac=1, random_state=config.seed)
     rows["bytes"] = rows["absolute_path"].map(bytes_of)
     tables = []
-    for part in datasets.SPLITS:
+    for part in SPLITS:
         inside = rows[rows["split"] == part]
         number = (inside["bytes"].cumsum() - inside["bytes"]) // (1e6 * shard_mb)
         tables += [one for _, one in inside.groupby(number.to_numpy())]

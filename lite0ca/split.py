@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +14,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from lite0ca import machine
 from lite0ca.config import Config
-from lite0ca.data import READ_UP_TO, SPLITS, DataSet, without_bad_images
+from lite0ca.data import READ_UP_TO, DataSet, without_bad_images
 from lite0ca.errors import InputError
 from lite0ca.groups import equal_starts, find_groups
 from lite0ca.images import bytes_of, read_image
+from lite0ca.listing import SPLITS
 
 FOLDS, HELD_OUT = 20, 0.15  # of the images for valid, and for test
 TRIES = 2000
@@ -135,7 +137,10 @@ def folds_of(rows: pd.DataFrame, seed: int) -> np.ndarray:
 def split_of_folds(
     rows: pd.DataFrame, fold: np.ndarray, held_out: tuple[str, ...], seed: int
 ) -> np.ndarray:
-    """Folds dealt to the splits at random, until every class is in every split."""
+    """Folds dealt to the splits at random, until every class is in every split.
+
+    Where no dealing does that (many classes of a few photos), single groups of the best one move.
+    """
     rng = np.random.default_rng(seed)
     folds = fold.max() + 1
     share = max(1, round(HELD_OUT * folds))
@@ -143,15 +148,38 @@ def split_of_folds(
     for number, name in enumerate(held_out):
         names[number * share : (number + 1) * share] = name
     counts = pd.crosstab(rows["label"], fold).to_numpy()  # classes, folds
+    best, fewest = None, np.inf
     for _ in range(TRIES):
         dealt = rng.permutation(names)
-        if all((counts[:, dealt == name].sum(axis=1) > 0).all() for name in {*names}):
-            return dealt[fold]
-    rare = rows.groupby("label")["group"].nunique().idxmin()
-    raise InputError(
-        f"no split puts every class into every part (class {rare!r} has the fewest independent "
-        "photos). Add photos, or give a split column"
-    )
+        lacking = sum((counts[:, dealt == name].sum(axis=1) == 0).sum() for name in {*names})
+        if lacking < fewest:
+            best, fewest = dealt, lacking
+        if not lacking:
+            break
+    return best[fold] if not fewest else with_every_class(rows.assign(split=best[fold]), held_out)
+
+
+def with_every_class(rows: pd.DataFrame, held_out: tuple[str, ...]) -> np.ndarray:
+    """The column split, with a group moved for each class that a split lacks.
+
+    Raises `InputError` if that cannot be, since groups hold several classes.
+    """
+    split = rows["split"].copy()
+    parts = ("train", *held_out)
+    for label, part in itertools.product(sorted(rows["label"].unique()), parts):
+        of_class = rows["label"] == label
+        if (split[of_class] == part).any():
+            continue
+        where = rows["group"][of_class].groupby(split[of_class]).agg(["nunique", "first"])
+        where = where.reindex([name for name in parts if name in where.index])
+        split[rows["group"] == where["first"][where["nunique"].idxmax()]] = part
+    if (rows["label"].groupby(split).nunique() < rows["label"].nunique()).any():
+        rare = rows.groupby("label")["group"].nunique().idxmin()
+        raise InputError(
+            f"no split puts every class into every part (class {rare!r} has the fewest "
+            "independent photos). Add photos, or give a split column"
+        )
+    return split.to_numpy()
 
 
 def with_split_of(data: DataSet, made: pd.DataFrame) -> DataSet:

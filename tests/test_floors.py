@@ -8,7 +8,8 @@ FLOORS = [
     {"__init__", "errors", "systems", "presets", "files", "guide", "signals", "quiet"}
     | {"confidence", "preprocess", "rounding", "litert_metadata", "background"},
     {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert", "form_torchscript"},
-    {"flags", "images", "machine", "runs", "plots", "cluster", "stopping"} | {"form_openvino"},
+    {"flags", "images", "listing", "machine", "runs", "plots", "cluster", "stopping"}
+    | {"form_openvino"},
     {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web", "augment"},
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
     {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}

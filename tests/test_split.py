@@ -52,6 +52,14 @@ def test_small_classes_still_reach_every_split(groups):
     assert (pd.crosstab(rows["label"], rows["split"]) > 0).all(axis=None)
 
 
+def test_three_hundred_classes_of_four_photos():
+    """More classes than any dealing of folds can serve."""
+    names = [f"{number:03}" for number in range(300)]
+    rows = with_made_split(table(4, names, photos_a_group=1), 0).rows
+    assert (pd.crosstab(rows["label"], rows["split"]) > 0).all(axis=None)
+    assert rows["split"].value_counts()["train"] >= 600
+
+
 def test_a_rare_class_does_not_change_the_shares():
     data = table(groups_a_class=200, photos_a_group=1)
     rare = [(f"r{i}", "rare", f"r{i}", "x") for i in range(3)]

@@ -1,0 +1,88 @@
+"""A CSV that lists photos -> its table; each mistake is named with its line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from lite0ca.config import unknown
+from lite0ca.errors import InputError
+
+SPLITS = ("train", "valid", "test")
+SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
+SPLIT_NAMES |= {name: name for name in SPLITS}
+COLUMNS = ("path", "label", "split", "group")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Columns path, label, split if given, and all others as they are, everything as text.
+
+    Raises `InputError`.
+    """
+    try:
+        rows = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            index_col=False,
+            skip_blank_lines=False,  # or the lines named below would be others
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
+        raise InputError(f"{path}: is not a CSV file in UTF-8: {str(error).strip()}") from None
+    rows = with_plain_names(rows)
+    missing = [column for column in ("path", "label") if column not in rows]
+    if missing:
+        has = ", ".join(map(str, rows.columns))[:200]
+        hint = "; separate them by commas" if len(rows.columns) == 1 else ""
+        raise InputError(f"{path}: has no column {missing[0]!r} (its columns: {has}{hint})")
+    rows = rows[(rows != "").any(axis=1)]
+    if rows.empty:
+        raise InputError(f"{path}: lists no image")
+    named = [column for column in COLUMNS if column in rows]
+    rows[named] = rows[named].apply(lambda column: column.str.strip())
+    for column in named:
+        if (rows[column] == "").any():
+            line = int((rows[column] == "").idxmax()) + 2
+            raise InputError(f"{path}: line {line} has no {column}")
+    if "split" in rows:
+        split = rows["split"].str.lower().map(SPLIT_NAMES)
+        if split.isna().any():
+            at = int(split.isna().idxmax())
+            wrong = rows["split"][at]
+            raise InputError(f"{path}: line {at + 2}: split {unknown(wrong, SPLITS)}")
+        rows["split"] = split
+    rows["path"] = [with_slashes(path.parent, name) for name in rows["path"]]
+    return rows.reset_index(drop=True)
+
+
+def with_plain_names(rows: pd.DataFrame) -> pd.DataFrame:
+    """` Path ` is the column path, unless there is one already."""
+    plain = {name: name.strip().lower() for name in rows.columns}
+    wanted = {name: to for name, to in plain.items() if to in COLUMNS and to not in rows}
+    return rows.rename(columns=wanted) if len({*wanted.values()}) == len(wanted) else rows
+
+
+def with_slashes(folder: Path, name: str) -> str:
+    """A path written on Windows as it is found here."""
+    if "\\" not in name or os.path.exists(folder / name):
+        return name
+    return name.replace("\\", "/")
+
+
+def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
+    """Each file once, whatever way its path is written. Raises `InputError` if its rows differ."""
+    repeated = rows[rows.duplicated("absolute_path", keep=False)]
+    if repeated.empty:
+        return rows
+    for column in ("label", "split"):
+        if column in rows:
+            values = repeated.groupby("absolute_path", sort=False)[column].nunique()
+            if (values > 1).any():
+                path = repeated["path"][repeated["absolute_path"] == values.idxmax()].iloc[0]
+                raise InputError(f"{source}: {path} is listed with two {column}s")
+    rows = rows.drop_duplicates("absolute_path", ignore_index=True)
+    print(f"{source}: lines that repeat a path are left out, {len(rows):,} images remain")
+    return rows
