@@ -225,8 +225,8 @@ REFUSED_CSV = {
         "listed with two splits",
     ),
     "paths of another machine": (
-        {"change": each(lambda n, line: "/home/an/photos/" + line)},
-        "/home/an/photos/blast/00.jpg .missing.",
+        {"change": each(lambda n, line: "/Users/an/photos/" + line)},
+        "/Users/an/photos/blast/00.jpg .missing.",
     ),
     "paths of a Windows machine": (
         {"change": each(lambda n, line: "C:\\photos\\" + line.replace("/", "\\"))},
