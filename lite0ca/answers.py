@@ -15,9 +15,10 @@ from lite0ca import evaluate, machine, runs, split
 from lite0ca.background import leaf_mask, with_background
 from lite0ca.cache import PhotoReader
 from lite0ca.config import Config
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, first_line
 from lite0ca.evaluate import Precision
 from lite0ca.forms import FORMATS, format_of, open_model
+from lite0ca.listing import read_made_split
 from lite0ca.loaders import score_loader
 
 EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
@@ -100,17 +101,23 @@ def fastest_form(run: str, typed: dict) -> str:
         return run
     if machine.device_of("auto").type != "cpu":
         return run
-    made = json.loads(report.read_text(encoding="utf-8"))
-    if made["checkpoint_sha256"] != digest(run):
-        print(f"{report.parent}: is of an earlier training; export again to use it")
-        return run
-    same = [row for row in made["files"] if row["file"] and row["passed"]]
-    same = [row for row in same if " " not in row["form"]]  # float32, resized by us
-    for row in sorted(same, key=lambda row: row["latency_ms"]):
-        path = report.parent / row["file"]
-        if path.is_file() and FORMATS[row["form"]].is_installed(row["form"]):
-            print(f"answered by {path} ({row['times_torch']:.1f} x torch's speed when exported)")
-            return str(path)
+    try:
+        made = json.loads(report.read_text(encoding="utf-8"))
+        if made["checkpoint_sha256"] != digest(run):
+            print(f"{report.parent}: is of an earlier training; export again to use it")
+            return run
+        same = [row for row in made["files"] if row["file"] and row["passed"]]
+        same = [row for row in same if row["form"] in FORMATS]  # float32, resized by us
+        for row in sorted(same, key=lambda row: row["latency_ms"]):
+            path = report.parent / Path(row["file"]).name
+            there = format_of(path) == row["form"] and path.is_file()
+            if there and FORMATS[row["form"]].is_installed(row["form"]):
+                speed = f"{row['times_torch']:.1f} x torch's speed"
+                print(f"answered by {path} ({speed} when exported)")
+                return str(path)
+    except (ValueError, TypeError, KeyError) as error:
+        reason = first_line(error)
+        print(f"{report}: is damaged ({reason}), so the run itself answers; export again")
     return run
 
 
@@ -138,7 +145,7 @@ def with_known_split(data: datasets.DataSet, run: str) -> datasets.DataSet:
     has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
     if has_valid or not table.is_file():
         return data
-    made = split.with_split_of(data, pd.read_csv(table, dtype=str, keep_default_na=False))
+    made = split.with_split_of(data, read_made_split(table))
     if made.rows.empty:
         return data
     print(f"the run was trained on images of {data.root}: its own split is used")

@@ -18,6 +18,7 @@ from lite0ca.errors import InputError
 from lite0ca.presets import PRESETS
 from lite0ca.systems import ATTENTIONS, SYSTEMS, System
 
+LARGEST = 2**32  # of whole numbers; beyond, libraries raise errors of their own
 AUGMENTATIONS = ("standard", "strong")
 GROUPS = {
     "data": "Data",
@@ -94,7 +95,12 @@ class Config:
     )
     dropout: float = setting("model", 0.2, "before the classifier", low=0, below=1)
     image_size: int = setting(
-        "model", 224, "pixels, square; 192, 224 and 256 are the usual ones", low=32, multiple=32
+        "model",
+        224,
+        "pixels, square; 192, 224 and 256 are the usual ones",
+        low=32,
+        below=4097,
+        multiple=32,
     )
     pretrained: bool = setting("model", False, "start from ImageNet weights")
     weights: str | None = setting(
@@ -239,8 +245,8 @@ class Config:
             if name not in cls.__dataclass_fields__:
                 raise InputError(f"setting {unknown(name, cls.__dataclass_fields__)}")
         preset = overrides.pop("preset", None) or preset
-        if preset is not None and preset not in PRESETS:
-            raise InputError(f"--preset: {unknown(preset, PRESETS)}")
+        if preset is not None and preset not in (known := list(PRESETS)):
+            raise InputError(f"--preset: {unknown(str(preset), known)}")
         changes = PRESETS[preset].changes if preset else {}
         return cls(preset=preset, **{**changes, **overrides})
 
@@ -261,7 +267,9 @@ class Config:
                 )
         stored = Path(folder) / "config.json"
         try:
-            settings = dict(json.loads(stored.read_text(encoding="utf-8")))
+            settings = json.loads(stored.read_text(encoding="utf-8"))
+            if not isinstance(settings, dict) or not settings:
+                raise ValueError("it holds no settings")
         except FileNotFoundError:
             raise InputError(f"--resume {folder}: no config.json there, so no run") from None
         except (ValueError, TypeError, NotADirectoryError) as error:
@@ -336,6 +344,8 @@ def check(field: dataclasses.Field, value) -> None:
         wanted.append(f"above {limits['above']}")
     if limits["below"] is not None and value >= limits["below"]:
         wanted.append(f"below {limits['below']}")
+    if kind is int and value >= LARGEST:
+        wanted.append(f"below {LARGEST:,}")
     if limits["multiple"] and value % limits["multiple"]:
         wanted.append(f"a multiple of {limits['multiple']}")
     if wanted:

@@ -15,6 +15,7 @@ import pandas as pd
 from lite0ca import machine, shards
 from lite0ca.config import Config, unknown
 from lite0ca.errors import InputError
+from lite0ca.facts import classes_of
 from lite0ca.images import (
     bytes_of,
     in_threads,
@@ -28,11 +29,6 @@ from lite0ca.listing import SPLIT_NAMES, read_csv, without_repeats
 SAMPLE = "sample"  # what notebooks and batches take for --metadata to ask for drawings
 READ_UP_TO = 20_000  # images that are read before training begins; minutes for more
 DRAWN = "drawn sample"  # in the sample's column `source`
-
-
-def classes_of(label2id: dict[str, int]) -> list[str]:
-    """The class names in the order of their numbers."""
-    return sorted(label2id, key=label2id.get)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,9 @@ import torch
 from torch import nn
 
 FACTS = "facts.json"
+# A TorchScript file is a program. Its operations on tensors are harmless; these reach files, other
+# libraries and other machines.
+DANGEROUS = re.compile(r"\b(save|from_file)\s*\(|\bops\.(?!prim\b)\w+")
 
 
 def write(network: nn.Module, facts: dict, path: Path) -> None:
@@ -21,10 +26,19 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
         torch.jit.save(traced, str(path), _extra_files={FACTS: json.dumps(facts)})
 
 
+def refuse_programs(path: Path) -> None:
+    """Raise `ValueError` before a file's code runs, if it does more than compute."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".py") and (found := DANGEROUS.search(archive.read(name).decode())):
+                raise ValueError(f"it does more than compute: {found[0].strip()}")
+
+
 class Session:
     """A TorchScript file, opened on the CPU: `facts`, and the call."""
 
     def __init__(self, path: Path, threads: int):
+        refuse_programs(path)
         stored = {FACTS: ""}
         with warnings.catch_warnings(action="ignore"):
             self.network = torch.jit.load(str(path), "cpu", _extra_files=stored)

@@ -12,8 +12,8 @@ from torch import nn
 
 from lite0ca import runs
 from lite0ca.config import unknown
-from lite0ca.data import classes_of
 from lite0ca.errors import InputError, first_line
+from lite0ca.facts import check_facts, classes_of
 from lite0ca.model import model_of
 from lite0ca.quiet import quiet
 
@@ -104,7 +104,24 @@ def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Expor
         raise InputError(
             f"{path}: does not say its {missing[0]}, so it was not written by lite0ca export"
         )
-    return session.facts, Exported(session, session.facts)
+    check_facts(session.facts, path)
+    network = Exported(session, session.facts)
+    check_answers(network, session.facts, path)
+    return session.facts, network
+
+
+def check_answers(network: Exported, facts: dict, path: Path) -> None:
+    """Raise `InputError` unless one black picture gets a finite logit for each class."""
+    side, classes = facts["image_size"], len(facts["classes"])
+    try:
+        logits = network(torch.zeros(1, 3, side, side))
+        problem = None if logits.isfinite().all() else "it answers NaN or infinity"
+        if logits.shape != (1, classes):
+            problem = f"it names {classes} classes and answers {tuple(logits.shape)}"
+    except Exception as error:  # each runtime has errors of its own
+        problem = first_line(error)[:120]
+    if problem:
+        raise InputError(f"{path}: does not do what it says: {problem}")
 
 
 def open_model(run: str | Path, image_size: int | None = None) -> tuple[dict, nn.Module]:

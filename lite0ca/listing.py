@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.config import unknown
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, first_line
 
 SPLITS = ("train", "valid", "test")
 SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
@@ -86,3 +86,20 @@ def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
     rows = rows.drop_duplicates("absolute_path", ignore_index=True)
     print(f"{source}: lines that repeat a path are left out, {len(rows):,} images remain")
     return rows
+
+
+def read_made_split(path: Path) -> pd.DataFrame:
+    """data.csv of a run: path, label, split, perhaps group, bytes, as text. Raises `InputError`."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table["bytes"].astype(int)
+    except FileNotFoundError:
+        raise InputError(f"{path}: is gone, and with it which image was in which split") from None
+    except (ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
+        reason = first_line(error)
+        raise InputError(f"{path}: is damaged: is no table of a run ({reason})") from None
+    if missing := {"path", "label", "split"} - set(table):
+        raise InputError(f"{path}: is damaged: has no column {min(missing)!r}")
+    if strange := set(table["split"]) - set(SPLITS):
+        raise InputError(f"{path}: is damaged: split {unknown(min(strange), SPLITS)}")
+    return table

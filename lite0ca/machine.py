@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib.metadata
 import os
 import platform
@@ -95,6 +96,10 @@ def keep_freed_memory() -> None:
     libc.mallopt(mmap_threshold, 2**31 - 1) or libc.mallopt(mmap_threshold, 2**25)
     libc.mallopt(trim_threshold, -1)  # never; at 2**30 a batch of 96 was still trimmed each step
     libc.mallopt(top_pad, 2**26)
+    # What an earlier run in this process left is given back: loader processes would share it, and
+    # each of its pages be copied at the next write, gigabytes in all.
+    gc.collect()
+    libc.malloc_trim(0)
 
 
 def peak_memory_mb(work: Callable[[], None], device: torch.device) -> float | None:

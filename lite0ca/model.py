@@ -192,6 +192,8 @@ def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"the checkpoint does not fit {system.name}: {reason}") from None
+    if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise InputError(f"the checkpoint holds NaN or infinity in {bad[0]}: it answers nothing")
     return model.eval()
 
 

@@ -13,8 +13,10 @@ from lite0ca import machine, ranks, runs
 from lite0ca.config import Config
 from lite0ca.data import DataSet
 from lite0ca.evaluate import Precision, images_per_s
+from lite0ca.facts import check_facts
 from lite0ca.files import whole, write_json
 from lite0ca.images import bytes_of
+from lite0ca.listing import read_made_split
 from lite0ca.results import write_results
 from lite0ca.state import State
 from lite0ca.step import refuse_non_finite
@@ -90,11 +92,12 @@ class Record:
 
 
 def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
-    """(last checkpoint, table of the data) of the run to go on with."""
-    last = runs.load_checkpoint(
-        Path(run) / runs.LAST, needs=(*State.KEYS, "label2id", "fingerprint")
-    )
-    return last, pd.read_csv(Path(run) / "data.csv", dtype=str, keep_default_na=False)
+    """(last checkpoint, table of the data) of the run to go on with. Raises `InputError`."""
+    path = Path(run) / runs.LAST
+    last = runs.load_checkpoint(path, needs=(*State.KEYS, "label2id", "fingerprint"))
+    check_facts(last, path)
+    State.check_counts(last, path)
+    return last, read_made_split(Path(run) / "data.csv")
 
 
 def new_run(config: Config, data: DataSet, fingerprint: str, device: torch.device) -> Path:

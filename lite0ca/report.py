@@ -20,6 +20,7 @@ from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision
 from lite0ca.export import PHOTO, export, refuse_failed
+from lite0ca.facts import classes_of
 from lite0ca.files import whole, write_json
 from lite0ca.forms import format_of, formats_named, open_file, open_model
 from lite0ca.predict import logits_of_photos, photo_paths
@@ -37,7 +38,7 @@ def evaluate_run(
     runs.check_writable(folder)
     facts, config, data, part, answers = answered(run, part, typed, background)
     label2id = facts["label2id"]
-    classes = datasets.classes_of(label2id)
+    classes = classes_of(label2id)
     groups = answers["group"].to_numpy() if "group" in answers else None
     truth, predicted = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
     scores = evaluate.report(truth, predicted, classes, groups)
@@ -84,7 +85,7 @@ def predict_photos(
     config = settings_of(run, facts, {"batch_size": 32, **typed})
     machine.keep_freed_memory()
     precision = Precision.of(machine.device_of(config.device), config.amp)
-    classes = datasets.classes_of(facts["label2id"])
+    classes = classes_of(facts["label2id"])
     if facts.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
     # Starting loader processes takes longer than reading a few photos.

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from lite0ca.errors import InputError
+from lite0ca.facts import check_facts
 from lite0ca.files import whole
 
 BEST, LAST = "best_model.pt", "last.pt"
@@ -87,4 +88,6 @@ def load_best(run: str | Path) -> dict:
     path = run / BEST if run.is_dir() else run
     if run.is_dir() and not path.exists():
         raise InputError(f"{run}: has no {BEST}, so no epoch of it is finished yet")
-    return load_checkpoint(path, needs=("model", "config", "system", "label2id", "epoch"))
+    content = load_checkpoint(path, needs=("model", "config", "system", "label2id", "epoch"))
+    check_facts(content, path)
+    return content

@@ -15,10 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lite0ca import ranks, weights
 from lite0ca.config import Config
+from lite0ca.errors import InputError, first_line
 from lite0ca.evaluate import Precision
+from lite0ca.facts import is_number
 from lite0ca.model import LeafClassifier, build_model
 
 EMA_DECAY = 0.9998
+CURVES = {"train_loss", "train_acc", "valid_loss", "valid_acc", "valid_f1"}
+CURVES |= {"images_per_s", "seconds"}
 NOTHING = {"loss": 0.0, "right": 0.0, "images": 0.0, "waited_s": 0.0, "train_s": 0.0}
 
 
@@ -106,16 +110,62 @@ class State:
         content |= {"step": self.step, "sums": sums}
         return content | {"ema": self.ema.module.state_dict() if self.ema else None}
 
+    @classmethod
+    def check_counts(cls, content: dict, source) -> None:
+        """Raise `InputError` unless the counts and curves of a checkpoint fit each other."""
+        history = content["history"]
+        counts = [content[name] for name in ("epoch", "best_epoch", "retries")]
+        counts.append(content.get("step", 0))
+        sums = content.get("sums", NOTHING)
+        curves = list(history.values()) if isinstance(history, dict) else [None]
+        right = (
+            all(type(count) is int and count >= 0 for count in counts)
+            and content["best_epoch"] <= content["epoch"]
+            and is_number(content["rate_scale"])
+            and 0 < content["rate_scale"] <= 1
+            and all(type(c) is list and len(c) == content["epoch"] for c in curves)
+            and all(is_number(value) for curve in curves for value in curve)
+            and (content["epoch"] == 0 or set(history) >= CURVES)
+            and isinstance(sums, dict)
+            and set(sums) == set(NOTHING)
+            and all(map(is_number, sums.values()))
+        )
+        if not right:
+            raise InputError(f"{source}: is damaged: its counts and curves do not fit each other")
+
     def restore(self, content: dict) -> None:
+        """Take a checkpoint's place. Raises `InputError` if it is another network's, or damaged."""
+        try:
+            self.take(content)
+            self.check_finite()
+        except (
+            NonFinite, RuntimeError, ValueError, TypeError, KeyError, AttributeError
+        ) as error:  # fmt: skip
+            raise InputError(f"the last checkpoint is damaged: {first_line(error)}") from None
+
+    def take(self, content: dict) -> None:
+        own = [self.hyperparameters(group) for group in self.optimizer.param_groups]
         for name in self.PLAIN:
             setattr(self, name, copy.copy(content[name]))
         # Runs of version 0.1.0 stopped between epochs only.
         self.step, self.sums = content.get("step", 0), dict(content.get("sums", NOTHING))
         for name in self.HOLDERS:
-            if content[name]:  # a run begun without float16 has no state of the scaler
+            if name != "scaler" or content[name]:  # begun without float16 it has no state
                 getattr(self, name).load_state_dict(content[name])
         if self.ema:
             self.ema.module.load_state_dict(content["ema"])
+        if own != [self.hyperparameters(group) for group in self.optimizer.param_groups]:
+            raise ValueError("its optimizer has other settings")
+        # The fused step trusts these, and reads beyond their end where they are too short.
+        for parameter, moments in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                if moments[name].shape != parameter.shape:
+                    raise ValueError("its optimizer's moments are of another network")
+
+    @staticmethod
+    def hyperparameters(group: dict) -> dict:
+        """Of a group of the optimizer, but for the rate, which each step sets."""
+        return {name: value for name, value in group.items() if name not in ("params", "lr")}
 
     def remember(self, row: dict) -> bool:
         """Add a finished epoch to the curves; True if it is the best: macro-F1, then loss."""

@@ -22,6 +22,10 @@ RICE_LEAF = Path(os.environ.get("LITE0CA_RICE_LEAF", REPO.parent / "shared/data/
 TINY = ["--epochs", "1", "--train-limit", "8", "--valid-limit", "4", "--image-size", "64"]
 TINY += ["--batch-size", "4", "--num-workers", "0"]
 
+# Seconds, where it matters little what is learned.
+FAST = ["--epochs", "1", "--image-size", "32", "--batch-size", "4", "--num-workers", "0"]
+FAST += ["--cache", "none", "--device", "cpu", "--model-name", "MobileNetV3_Small"]
+
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Path:
@@ -49,6 +53,19 @@ def tiny_run(sample, tmp_path_factory) -> Path:
     settings |= {"batch_size": 8, "num_workers": 0, "head_lr": 1e-3, "base_lr": 1e-3}
     results = tmp_path_factory.mktemp("results")
     return fit(Config.of("basic", metadata=str(sample), output_dir=str(results), **settings)).run
+
+
+@pytest.fixture(scope="session")
+def leaves(tmp_path_factory) -> Path:
+    """Two classes of 12 noisy photos, which no near-duplicate search joins."""
+    folder = tmp_path_factory.mktemp("leaves")
+    rng = np.random.default_rng(0)
+    for label in ("blast", "healthy"):
+        (folder / label).mkdir()
+        for number in range(12):
+            noise = rng.integers(0, 255, (40, 48, 3), np.uint8)
+            Image.fromarray(noise).save(folder / label / f"{number:02}.jpg")
+    return folder
 
 
 @pytest.fixture

@@ -15,28 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import FAST
 from PIL import Image
 
 from lite0ca import data as datasets
 from lite0ca import split
 from lite0ca.__main__ import main
 from lite0ca.config import Config
-
-FAST = ["--epochs", "1", "--image-size", "32", "--batch-size", "4", "--num-workers", "0"]
-FAST += ["--cache", "none", "--device", "cpu", "--model-name", "MobileNetV3_Small"]
-
-
-@pytest.fixture(scope="module")
-def leaves(tmp_path_factory) -> Path:
-    """Two classes of 12 noisy photos, which no near-duplicate search joins."""
-    folder = tmp_path_factory.mktemp("leaves")
-    rng = np.random.default_rng(0)
-    for label in ("blast", "healthy"):
-        (folder / label).mkdir()
-        for number in range(12):
-            noise = rng.integers(0, 255, (40, 48, 3), np.uint8)
-            Image.fromarray(noise).save(folder / label / f"{number:02}.jpg")
-    return folder
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ FLOORS = [
     {"__init__", "errors", "systems", "presets", "files", "guide", "signals", "quiet"}
     | {"confidence", "preprocess", "rounding", "litert_metadata", "background"},
     {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert", "form_torchscript"},
-    {"flags", "images", "listing", "machine", "runs", "plots", "cluster", "stopping"}
+    {"flags", "images", "listing", "facts", "machine", "plots", "cluster", "stopping"}
     | {"form_openvino"},
-    {"data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web", "augment"},
+    {"runs", "data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web"}
+    | {"augment"},
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
     {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}
     | {"form_executorch", "compare", "explain"},
