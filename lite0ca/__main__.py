@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import gc
 import os
 import sys
 
 from lite0ca import flags
 from lite0ca.errors import ExportFailed, InputError, Stopped, TrainingDiverged, out_of_memory
 from lite0ca.presets import PRESETS
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,7 +24,13 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     """Run one command; returns the exit code: 0, or the number that `errors` gives."""
-    argv = sys.argv[1:] if argv is None else argv
+    code = exit_code_of(sys.argv[1:] if argv is None else argv, prog)
+    if code:
+        gc.collect()  # ends the loader processes of what failed; at exit they would complain
+    return code
+
+
+def exit_code_of(argv: list[str], prog: str | None) -> int:
     try:
         command, typed = parse(argv, prog)
         return command(**typed) or 0
@@ -36,7 +46,8 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         last_line = (error.strerror or str(error)).strip().splitlines()[-1]
-        return fail(f"{where}{last_line.removeprefix('OSError: ')}", 2)
+        advice = "; make room, then --resume RUN_FOLDER goes on" if error.errno in NO_ROOM else ""
+        return fail(f"{where}{last_line.removeprefix('OSError: ')}{advice}", 2)
     except (RuntimeError, MemoryError) as error:
         if advice := advice_for(error):
             return fail(advice, 2)

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import weakref
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -71,6 +72,8 @@ class Store:
 
     def open(self) -> None:
         self.descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600)
+        # A cache in memory has no name left: it is freed with its last descriptor.
+        weakref.finalize(self, os.close, self.descriptor)
         os.truncate(self.descriptor, self.first_slot + len(self.slots) * self.slot_bytes)
         self.pixels = np.memmap(self.file, np.uint8, "r")
         self.entries = self.pixels[: len(self.slots) * ENTRY.itemsize].view(ENTRY)
@@ -130,9 +133,16 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
     kind = ranks.from_first(lambda: place(config, folder, name, need_gb))
     if kind == "none":
         return PhotoReader(config.image_size)
-    folder.mkdir(parents=True, exist_ok=True)  # of another machine's rank, perhaps
+    if kind == "disk":
+        folder.mkdir(parents=True, exist_ok=True)  # of another machine's rank, perhaps
     file = (folder if kind == "disk" else SHARED_MEMORY) / name
-    store = Store(file, paths, side)
+    try:
+        store = Store(file, paths, side)
+    except OSError as error:  # a quota, a file system with small files
+        if config.cache != "auto" or ranks.count() > 1:
+            raise InputError(f"--cache {kind}: {file}: {error.strerror}") from None
+        print(f"cache: none ({file}: {error.strerror})")
+        return PhotoReader(config.image_size)
     if kind == "ram":
         ranks.wait()  # every rank has opened it; without a name it goes with its last user
         file.unlink(missing_ok=True)
@@ -173,7 +183,7 @@ def expected_gb(paths: Sequence[str], side: int) -> float:
     step = max(1, len(paths) // MEASURED)
     pixels = []
     for path in paths[::step]:
-        with contextlib.suppress(OSError):  # a bad file is found when it is read
+        with contextlib.suppress(Exception):  # a bad file is found when it is read
             width, height = size_of(path)
             pixels.append(width * height * min(1, side / min(width, height)) ** 2)
     return len(paths) * min(slot_bytes(side), 3 * float(np.mean(pixels or [0])) + PAGE / 2) / 1e9

@@ -244,7 +244,7 @@ class Config:
         for name in overrides:
             if name not in cls.__dataclass_fields__:
                 raise InputError(f"setting {unknown(name, cls.__dataclass_fields__)}")
-        preset = overrides.pop("preset", None) or preset
+        preset = overrides.pop("preset", preset)
         if preset is not None and preset not in (known := list(PRESETS)):
             raise InputError(f"--preset: {unknown(str(preset), known)}")
         changes = PRESETS[preset].changes if preset else {}

@@ -20,8 +20,10 @@ def whole(path: str | Path, mode: str = "w"):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:  # of a write, which has no name
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from None
         raise
 
 

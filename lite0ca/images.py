@@ -152,7 +152,7 @@ def bytes_of(path: str | Path) -> int:
     try:
         size = os.stat(path).st_size
         return length if place else size
-    except OSError:
+    except (OSError, ValueError):
         return -1
 
 
@@ -161,13 +161,14 @@ def stamp_of(path: str | Path) -> str:
     place = place_of(path)
     try:
         status = os.stat(place[0] if place else path)
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL is a ValueError
         return ""
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels as stored; the pixels are not read."""
+    refuse_other_than_files(path)
     with Image.open(source_of(path)) as image:
         return image.size
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import pickle
 import tempfile
 import warnings
@@ -51,8 +52,10 @@ def remove_scraps(run: Path) -> None:
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
+    packed = io.BytesIO()  # onto a full disk torch.save hides the OSError behind one of its own
+    torch.save(content, packed)
     with whole(path, "wb") as file:
-        torch.save(content, file)
+        file.write(packed.getbuffer())
 
 
 def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:

@@ -24,7 +24,7 @@ TINY += ["--batch-size", "4", "--num-workers", "0"]
 
 # Seconds, where it matters little what is learned.
 FAST = ["--epochs", "1", "--image-size", "32", "--batch-size", "4", "--num-workers", "0"]
-FAST += ["--cache", "none", "--device", "cpu", "--model-name", "MobileNetV3_Small"]
+FAST += ["--device", "cpu", "--model-name", "MobileNetV3_Small"]
 
 
 @pytest.fixture(scope="session")

@@ -164,7 +164,7 @@ def test_each_flag_refuses_what_is_beyond_its_limits(field, capsys, tmp_path, mo
         "bench --batch-size 0",
         "bench --rounds 0",
         "bench --rounds -1 --loader",
-        "bench --seconds 0",
+        "bench --seconds -1",
         "bench --seconds nan",
         "bench --forms nowhere",
         "bench NoSystem",
