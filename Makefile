@@ -8,7 +8,7 @@ PRESET := kaggle
 PYTHON_KAGGLE := python3.12
 DATA := $(SAMPLE)/metadata.csv
 
-.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy recipes study peers format clean
+.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy trust recipes study peers format clean
 
 demo: $(SAMPLE)/metadata.csv
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -81,6 +81,18 @@ $(VENV)-deploy/installed: pyproject.toml
 	$(VENV)-deploy/bin/python -m pip install --quiet -e '.[dev,deploy]'
 	@touch $@
 
+# The tests of bad input, strangers' files and faults, with more tries than in `make test`: 50 kills
+# of a training and of an export, 5 of a batch, 5,000 made-up CSV files, 200 epochs; about an hour.
+trust: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 TRIES=50 EXAMPLES=5000 LONG_EPOCHS=200 $(PYTHON) -m pytest -n auto \
+	    --dist load tests/test_bad_data.py tests/test_strangers.py tests/test_flags.py \
+	    tests/test_faults.py tests/test_train.py
+	@# Asks the index for known weaknesses of what is installed.
+	test -x $(VENV)-audit/bin/pip-audit || { python3 -m venv $(VENV)-audit && \
+	    $(VENV)-audit/bin/python -m pip install --quiet pip-audit; }
+	$(VENV)-audit/bin/pip-audit --strict --path \
+	    $$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 recipes: $(VENV)/installed-dev  ## macro-F1 against wall time on DATA, over seeds; hours
 	$(PYTHON) benchmarks/time_to_score.py --metadata $(DATA)
 
@@ -104,4 +116,4 @@ format: $(VENV)/installed-dev
 	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers $(VENV)-deploy build *.egg-info
+	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers $(VENV)-deploy $(VENV)-audit build *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -22,16 +23,19 @@ def read_csv(path: Path) -> pd.DataFrame:
     Raises `InputError`.
     """
     try:
-        rows = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            index_col=False,
-            skip_blank_lines=False,  # or the lines named below would be others
-        )
+        with warnings.catch_warnings(action="error"):  # of cells that would be dropped
+            rows = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+                skip_blank_lines=False,  # or the lines named below would be others
+            )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
-        raise InputError(f"{path}: is not a CSV file in UTF-8: {str(error).strip()}") from None
+        raise InputError(f"{path}: is not a CSV file in UTF-8: {first_line(error)}") from None
+    except pd.errors.ParserWarning:
+        raise InputError(f"{path}: has lines with more cells than its header has names") from None
     rows = with_plain_names(rows)
     missing = [column for column in ("path", "label") if column not in rows]
     if missing:

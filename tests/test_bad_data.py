@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import struct
+import tempfile
 import unicodedata
 import zlib
 from pathlib import Path
@@ -16,12 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import FAST
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from lite0ca import data as datasets
 from lite0ca import split
 from lite0ca.__main__ import main
 from lite0ca.config import Config
+from lite0ca.errors import InputError
 
 
 @pytest.fixture
@@ -592,3 +596,33 @@ def test_every_photo_of_a_class_is_bad(data, train):
     code, _, err = train("--data-dir", data, "--skip-bad-images")
     assert code == 2
     assert_says(err, "classes")
+
+
+# --- anything ---------------------------------------------------------------------------------
+
+CELL = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+    ["path", "label", "split", "group", "a.jpg", "b/../a.jpg", "train", "valid", "test", "a", "b"]
+)
+TABLE = st.lists(st.lists(CELL, max_size=6), max_size=8)
+
+
+@settings(deadline=None, database=None, max_examples=int(os.environ.get("EXAMPLES", "300")))
+@given(
+    header=st.permutations(["path", "label", "split", "group"]) | st.lists(CELL, max_size=5),
+    rows=TABLE,
+    separator=st.sampled_from([",", ",", ",", ";", "\t"]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    raw=st.none() | st.binary(max_size=200),
+)
+def test_any_csv_is_read_or_refused_in_one_line(header, rows, separator, end, raw):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "metadata.csv")
+        lines = [separator.join(cells) for cells in [header, *rows]]
+        file.write_bytes(raw if raw is not None else end.join(lines).encode())
+        try:
+            found = datasets.load(Config.of(metadata=str(file)))
+            datasets.without_bad_images(found, skip=False)
+        except InputError as error:
+            assert str(error).strip() and "Traceback" not in str(error)
+            return
+        raise AssertionError("none of these files exists")

@@ -18,6 +18,7 @@ from lite0ca.config import Config
 from lite0ca.data import DataSet
 from lite0ca.errors import InputError, TrainingDiverged
 from lite0ca.evaluate import Precision
+from lite0ca.model import LeafClassifier
 from lite0ca.state import State, parameter_groups
 from lite0ca.step import rate_factor
 from lite0ca.systems import SYSTEMS
@@ -123,25 +124,37 @@ def test_a_diverging_run_goes_back_and_then_stops_with_3(sample, tmp_path, capsy
     assert all(value.isfinite().all() for value in last["model"].values())
 
 
-@pytest.mark.parametrize("where", ["loss", "weight", "batch norm"])
-def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
+@pytest.mark.parametrize("amp", [False, True])
+@pytest.mark.parametrize("where", ["input", "gradient", "loss", "weight", "batch norm"])
+def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, amp, capsys):
     """NaN in the second epoch: back to the first, half the rate, and on to the end."""
     real, calls = step.train_step, []
+    normalize = LeafClassifier.normalize
+
+    def poisoned(self, images):
+        now = calls.count(1) == 1 and self.training and where == "input"
+        return normalize(self, images) * (math.nan if now else 1)
+
+    def poison(grad):
+        return grad * (math.nan if calls.count(1) == 1 and where == "gradient" else 1)
 
     def faulty(state, *arguments):
-        loss, right = real(state, *arguments)
+        if not calls:
+            state.model.get_classifier().weight.register_hook(poison)
         calls.append(state.epoch)
+        loss, right = real(state, *arguments)
         if calls.count(1) == 1 and state.epoch == 1:
             if where == "loss":
                 loss = loss * math.nan
             elif where == "weight":
                 state.model.get_classifier().weight.data[0, 0] = math.inf
-            else:
+            elif where == "batch norm":
                 state.model.backbone.bn1.running_var[0] = math.nan
         return loss, right
 
     monkeypatch.setattr(step, "train_step", faulty)
-    result = fit(settings(sample, tmp_path))
+    monkeypatch.setattr(LeafClassifier, "normalize", poisoned)
+    result = fit(settings(sample, tmp_path, amp=amp))
     assert "back to epoch 1 with the learning rates x 0.5 (1 of 3)" in capsys.readouterr().out
     assert result.metrics["epochs"] == 3 and result.metrics["restarts_after_nan"] == 1
     assert all(math.isfinite(x) for values in result.history.values() for x in values)
@@ -149,6 +162,37 @@ def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, capsys):
     assert rates[1] < 0.5 * SMALL.get("base_lr", 5e-5), "the second epoch ran at half the rate"
     state = torch.load(result.run / "last.pt", weights_only=True)["model"]
     assert all(value.isfinite().all() for value in state.values())
+
+
+def test_the_guides_lost_run_is_caught_in_its_first_epoch(sample, tmp_path, monkeypatch, capsys):
+    """The guide's first run had NaN in all 8 epochs: most likely float16 that overflowed.
+
+    The scaler skips such a step; BatchNorm's statistics keep what they saw, and every later score
+    is NaN. Here the stem overflows in one step, in float16 on a CPU.
+    """
+    overflows = []
+
+    def too_large(module, inputs, output):
+        if module.training and not overflows:
+            overflows.append(output.dtype)
+            output = output * 60_000  # float16 ends at 65,504
+        return output
+
+    real = step.one_epoch
+
+    def epoch(state, *arguments):
+        if not overflows:
+            state.model.backbone.conv_stem.register_forward_hook(too_large)
+        return real(state, *arguments)
+
+    monkeypatch.setattr(Precision, "dtype", torch.float16)
+    monkeypatch.setattr("lite0ca.train.one_epoch", epoch)
+    result = fit(settings(sample, tmp_path, epochs=2, amp=True))
+    assert overflows == [torch.float16]
+    output = capsys.readouterr().out
+    assert "epoch 1: back to epoch 0 with the learning rates x 0.5 (1 of 3)" in output
+    assert result.metrics["epochs"] == 2 and result.metrics["restarts_after_nan"] == 1
+    assert all(math.isfinite(x) for values in result.history.values() for x in values)
 
 
 def test_a_save_within_an_epoch_never_keeps_nan(sample, tmp_path, monkeypatch):
