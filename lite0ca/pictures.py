@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
+from lite0ca.plots import plain
+
 THUMBNAIL = 160  # pixels; a notebook full of photos has to stay small
 
 
@@ -19,7 +21,7 @@ def wall(photos: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6) 
         axes.axis("off")
         if number < len(photos):
             axes.imshow(thumbnail(photos[number]))
-            axes.set_title(titles[number], fontsize=8)
+            axes.set_title(plain(titles[number]), fontsize=8)
     return figure
 
 

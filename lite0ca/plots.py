@@ -16,6 +16,11 @@ from lite0ca.files import whole
 TRAIN, VALID = sns.color_palette("colorblind")[:2]
 
 
+def plain(text: str) -> str:
+    """Names of classes and folders are no formulas, whatever dollar signs they have."""
+    return str(text).replace("$", r"\$")
+
+
 def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
     """Loss on the left, accuracy and macro-F1 on the right, the best epoch (from 1) marked."""
     epochs = np.arange(1, len(history["valid_f1"]) + 1)
@@ -48,7 +53,7 @@ def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
         color="0.35",
     )
     right.legend(loc="lower right", bbox_to_anchor=(1, 0.08))
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     return figure
 
 
@@ -59,7 +64,7 @@ def confusion(matrix, classes: list[str], title: str) -> Figure:
     side = 2.5 + 0.7 * len(classes)
     figure = Figure(figsize=(side + 1.5, side), layout="constrained")
     axes = figure.subplots()
-    names = [name.replace("_", " ") for name in classes]
+    names = [plain(name.replace("_", " ")) for name in classes]
     sns.heatmap(
         share,
         annot=matrix if len(classes) <= 20 else None,
@@ -73,7 +78,7 @@ def confusion(matrix, classes: list[str], title: str) -> Figure:
         cbar_kws={"label": "share of the true class"},
         ax=axes,
     )
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true", title=plain(title))
     axes.tick_params(axis="x", rotation=30)
     for label in axes.get_xticklabels():
         label.set_ha("right")
@@ -90,7 +95,7 @@ def reliability(bins: list[dict], title: str) -> Figure:
     )
     upper.plot([0, 1], [0, 1], color="0.6", ls="--", label="exact")
     upper.plot(confidence, accuracy, color=VALID, marker="o", label="this model")
-    upper.set(ylabel="accuracy", ylim=(0, 1.02), title=title)
+    upper.set(ylabel="accuracy", ylim=(0, 1.02), title=plain(title))
     upper.legend(loc="upper left")
     lower.bar(confidence, images, width=0.05, color=TRAIN)
     lower.set(xlabel="confidence", ylabel="photos", xlim=(0, 1.02))
@@ -127,7 +132,9 @@ def by_background(table: pd.DataFrame, title: str) -> Figure:
 def class_counts(labels, splits) -> Figure:
     """Photos of each class, split by split."""
     figure, axes = one_panel(6.5, 3)
-    sns.countplot(x=np.asarray(labels), hue=np.asarray(splits), palette="colorblind", ax=axes)
+    sns.countplot(
+        x=[plain(label) for label in labels], hue=np.asarray(splits), palette="colorblind", ax=axes
+    )
     axes.set(xlabel="", ylabel="photos")
     axes.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -166,7 +173,7 @@ def accuracy_against_cost(table: pd.DataFrame, score: str, title: str) -> Figure
     listed = [f"{n}  {name}{mark}" for n, (name, mark) in enumerate(zip(table["system"], marks), 1)]
     names.text(0, 1, "\n".join(listed), va="top", fontsize=9, linespacing=1.5)
     names.axis("off")
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     return figure
 
 
@@ -214,7 +221,7 @@ def speeds(table: pd.DataFrame, title: str) -> Figure:
         axes.grid(axis="y", visible=True)
         axes.legend(title="")
     panels[1].get_legend().remove()
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     return figure
 
 
@@ -247,7 +254,7 @@ def leaderboard(table: pd.DataFrame, title: str) -> Figure:
     if seeded:
         notes = [f"n = {n}, {note} each" for n, note in zip(presets.size()[means.index], notes)]
     names = [f"{preset}  ({note})" for preset, note in zip(means.index, notes)]
-    axes.set(yticks=place, yticklabels=names, xlabel="score", title=title)
+    axes.set(yticks=place, yticklabels=names, xlabel="score", title=plain(title))
     axes.set(xlim=(0, 1.2 if seeded else 1.08), xticks=np.linspace(0, 1, 6))
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
@@ -305,5 +312,5 @@ def forms(rows: list[dict], title: str) -> Figure:
             axes.bar_label(container, fmt=write.format, padding=3, color="0.35")
         axes.set(xlabel=label, ylabel="", xlim=(0, 1.18 * table[name].max()))
     columns[0].legend(loc="center right", title=None)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     return figure

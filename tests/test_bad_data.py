@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import FAST
 from hypothesis import given, settings
@@ -596,6 +597,25 @@ def test_every_photo_of_a_class_is_bad(data, train):
     code, _, err = train("--data-dir", data, "--skip-bad-images")
     assert code == 2
     assert_says(err, "classes")
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def test_names_that_mean_something_elsewhere(leaves, tmp_path, capsys, monkeypatch):
+    """To matplotlib, a browser, a spreadsheet, a format string, a shell: here they are names."""
+    monkeypatch.chdir(tmp_path)
+    names = {"blast": "a$\\frac{$; rm -rf x `x`", "healthy": "=<script>alert(1) %s {}"}
+    for label, name in names.items():
+        shutil.copytree(leaves / label, tmp_path / "$(touch x)$" / name)
+    where = ["--data-dir", "$(touch x)$"]
+    assert main(["train", *FAST, *where, "--output-dir", "out", "--save-history"]) == 0
+    run = str(next((tmp_path / "out").iterdir()))
+    assert main(["evaluate", run, "--split", "all", "--num-workers", "0"]) == 0
+    assert main(["predict", run, "$(touch x)$", "--csv", "answers.csv"]) == 0
+    assert set(pd.read_csv("answers.csv")["prediction"]) <= set(names.values())
+    assert len(list(Path(run).glob("*.png"))) == 3 and not Path("x").exists()
+    assert capsys.readouterr().err == ""
 
 
 # --- anything ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import jupytext
 import nbformat
 import pandas as pd
 import pytest
+import torch
 from conftest import REPO
 
 from lite0ca.__main__ import main
@@ -117,6 +118,17 @@ def test_the_real_notebook_for_a_preset(sample, tmp_path, script):
     metrics = json.loads((run / "metrics.json").read_text())
     assert row["valid_macro_f1"] == pytest.approx(metrics["valid_f1"])
     assert row["seconds"] > 0 and row["train_images_per_s"] > 0
+    flags = [f"--{name.replace('_', '-').replace('=', ' ')}".split() for name in small]
+    flags = [word for flag in flags for word in flag]
+    typed = script(
+        *("--preset", "mobile", *flags, "--batch-size", "8", "--metadata", sample),
+        *("--output-dir", tmp_path / "typed"),
+        cwd=tmp_path,
+    )
+    assert typed.returncode == 0, typed.stderr
+    (same,) = (tmp_path / "typed").iterdir()
+    one, two = (torch.load(r / "last.pt", weights_only=True)["model"] for r in (run, same))
+    assert all(torch.equal(one[name], two[name]) for name in one), "one seed, one result"
 
 
 @pytest.mark.parametrize(
