@@ -225,10 +225,12 @@ dict(zip(classes, probabilities.round(3).tolist()))
 #                              runOptions: nil)
 # ```
 #
-# **C++, OpenVINO 2025 or newer**
+# **C++, OpenVINO 2025 or newer**; without the hint it computes in bfloat16 where the CPU has it
 # ```cpp
 # ov::Core core;
-# auto request = core.compile_model("EfficientNet_Lite0_CA.xml", "CPU").create_infer_request();
+# auto compiled = core.compile_model("EfficientNet_Lite0_CA.xml", "CPU",
+#                                    ov::hint::inference_precision(ov::element::f32));
+# auto request = compiled.create_infer_request();
 # request.set_input_tensor(ov::Tensor(ov::element::f32, {1, 3, 224, 224}, images));
 # request.infer();
 # const float* logits = request.get_output_tensor().data<float>();
