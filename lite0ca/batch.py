@@ -172,11 +172,23 @@ def refuse_mistakes(preset: str, parameters: dict) -> None:
         datasets.find(config)
 
 
+def with_parameters(file: Path) -> Path:
+    """The file, if it is a notebook that takes parameters; raises `InputError`."""
+    try:
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"--notebook {file}: is not a notebook") from None
+    if "parameters" not in tags:
+        raise InputError(f"--notebook {file}: has no cell tagged `parameters` to set")
+    return file
+
+
 def notebook_file(name: str) -> Path:
     """The notebook of a name like 03_train or of a path; raises `InputError`."""
     if Path(name).suffix == ".ipynb":
         if Path(name).is_file():
-            return Path(name)
+            return with_parameters(Path(name))
         raise InputError(f"--notebook {name}: there is no such file")
     folders = [Path("notebooks"), Path(__file__).resolve().parent.parent / "notebooks"]
     known = [file for folder in folders for file in sorted(folder.glob("*.ipynb"))]

@@ -192,7 +192,7 @@ def problem_at_a_glance(path: str | Path) -> str | None:
         start = content_of(path, 12)
     except FileNotFoundError:
         return "missing"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:  # NUL in a name, an offset in a tar
         return getattr(error, "strerror", None) or str(error)
     webp = start.startswith(b"RIFF") and start.endswith(b"WEBP")
     return None if webp or start.startswith(STARTS) else "no image by its first bytes"

@@ -132,6 +132,22 @@ def test_the_real_notebook_for_a_preset(sample, tmp_path, script):
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("junk{", "is not a notebook"),
+        ("[]", "is not a notebook"),
+        ('{"cells": [1]}', "is not a notebook"),
+        ('{"cells": []}', "has no cell tagged `parameters`"),
+    ],
+)
+def test_what_is_no_notebook_is_refused(content, message, sample, tmp_path, capsys):
+    (tmp_path / "x.ipynb").write_text(content)
+    where = ["--metadata", str(sample), "--output-dir", str(tmp_path / "out")]
+    assert main(["batch", "basic", "--notebook", str(tmp_path / "x.ipynb"), *where]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["kagle"], "preset 'kagle' is unknown; did you mean 'kaggle'?"),
