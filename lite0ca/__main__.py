@@ -13,6 +13,7 @@ from lite0ca.errors import ExportFailed, InputError, Stopped, TrainingDiverged, 
 from lite0ca.presets import PRESETS
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM_ADVICE = "; make room and try again (a training that has begun: with --resume RUN_FOLDER)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,7 +47,7 @@ def exit_code_of(argv: list[str], prog: str | None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         last_line = (error.strerror or str(error)).strip().splitlines()[-1]
-        advice = "; make room, then --resume RUN_FOLDER goes on" if error.errno in NO_ROOM else ""
+        advice = NO_ROOM_ADVICE if error.errno in NO_ROOM else ""
         return fail(f"{where}{last_line.removeprefix('OSError: ')}{advice}", 2)
     except (RuntimeError, MemoryError) as error:
         if advice := advice_for(error):

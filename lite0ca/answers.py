@@ -115,7 +115,7 @@ def fastest_form(run: str, typed: dict) -> str:
                 speed = f"{row['times_torch']:.1f} x torch's speed"
                 print(f"answered by {path} ({speed} when exported)")
                 return str(path)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = first_line(error)
         print(f"{report}: is damaged ({reason}), so the run itself answers; export again")
     return run
@@ -126,8 +126,11 @@ def settings_of(run: str, facts: dict, typed: dict) -> Config:
     settings = dict(facts["config"]) | {"resume": None, "weights": None}
     if format_of(run) and (stored := run_folder(run) / "config.json").is_file():
         # An exported file does not say where the data lay; the run beside it does.
-        trained = json.loads(stored.read_text(encoding="utf-8"))
-        settings |= {key: trained.get(key) for key in ("metadata", "data_dir", "label2id")}
+        try:
+            trained = json.loads(stored.read_text(encoding="utf-8"))
+            settings |= {key: trained.get(key) for key in ("metadata", "data_dir", "label2id")}
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise InputError(f"{stored}: is damaged ({first_line(error)})") from None
     if typed.get("metadata") or typed.get("data_dir"):
         settings |= {"metadata": None, "data_dir": None, "label2id": None}
     # Its machine may not be this one.

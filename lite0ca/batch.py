@@ -177,7 +177,7 @@ def with_parameters(file: Path) -> Path:
     try:
         cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
         tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"--notebook {file}: is not a notebook") from None
     if "parameters" not in tags:
         raise InputError(f"--notebook {file}: has no cell tagged `parameters` to set")

@@ -136,9 +136,12 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
     if kind == "disk":
         folder.mkdir(parents=True, exist_ok=True)  # of another machine's rank, perhaps
     file = (folder if kind == "disk" else SHARED_MEMORY) / name
+    is_new = not file.exists()
     try:
         store = Store(file, paths, side)
     except OSError as error:  # a quota, a file system with small files
+        if is_new:
+            file.unlink(missing_ok=True)
         if config.cache != "auto" or ranks.count() > 1:
             raise InputError(f"--cache {kind}: {file}: {error.strerror}") from None
         print(f"cache: none ({file}: {error.strerror})")

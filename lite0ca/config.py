@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,7 +271,7 @@ class Config:
                 raise ValueError("it holds no settings")
         except FileNotFoundError:
             raise InputError(f"--resume {folder}: no config.json there, so no run") from None
-        except (ValueError, TypeError, NotADirectoryError) as error:
+        except (ValueError, TypeError, NotADirectoryError, RecursionError) as error:
             raise InputError(f"--resume {folder}: cannot read config.json: {error}") from None
         if "metadata" in overrides or "data_dir" in overrides:
             settings |= {"metadata": None, "data_dir": None, "label2id": None}
@@ -333,8 +332,8 @@ def check(field: dataclasses.Field, value) -> None:
         raise InputError(f"{flag(field.name)} takes {kind.__name__}, not {value!r}")
     if value == "":
         raise InputError(f"{flag(field.name)} is empty: give a value, or leave the flag out")
-    if kind is float and not math.isfinite(value):
-        raise InputError(f"{flag(field.name)} must be a finite number, not {value}")
+    if kind is float and not abs(value) < 1e300:  # NaN too, and integers that are no float
+        raise InputError(f"{flag(field.name)} must be a finite number, not {str(value)[:20]}")
     if limits["choices"] and value not in limits["choices"]:
         raise InputError(f"{flag(field.name)}: {unknown(value, limits['choices'])}")
     wanted = []

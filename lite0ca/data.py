@@ -80,7 +80,6 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     above = os.path.abspath(root)
     rows["absolute_path"] = [os.path.normpath(os.path.join(above, path)) for path in rows["path"]]
     rows = without_repeats(rows, source)
-    refuse_look_alikes(sorted(rows["label"].unique()), source)
     if label2id is None:
         label2id = read_label2id(config, root, rows)
     strange = sorted(set(rows["label"]) - set(label2id))
@@ -108,7 +107,7 @@ def refuse_look_alikes(labels: list[str], source: Path) -> None:
         if plain in seen:
             raise InputError(
                 f"{source}: classes {seen[plain]!r} and {label!r} are one name in other letters, "
-                "capitals, spaces or accents: write them alike"
+                "capitals, spaces or accents: write them alike, or list both in label2id.json"
             )
         seen[plain] = label
 
@@ -228,18 +227,23 @@ def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, i
     if file.is_file():
         try:
             text = file.read_text(encoding="utf-8-sig")
-            pairs = json.loads(text, object_pairs_hook=list)
+            pairs = json.loads(text, object_pairs_hook=tuple)  # not dict, which hides a repeat
             label2id = dict(pairs)
             numbers = sorted(number for _, number in pairs)
-        except (ValueError, TypeError):
-            numbers = [None]
-        if any(type(number) is not int for number in numbers):
+        except (ValueError, TypeError, RecursionError):
+            pairs = numbers = ()
+        if (
+            type(pairs) is not tuple
+            or not pairs
+            or any(type(number) is not int for number in numbers)
+        ):
             raise InputError(f'{file}: must be JSON like {{"healthy": 0, "blast": 1}}')
         if numbers != list(range(len(numbers))) or len(pairs) > len(label2id):
             raise InputError(f"{file}: must number the classes 0 to {len(numbers) - 1}, each once")
         if absent := sorted(set(label2id) - set(labels)):
             print(f"{file}: no image of {', '.join(absent)} in this data")
     else:
+        refuse_look_alikes(labels, root)
         label2id = {label: number for number, label in enumerate(labels)}
     if len(labels) < 2:
         raise InputError(f"training needs 2 or more classes; all images are {labels[0]!r}")
@@ -254,7 +258,7 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     """
     files = list(data.rows["absolute_path"])
     if len(files) > READ_UP_TO and not skip:
-        problems = list(map(problem_at_a_glance, files))
+        problems = in_threads(problem_at_a_glance, files)
     else:
         bar = lambda steps: machine.bar(steps, "reading every image once", len(files))  # noqa: E731
         problems = in_threads(lambda path: problem_of(path, read), files, bar)

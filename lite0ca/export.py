@@ -90,8 +90,9 @@ def export(
     batches = list(score_loader(source.data.rows, source.facts["label2id"], source.config))
     proof = Proof(source.network, batches, source.data.rows, source.facts)
     folder.mkdir(parents=True, exist_ok=True)
+    runs.remove_scraps(folder)
     rows, kept = [], {}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as scratch:
         for name, path, write in forms_of(source, formats, int8, photo, Path(scratch)):
             began = time.monotonic()
             row = {"form": name, "file": path.name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from pathlib import Path
@@ -22,8 +23,10 @@ def read_csv(path: Path) -> pd.DataFrame:
 
     Raises `InputError`.
     """
+    blank = blank_lines_above(path)
     try:
-        with warnings.catch_warnings(action="error"):  # of cells that would be dropped
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=pd.errors.ParserWarning)  # of lost cells
             rows = pd.read_csv(
                 path,
                 dtype=str,
@@ -31,6 +34,7 @@ def read_csv(path: Path) -> pd.DataFrame:
                 encoding="utf-8-sig",
                 index_col=False,
                 skip_blank_lines=False,  # or the lines named below would be others
+                skiprows=blank,
             )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
         raise InputError(f"{path}: is not a CSV file in UTF-8: {first_line(error)}") from None
@@ -42,30 +46,39 @@ def read_csv(path: Path) -> pd.DataFrame:
         has = ", ".join(map(str, rows.columns))[:200]
         hint = "; separate them by commas" if len(rows.columns) == 1 else ""
         raise InputError(f"{path}: has no column {missing[0]!r} (its columns: {has}{hint})")
-    rows = rows[(rows != "").any(axis=1)]
+    rows.index += 2 + blank  # line numbers
+    rows = rows[rows.apply(lambda column: column.str.strip() != "").any(axis=1)]
     if rows.empty:
         raise InputError(f"{path}: lists no image")
     named = [column for column in COLUMNS if column in rows]
     rows[named] = rows[named].apply(lambda column: column.str.strip())
     for column in named:
         if (rows[column] == "").any():
-            line = int((rows[column] == "").idxmax()) + 2
+            line = (rows[column] == "").idxmax()
             raise InputError(f"{path}: line {line} has no {column}")
     if "split" in rows:
         split = rows["split"].str.lower().map(SPLIT_NAMES)
         if split.isna().any():
-            at = int(split.isna().idxmax())
-            wrong = rows["split"][at]
-            raise InputError(f"{path}: line {at + 2}: split {unknown(wrong, SPLITS)}")
+            line = split.isna().idxmax()
+            wrong = rows["split"][line]
+            raise InputError(f"{path}: line {line}: split {unknown(wrong, SPLITS)}")
         rows["split"] = split
     rows["path"] = [with_slashes(path.parent, name) for name in rows["path"]]
     return rows.reset_index(drop=True)
 
 
+def blank_lines_above(path: Path) -> int:
+    """How many lines of a file are blank before the first that is not."""
+    with open(path, "rb") as file:
+        return sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), file))
+
+
 def with_plain_names(rows: pd.DataFrame) -> pd.DataFrame:
     """` Path ` is the column path, unless there is one already."""
     plain = {name: name.strip().lower() for name in rows.columns}
-    wanted = {name: to for name, to in plain.items() if to in COLUMNS and to not in rows}
+    # Not `Group` and `Split`: those may mean something else, and would decide the split unasked.
+    needed = ("path", "label")
+    wanted = {name: to for name, to in plain.items() if to in needed and to not in rows}
     return rows.rename(columns=wanted) if len({*wanted.values()}) == len(wanted) else rows
 
 

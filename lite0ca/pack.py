@@ -32,8 +32,13 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
     if shard_mb <= 0:
         raise InputError(f"--shard-mb must be above 0, not {shard_mb:g}")
     target = Path(folder)
-    if any(target.glob("*.tar")) or (target / "metadata.csv").exists():
+    if (target / "metadata.csv").exists():
         raise InputError(f"{folder}: holds shards or a table already; name another folder")
+    if any(target.glob("*.tar")):
+        raise InputError(
+            f"{folder}: holds tars without their table, as a packing leaves that was interrupted; "
+            "remove them, or name another folder"
+        )
     data = datasets.load(config)
     if tars_of(data.rows["absolute_path"]) is not None:
         raise InputError(f"{data.source}: its photos lie in tars already")

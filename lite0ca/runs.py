@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import pickle
+import shutil
 import tempfile
 import warnings
 import zipfile
@@ -46,9 +47,9 @@ def check_writable(folder: str | Path) -> None:
 
 
 def remove_scraps(run: Path) -> None:
-    """Temporary files of a process that was killed while it wrote."""
+    """Temporary files and folders of a process that was killed while it wrote."""
     for scrap in run.glob(".*.tmp"):
-        scrap.unlink()
+        shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:

@@ -16,6 +16,7 @@ from lite0ca.data import DRAWN
 from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json
 from lite0ca.images import in_threads
+from lite0ca.runs import remove_scraps
 
 CLASSES = ("bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast")
 LEAVES = 67  # a class; every second leaf is photographed twice, so 100 photos
@@ -45,16 +46,19 @@ def write_sample(folder: str | Path, seed: int = 0) -> Path:
                 jobs.append((folder / path, label, (seed, number, leaf), shot))
                 rows.append((path, label, split, f"{label}_{leaf:03d}", DRAWN))
     in_threads(lambda job: write_photo(*job), jobs)
-    write_json(folder / "label2id.json", {label: i for i, label in enumerate(CLASSES)})
     columns = ["path", "label", "split", "group", "source"]
     with whole(folder / "metadata.csv") as file:
         pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
+    write_json(folder / "label2id.json", {label: i for i, label in enumerate(CLASSES)})
+    for place in (folder, *(folder / label for label in CLASSES)):
+        remove_scraps(place)
     return folder / "metadata.csv"
 
 
 def own_file(path: Path) -> bool:
     """Whether an interrupted drawing left this file."""
-    return path.name.startswith(("sample_", ".sample_"))
+    is_scrap = path.name.startswith(".") and path.name.endswith(".tmp")
+    return is_scrap or path.name.startswith("sample_")
 
 
 def split_of(position: float) -> str:

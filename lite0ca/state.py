@@ -154,8 +154,8 @@ class State:
                 getattr(self, name).load_state_dict(content[name])
         if self.ema:
             self.ema.module.load_state_dict(content["ema"])
-        if own != [self.hyperparameters(group) for group in self.optimizer.param_groups]:
-            raise ValueError("its optimizer has other settings")
+        for group, mine in zip(self.optimizer.param_groups, own):
+            group.update(mine)  # ours, whatever another version of torch or a stranger wrote
         # The fused step trusts these, and reads beyond their end where they are too short.
         for parameter, moments in self.optimizer.state.items():
             for name in ("exp_avg", "exp_avg_sq"):

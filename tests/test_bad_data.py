@@ -112,6 +112,12 @@ WORKING_CSV = {
         "change": each(lambda n, line: f"{line},{split_of(n).replace('valid', 'validation')}"),
     },
     "the same line twice": {"change": lambda lines: lines + lines[:3]},
+    "a blank line above": {"header": " \npath,label"},
+    "spaces in the last line": {"change": lambda lines: [*lines, "   "]},
+    "a column Group of something else": {
+        "header": "path,label,Group,Split",
+        "change": each(lambda n, line: f"{line},{'xy'[n % 2]},{'AB'[n % 2]}"),
+    },
     "blank lines": {"change": lambda lines: ["", *lines[:5], "", *lines[5:], ""]},
     "spaces in the header": {"header": " path , label "},
     "header in capitals": {"header": "Path,Label"},
@@ -259,6 +265,8 @@ LABEL_MAPS = {
     "numbers as text": ({"blast": "0", "healthy": "1"}, "must be JSON like|number"),
     "a list": (["blast", "healthy"], "must be JSON like"),
     "null": (None, "must be JSON like"),
+    "a list of pairs": ([["blast", 0], ["healthy", 1]], "must be JSON like"),
+    "a number too long": ({"blast": 0, "healthy": 10**400}, "number the classes"),
     "the other way round": ({"0": "blast", "1": "healthy"}, "must be JSON like|number|unknown"),
     "nested": ({"blast": [0], "healthy": [1]}, "must be JSON like|number"),
     "empty": ({}, "unknown|must"),
@@ -277,7 +285,9 @@ def test_label_maps_that_are_refused(name, data, train):
     assert_says(err, message)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"blast": 0, "blast": 1, "healthy": 1}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"blast": 0, "blast": 1, "healthy": 1}', "\0", "[" * 100_000]
+)
 def test_label_maps_that_are_no_json(text, data, train):
     file = data / "label2id.json"
     file.write_text(text)
