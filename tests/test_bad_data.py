@@ -436,7 +436,9 @@ REFUSED_FOLDERS = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "message"), REFUSED_FOLDERS, ids=lambda case: str(case)[:40])
+@pytest.mark.parametrize(
+    ("spoil", "message"), REFUSED_FOLDERS, ids=[spoil.__name__ for spoil, _ in REFUSED_FOLDERS]
+)
 def test_folders_that_are_refused(spoil, message, data, train):
     spoil(data)
     code, out, err = train("--data-dir", data)
