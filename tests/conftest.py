@@ -18,6 +18,8 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="lite0ca-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 REPO = Path(__file__).resolve().parent.parent
 RICE_LEAF = Path(os.environ.get("LITE0CA_RICE_LEAF", REPO.parent / "shared/data/rice_leaf"))
+TRIES = int(os.environ.get("TRIES", "1"))  # of what takes long; `make trust` sets more
+SLOW = pytest.mark.skipif(TRIES < 10, reason="takes long: make trust")
 # Small enough for seconds: 64 pixels are a 2 x 2 feature map.
 TINY = ["--epochs", "1", "--train-limit", "8", "--valid-limit", "4", "--image-size", "64"]
 TINY += ["--batch-size", "4", "--num-workers", "0"]

@@ -638,7 +638,7 @@ CELL = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
 TABLE = st.lists(st.lists(CELL, max_size=6), max_size=8)
 
 
-@settings(deadline=None, database=None, max_examples=int(os.environ.get("EXAMPLES", "300")))
+@settings(deadline=None, database=None, max_examples=int(os.environ.get("EXAMPLES", "100")))
 @given(
     header=st.permutations(["path", "label", "split", "group"]) | st.lists(CELL, max_size=5),
     rows=TABLE,

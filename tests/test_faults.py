@@ -21,7 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from conftest import FAST, REPO
+from conftest import FAST, REPO, SLOW, TRIES
 from PIL import Image
 
 from lite0ca import runs
@@ -29,7 +29,6 @@ from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.train import fit
 
-TRIES = int(os.environ.get("TRIES", "1"))
 LONG_EPOCHS = int(os.environ.get("LONG_EPOCHS", "6"))
 # Enough writing to be hit in: three epochs, the cache, curves, loader processes.
 TRAIN = [*FAST, "--epochs", "3", "--patience", "0", "--cache", "disk", "--num-workers", "1"]
@@ -143,6 +142,7 @@ def run(leaves, tmp_path_factory) -> Path:
     return next(out.iterdir())
 
 
+@SLOW
 def test_an_export_killed_at_any_moment(run, tmp_path):
     pytest.importorskip("onnx")
     arguments = ["export", run, "--num-workers", "0", "--output-dir", "files"]
@@ -157,7 +157,7 @@ def test_an_export_killed_at_any_moment(run, tmp_path):
     assert unreadable(run) == []
 
 
-@pytest.mark.skipif(TRIES < 10, reason="a minute: make trust")
+@SLOW
 def test_a_batch_killed_at_any_moment(leaves, tmp_path):
     """Two runs of the real notebook; the second start goes on with the first one's."""
     arguments = ["batch", "basic", "fast", "--data-dir", leaves, "--output-dir", "out", "--set"]
@@ -175,7 +175,7 @@ def test_a_batch_killed_at_any_moment(leaves, tmp_path):
         assert list(status.str.partition()[0]) == ["done", "done"]
 
 
-@pytest.mark.skipif(TRIES < 10, reason="a minute: make trust")
+@SLOW
 def test_drawing_and_packing_killed_at_any_moment(tmp_path):
     began = time.monotonic()
     assert ended(start("sample", "whole", cwd=tmp_path))[0] == 0
@@ -238,7 +238,7 @@ def test_folders_that_cannot_be_written_to(leaves, run, tmp_path, capsys, monkey
     assert main([*map(str, arguments), "--cache-dir", "/proc/lite0ca"]) == 0
 
 
-@pytest.mark.parametrize("way", ["killed", "out of memory"])
+@pytest.mark.parametrize("way", ["killed", pytest.param("out of memory", marks=SLOW)])
 def test_a_loader_process_that_dies(way, leaves, tmp_path):
     """In the second epoch: one line, and the run goes on when asked."""
     dies = {
@@ -268,6 +268,7 @@ PhotoReader.read = faulty
     assert ended(start("train", "--resume", run, cwd=tmp_path))[0] == 0
 
 
+@SLOW
 def test_two_runs_started_at_once(leaves, tmp_path):
     arguments = ["train", *TRAIN, "--data-dir", leaves, "--output-dir", "out"]
     both = [start(*arguments, cwd=tmp_path) for _ in range(2)]

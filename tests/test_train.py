@@ -10,7 +10,7 @@ import time
 import pandas as pd
 import pytest
 import torch
-from conftest import REPO
+from conftest import REPO, SLOW
 
 from lite0ca import runs, step
 from lite0ca.__main__ import main
@@ -124,7 +124,7 @@ def test_a_diverging_run_goes_back_and_then_stops_with_3(sample, tmp_path, capsy
     assert all(value.isfinite().all() for value in last["model"].values())
 
 
-@pytest.mark.parametrize("amp", [False, True])
+@pytest.mark.parametrize("amp", [False, pytest.param(True, marks=SLOW)])
 @pytest.mark.parametrize("where", ["input", "gradient", "loss", "weight", "batch norm"])
 def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, amp, capsys):
     """NaN in the second epoch: back to the first, half the rate, and on to the end."""
