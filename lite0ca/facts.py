@@ -28,7 +28,7 @@ def check_facts(facts: dict, source: str | Path) -> None:
         # of exported files only
         "image_size": lambda size: type(size) is int and size == facts["config"]["image_size"],
         "classes": lambda names: type(names) is list and names == classes_of(facts["label2id"]),
-        "mean": lambda values: three_numbers(values),
+        "mean": three_numbers,
         "std": lambda values: three_numbers(values) and min(values) > 0,
     }
     for name, is_right in rules.items():

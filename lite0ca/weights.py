@@ -11,7 +11,7 @@ import timm
 import torch
 from timm.models import load_state_dict
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, first_line
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -71,10 +71,6 @@ def from_hub(cfg: dict) -> tuple[str, dict]:
             f"--pretrained: no weights of {full}: neither in Hugging Face's cache nor from the "
             f"hub ({first_line(error)}). Go online once, or give a file with --weights FILE"
         ) from None
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def load_file(model, path: str | Path) -> str:
