@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from lite0ca.cache import PhotoReader
 from lite0ca.config import Config
 from lite0ca.errors import InputError, first_line
 from lite0ca.evaluate import Precision
+from lite0ca.files import read_json
 from lite0ca.forms import FORMATS, format_of, open_model
 from lite0ca.listing import read_made_split
 from lite0ca.loaders import score_loader
@@ -102,7 +102,7 @@ def fastest_form(run: str, typed: dict) -> str:
     if machine.device_of("auto").type != "cpu":
         return run
     try:
-        made = json.loads(report.read_text(encoding="utf-8"))
+        made = read_json(report)
         if made["checkpoint_sha256"] != digest(run):
             print(f"{report.parent}: is of an earlier training; export again to use it")
             return run
@@ -126,11 +126,8 @@ def settings_of(run: str, facts: dict, typed: dict) -> Config:
     settings = dict(facts["config"]) | {"resume": None, "weights": None}
     if format_of(run) and (stored := run_folder(run) / "config.json").is_file():
         # An exported file does not say where the data lay; the run beside it does.
-        try:
-            trained = json.loads(stored.read_text(encoding="utf-8"))
-            settings |= {key: trained.get(key) for key in ("metadata", "data_dir", "label2id")}
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise InputError(f"{stored}: is damaged ({first_line(error)})") from None
+        trained = read_json(stored)
+        settings |= {key: trained.get(key) for key in ("metadata", "data_dir", "label2id")}
     if typed.get("metadata") or typed.get("data_dir"):
         settings |= {"metadata": None, "data_dir": None, "label2id": None}
     # Its machine may not be this one.

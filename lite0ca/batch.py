@@ -19,7 +19,7 @@ from lite0ca import data as datasets
 from lite0ca.config import Config, unknown
 from lite0ca.data import DRAWN, SAMPLE
 from lite0ca.errors import InputError
-from lite0ca.files import whole
+from lite0ca.files import read_json, whole
 from lite0ca.flags import assignments
 from lite0ca.headless import execute
 from lite0ca.presets import PRESETS
@@ -175,7 +175,7 @@ def refuse_mistakes(preset: str, parameters: dict) -> None:
 def with_parameters(file: Path) -> Path:
     """The file, if it is a notebook that takes parameters; raises `InputError`."""
     try:
-        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        cells = read_json(file)["cells"]
         tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"--notebook {file}: is not a notebook") from None
@@ -262,14 +262,18 @@ def metrics_of(notebook: Path) -> dict:
     run = run_of(notebook)
     if run is None or not (run / "metrics.json").is_file():
         return {}
-    return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    try:
+        return read_json(run / "metrics.json")
+    except InputError as error:  # the others' scores are still good
+        print(f"  {error}; its scores are left out", file=sys.stderr)
+        return {}
 
 
 def read_notebook(file: Path) -> dict:
     """The content of an executed notebook; empty if there is none, or it was cut off."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file)
+    except (OSError, InputError):
         return {}
 
 

@@ -5,7 +5,6 @@ Systems take turns within a round, so that what else the machine does meets all 
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from lite0ca import guide, machine
 from lite0ca.config import Config, flag, unknown
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision
+from lite0ca.files import read_json
 from lite0ca.model import LeafClassifier, build_model, mac_count, parameter_count
 from lite0ca.systems import SYSTEMS
 
@@ -205,7 +205,7 @@ def scores_in(results: str | Path) -> dict[str, dict]:
     for file in sorted(Path(results).glob("*/metrics.json")):
         try:
             metrics, config, made = (
-                json.loads((file.parent / name).read_text(encoding="utf-8"))
+                read_json(file.parent / name)
                 for name in ("metrics.json", "config.json", "environment.json")
             )
             stopped = metrics.get("stopped", "")  # runs of version 0.1.0 do not say

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import typing
 from dataclasses import dataclass
 from pathlib import Path
 
 from lite0ca.errors import InputError
+from lite0ca.files import read_json
 from lite0ca.presets import PRESETS
 from lite0ca.systems import ATTENTIONS, SYSTEMS, System
 
@@ -265,14 +265,11 @@ class Config:
                     f"(free are {', '.join(sorted(map(flag, may_change)))})"
                 )
         stored = Path(folder) / "config.json"
-        try:
-            settings = json.loads(stored.read_text(encoding="utf-8"))
-            if not isinstance(settings, dict) or not settings:
-                raise ValueError("it holds no settings")
-        except FileNotFoundError:
-            raise InputError(f"--resume {folder}: no config.json there, so no run") from None
-        except (ValueError, TypeError, NotADirectoryError, RecursionError) as error:
-            raise InputError(f"--resume {folder}: cannot read config.json: {error}") from None
+        if not stored.is_file():
+            raise InputError(f"--resume {folder}: no config.json there, so no run")
+        settings = read_json(stored)
+        if not settings:
+            raise InputError(f"{stored}: is damaged (holds no settings)")
         if "metadata" in overrides or "data_dir" in overrides:
             settings |= {"metadata": None, "data_dir": None, "label2id": None}
         preset = settings.pop("preset", None)

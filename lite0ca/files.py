@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+from lite0ca.errors import InputError, first_line
+
 
 @contextlib.contextmanager
 def whole(path: str | Path, mode: str = "w"):
@@ -25,6 +27,17 @@ def whole(path: str | Path, mode: str = "w"):
         if isinstance(error, OSError) and not error.filename:  # of a write, which has no name
             raise OSError(error.errno, error.strerror or str(error), str(path)) from None
         raise
+
+
+def read_json(path: str | Path) -> dict:
+    """The JSON object in a file; raises `InputError` if it holds none, `OSError` if not there."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged ({first_line(error)})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is damaged (holds no names with values)")
+    return content
 
 
 def write_json(path: str | Path, content) -> None:

@@ -1,14 +1,16 @@
 """`python -m lite0ca batch`: real notebook once; then failures and resuming with a quick one."""
 
+import gc
 import json
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 import torch
-from conftest import REPO
+from conftest import REPO, SLOW
 
 from lite0ca.__main__ import main
 from lite0ca.batch import jobs_of, left_before
@@ -167,3 +169,18 @@ def test_a_mistake_stops_before_anything_runs(arguments, message, tmp_path, monk
     assert main(["batch", *arguments, "--output-dir", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@SLOW
+def test_thirty_notebooks_take_no_more_than_three(quick, tmp_path):
+    """Memory, open files and processes of the process that starts the kernels."""
+    process, seen, memory_mb = psutil.Process(), [], []
+    command = ["batch", "basic", "--notebook", str(quick), "--metadata", "sample"]
+    command += ["--output-dir", str(tmp_path / "results"), "--seeds"]
+    for seeds in (range(3), range(3, 30)):
+        assert main([*command, *map(str, seeds)]) == 0
+        gc.collect()
+        seen.append((process.num_fds(), len(process.children(recursive=True))))
+        memory_mb.append(process.memory_info().rss / 2**20)
+    assert seen[0] == seen[1]
+    assert memory_mb[1] - memory_mb[0] < 40
