@@ -6,8 +6,10 @@ Each run is the package's own `fit`; what it answers on the test split, as it is
 backgrounds changed, is kept in `benchmarks/study/`, and a run that stands there is not done again,
 so the study can stop and go on at any time. Notebook 07_study reads those files.
 
-Split "given" is the data's own. Split "field" is made here: photos with a plain background train
+Split "given" is the data's own. Two are made here. "field": photos with a plain background train
 and validate, all others (taken in fields) test, as someone meets who trains on pictures of a lab.
+"scenes": half of the healthy fields train too, so that in training every field is healthy; the
+other half and all diseased photos from fields test.
 """
 
 from __future__ import annotations
@@ -69,8 +71,10 @@ ARMS = {
     "ca, field": Arm({}, "field"),
     "robust, field": Arm({}, "field", recipe={"preset": "robust"}),
     "basic, field": Arm({}, "field", recipe={"preset": "basic"}),
+    "ca, scenes": Arm({}, "scenes"),
+    "robust, scenes": Arm({}, "scenes", recipe={"preset": "robust"}),
 }
-FLOOR = "six colour numbers"
+FLOOR, HEALTHY = "six colour numbers", "healthy"
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -78,16 +82,20 @@ def write(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(file, index=False, float_format="%.9g")
 
 
-def field_split(data: datasets.DataSet, folder: Path) -> Path:
-    """A CSV in which photos with a plain background are train or valid, the others test."""
+def made_split(name: str, data: datasets.DataSet, folder: Path) -> Path:
+    """The CSV of split "field" or "scenes"."""
     plain = with_plain_background(data, SHORT["image_size"]).rows["path"]
     rows = data.rows.assign(path=data.rows["absolute_path"].map(str))
     is_plain = data.rows["path"].isin(plain)
     # Photos of one leaf stay together: in the field, if any of them was taken there.
-    is_plain &= ~rows["group"].isin(rows["group"][~is_plain])
-    rows["split"] = np.where(is_plain, rows["split"].replace("test", "train"), "test")
-    write(rows[["path", "label", "group", "split"]], folder / "field.csv")
-    return folder / "field.csv"
+    trains = is_plain & ~rows["group"].isin(rows["group"][~is_plain])
+    if name == "scenes":
+        fields = np.sort(rows["group"][~trains & (rows["label"] == HEALTHY)].unique())
+        known = np.random.default_rng(0).permutation(fields)[: len(fields) // 2]
+        trains |= rows["group"].isin(known) & (rows["label"] == HEALTHY)
+    rows["split"] = np.where(trains, rows["split"].replace("test", "train"), "test")
+    write(rows[["path", "label", "group", "split"]], folder / f"{name}.csv")
+    return folder / f"{name}.csv"
 
 
 def answers_to(run: Path, kinds: list[str], label2id: dict) -> dict[str, pd.Series]:
@@ -181,9 +189,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         given = Path(arguments.metadata).absolute()
         sources = {"given": given}
-        if any(ARMS[name].split == "field" for name in arguments.arms):
-            whole_data = datasets.load(Config(metadata=str(given)))
-            sources["field"] = field_split(whole_data, Path(scratch))
+        whole_data = datasets.load(Config(metadata=str(given)))
+        for split in sorted({ARMS[name].split for name in arguments.arms} - {"given"}):
+            sources[split] = made_split(split, whole_data, Path(scratch))
         data = {split: datasets.load(Config(metadata=str(csv))) for split, csv in sources.items()}
         jobs = [(FLOOR, 0, split) for split in sources]
         # Seed by seed, so that a study that is cut short has some of every arm.

@@ -107,7 +107,7 @@ def elsewhere(
 
     Where the background is plain, the photo is cut to a part around some place of the leaf, and
     the rest is replaced: by one colour, by smooth colours, or by what the photo that `other` reads
-    shows, mostly out of focus. So neither table nor paper nor field goes with a class.
+    shows, sharp or out of focus. So neither table nor paper nor field goes with a class.
     """
     leaf = leaf_mask(photo)
     if leaf is None:
@@ -147,6 +147,6 @@ def something(
     if leaf is None:  # a field, or a leaf that fills the photo
         leaf = np.ones(photo.shape[:2], np.uint8)
     seen = cv2.resize(photo[part_of(leaf, rng.uniform(0.15, 0.6), rng)], size)
-    if rng.random() < 0.7:
+    if rng.random() < 0.5:
         seen = cv2.GaussianBlur(seen, (0, 0), rng.uniform(1, 8))
     return (seen * rng.uniform(0.4, 1.1)).clip(0, 255)

@@ -39,7 +39,7 @@ class Gates(nn.Module):
 
 def deployed(model: LeafClassifier, image_size: int) -> LeafClassifier:
     """A copy of a trained model that answers as it does, to float32's rounding; it cannot train."""
-    model = copy.deepcopy(model).cpu().eval()
+    model = copy.deepcopy(model).cpu().eval().requires_grad_(False)  # exporters trace less
     pad_once(model, image_size)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

@@ -19,12 +19,15 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lite0ca import machine, ranks
 from lite0ca.augment import augmentation, elsewhere, resizing
+from lite0ca.background import leaf_mask
 from lite0ca.cache import PhotoReader
 from lite0ca.errors import InputError
 from lite0ca.shards import sweep, tars_of
 from lite0ca.stopping import leave_signals_to_the_parent
 
 SCORED_AT_ONCE = 96
+# Photos that are looked through for scenes, and how often one of those lies behind a leaf.
+LOOKED_THROUGH, SCENE_SHARE = 2000, 0.8
 
 
 class Photos(Dataset):
@@ -44,6 +47,7 @@ class Photos(Dataset):
         self.slots, self.reader = reader.slots_of(files), reader
         self.change, self.augment = change, augment
         self.whole, self.augmented = resizing(image_size), {}
+        self.scenes = np.array([], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -56,7 +60,7 @@ class Photos(Dataset):
         if seed is not None:
             if self.augment == "strong":
                 rng = np.random.default_rng([seed, 1])  # a stream of its own
-                photo = elsewhere(photo, partial(self.photo, rng.integers(len(self))), rng)
+                photo = elsewhere(photo, partial(self.photo, self.behind(rng)), rng)
             if size not in self.augmented:
                 self.augmented[size] = augmentation(size, self.augment)
             transform = self.augmented[size]
@@ -75,6 +79,23 @@ class Photos(Dataset):
             problem = InputError(text)
             problem.own = True
             raise problem from None
+
+    def behind(self, rng: np.random.Generator) -> int:
+        """The photo that another one's leaf is put before.
+
+        Mostly one of the `scenes`: where all of them are of one class, as fields may be of healthy
+        plants, that a photo shows one would tell the class.
+        """
+        if len(self.scenes) and rng.random() < SCENE_SHARE:
+            return int(rng.choice(self.scenes))
+        return int(rng.integers(len(self)))
+
+    def find_scenes(self, seed: int) -> None:
+        """Set `scenes` to photos without a plain background, found among so many drawn ones."""
+        drawn = np.random.default_rng(seed).permutation(len(self))[:LOOKED_THROUGH]
+        found = [index for index in drawn if leaf_mask(self.photo(index)) is None]
+        self.scenes = np.sort(np.array(found, dtype=np.int64))
+        print(f"scenes to put leaves before: {len(found):,} of {len(drawn):,} photos", flush=True)
 
 
 class EvenBatches(Sampler):
@@ -115,6 +136,8 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Dat
     Raises `InputError` if the ranks are more than the images of a batch.
     """
     photos = photos_of(rows, label2id, config, reader, augment=config.augmentation)
+    if config.augmentation == "strong":
+        photos.find_scenes(config.seed)
     batches = EvenBatches(
         len(photos), config.batch_size, config.seed, config.image_size, tars_of(photos.files)
     )

@@ -38,10 +38,9 @@ def rounded(network: nn.Module, images: torch.Tensor, top: int, bar: Callable = 
     output channel back to what it was (Nagel et al. 2019, arXiv 1906.04721).
     """
     exact, network = network, copy.deepcopy(network).eval()
-    pairs = zip(in_order(exact, images[:1]), in_order(network, images[:1]))
-    for before, layer in bar(list(pairs)):
-        _, mean = moments_of(exact, before, images)
-        wanted = mean_output(before.weight.data, mean)
+    layers = in_order(exact, images[:1])
+    wanted_means = mean_outputs(exact, layers, images)
+    for wanted, layer in bar(list(zip(wanted_means, in_order(network, images[:1])))):
         moments, mean = moments_of(network, layer, images)
         weight = layer.weight.data
         grid = on_grid(weight.flatten(1).double(), moments, top)
@@ -85,18 +84,39 @@ def in_order(network: nn.Module, image: torch.Tensor) -> list[nn.Module]:
 
 
 @torch.inference_mode()
+def mean_outputs(
+    network: nn.Module, layers: list[nn.Module], images: torch.Tensor
+) -> list[torch.Tensor]:
+    """`mean_output` of each layer, in one pass over the images."""
+    sums, counts, seen = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0), set()
+
+    def note(layer, inputs):
+        if layer in seen:  # its first run counts, as in `moments_of`
+            return
+        seen.add(layer)
+        some = some_columns(layer, inputs[0], len(images))
+        sums[layer] = sums[layer] + some.double().sum(dim=2)
+        counts[layer] += some.shape[2]
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    for batch in images.split(8):
+        seen.clear()
+        network(batch)
+    for hook in hooks:
+        hook.remove()
+    return [mean_output(layer.weight.data, sums[layer] / counts[layer]) for layer in layers]
+
+
+@torch.inference_mode()
 def moments_of(
     network: nn.Module, layer: nn.Module, images: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Second moments (groups, I, I) and means (groups, I) of the I inputs of an output channel."""
     total, sums, count = 0, 0, 0
-    each = max(1, POSITIONS // len(images))
 
     def note(_layer, inputs):
         nonlocal total, sums, count
-        columns = columns_of(layer, inputs[0])  # B groups I positions
-        step = max(1, columns.shape[-1] // each)
-        some = columns[..., ::step].permute(1, 2, 0, 3).flatten(2)  # groups I (B positions)
+        some = some_columns(layer, inputs[0], len(images))
         total = total + torch.bmm(some, some.transpose(1, 2)).double()
         sums, count = sums + some.double().sum(dim=2), count + some.shape[2]
         raise Enough
@@ -107,6 +127,13 @@ def moments_of(
             network(batch)
     hook.remove()
     return total / count, sums / count
+
+
+def some_columns(layer: nn.Module, x: torch.Tensor, images: int) -> torch.Tensor:
+    """(groups, I, B * some positions): about `POSITIONS` of all images are taken evenly."""
+    columns = columns_of(layer, x)  # B groups I positions
+    step = max(1, columns.shape[-1] // max(1, POSITIONS // images))
+    return columns[..., ::step].permute(1, 2, 0, 3).flatten(2)
 
 
 def columns_of(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
