@@ -90,15 +90,26 @@ def study() -> str:
 
 def field() -> str:
     """Trained on plain backgrounds, scored in fields."""
-    scores = compare.summary(compare.runs_of(STUDY)).loc["field"]
-    baseline = "none, field"
+    return asked_elsewhere("field", "none")
+
+
+def scenes() -> str:
+    """Trained on plain backgrounds and healthy fields, scored in fields."""
+    return asked_elsewhere("scenes", "ca")
+
+
+def asked_elsewhere(split: str, baseline: str) -> str:
+    """Every arm of one of the splits whose test photos are unlike those of training."""
+    scores = compare.summary(compare.runs_of(STUDY)).loc[split]
+    baseline, end = f"{baseline}, {split}", f", {split}"
     beside = compare.effects(STUDY, baseline, [a for a in scores.index[1:] if a != baseline])
     rows = []
     for arm, row in scores.iterrows():
-        name, shown = arm.removesuffix(", field"), [row["valid_f1"], row["test_f1"]]
-        rows.append([name, str(row["n"]), *shown, *effect_text(beside, arm)])
-    head = ["arm", "runs", "valid macro-F1 (plain)", "field macro-F1"]
-    return markdown([*head, "field minus `none` (95 % interval)", ""], rows)
+        shown = [arm.removesuffix(end), str(row["n"]), row["valid_f1"], row["test_f1"]]
+        rows.append([*shown, *effect_text(beside, arm)])
+    head = ["arm", "runs", "valid macro-F1 (as in training)", "in fields"]
+    head += [f"in fields minus `{baseline.removesuffix(end)}` (95 % interval)", ""]
+    return markdown(head, rows)
 
 
 def effect_text(effects: pd.DataFrame, arm: str) -> list[str]:
@@ -111,7 +122,7 @@ def effect_text(effects: pd.DataFrame, arm: str) -> list[str]:
 
 def filled(text: str) -> str:
     """The text with every table between its marks made anew."""
-    for table in (flags, presets, systems, study, field):
+    for table in (flags, presets, systems, study, field, scenes):
         mark = table.__name__
         block = f"<!-- {mark} -->\n\n{table()}\n\n<!-- /{mark} -->"
         pattern = f"<!-- {mark} -->.*?<!-- /{mark} -->"

@@ -133,6 +133,26 @@ label = "field macro-F1 minus that of none"
 notebook.picture(plots.effects(against, "From the lab to the field", label))
 
 # %% [markdown]
+# ## Healthy fields known, diseased ones not
+# Now half of the healthy fields train as well, so that in training whatever shows a field is
+# healthy. Guess first: what will a network say to a diseased leaf in a field?
+#
+# `robust` puts leaves before such scenes. The share of diseased leaves that are called healthy
+# tells whether that helps.
+
+# %% tags=["nbval-check-output"]
+import pandas as pd
+
+print(scores.loc["scenes"][["n", "valid_f1", "test_f1", "test_accuracy"]].to_string())
+table = pd.read_csv(f"{study}/{compare.ANSWERS.format('scenes')}")
+healthy = table.loc[table["label"] == "healthy", "truth"].iloc[0]
+answers = table[table["truth"] != healthy].filter(regex=" test$")
+called_healthy = (answers == healthy).mean()
+print("\ndiseased, called healthy")
+print(called_healthy.groupby(called_healthy.index.str.replace(r" \d+ test$", "", regex=True))
+      .mean().round(2).to_string())  # fmt: skip
+
+# %% [markdown]
 # `valid_f1` beside `test_f1` is what a score on photos of one's own kind promises, and what is kept
 # of it elsewhere. Before you trust a model on your farm, score it on your photos:
 # `python -m lite0ca evaluate RUN --data-dir my_photos`.

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from test_background import leaf_on_paper
 
 from lite0ca.augment import augmentation, elsewhere, part_of
@@ -94,6 +95,19 @@ def test_loader_processes_change_nothing(rows):
     """The other photo, which lends its background, is drawn from the same seed."""
     for one, two in zip(strong_batches(rows, 0), strong_batches(rows, 2), strict=True):
         assert torch.equal(one, two)
+
+
+def test_what_lies_behind_a_leaf_is_mostly_a_scene(rows, tmp_path, capsys):
+    """Seldom photos without a plain background would else hardly ever be drawn."""
+    scene = tmp_path / "scene.png"
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(scene)
+    one = pd.DataFrame({"absolute_path": [scene], "label": ["a"]})
+    config = Config.of(batch_size=4, image_size=64, num_workers=0, augmentation="strong")
+    photos = train_loader(pd.concat([rows, one]), LABELS, config).dataset
+    assert photos.scenes.tolist() == [8] and "1 of 9 photos" in capsys.readouterr().out
+    drawn = [photos.behind(np.random.default_rng(seed)) for seed in range(200)]
+    assert {*drawn} == {*range(9)} and 140 < drawn.count(8) < 190
 
 
 def test_an_unknown_kind_is_refused():

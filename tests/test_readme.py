@@ -15,7 +15,7 @@ README = (REPO / "README.md").read_text(encoding="utf-8")
 
 def test_tables_are_the_packages():
     assert filled(README) == README, "run: make readme"
-    for mark in ("presets", "systems", "flags", "study", "field"):
+    for mark in ("presets", "systems", "flags", "study", "field", "scenes"):
         assert README.count(f"<!-- {mark} -->") == README.count(f"<!-- /{mark} -->") == 1
     assert "| `max-speed` |" in README and "`--no-amp`" in README
 
