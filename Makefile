@@ -8,7 +8,7 @@ PRESET := kaggle
 PYTHON_KAGGLE := python3.12
 DATA := $(SAMPLE)/metadata.csv
 
-.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy trust recipes study peers format clean
+.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy trust recipes study peers peers-exports format clean
 
 demo: $(SAMPLE)/metadata.csv
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -104,9 +104,12 @@ study: $(VENV)/installed-dev  ## does attention help? All arms on DATA, over see
 peers: $(VENV)-peers/installed  ## training throughput on DATA beside timm, fastai, Ultralytics
 	$(VENV)-peers/bin/python benchmarks/training_against_peers.py --metadata $(DATA)
 
+peers-exports: $(VENV)-peers/installed  ## one image through timm's and Ultralytics' exports and ours
+	$(VENV)-peers/bin/python benchmarks/exports_against_peers.py
+
 $(VENV)-peers/installed: pyproject.toml
 	test -x $(VENV)-peers/bin/python || python3 -m venv $(VENV)-peers
-	$(VENV)-peers/bin/python -m pip install --quiet -e . fastai ultralytics
+	$(VENV)-peers/bin/python -m pip install --quiet -e '.[onnx,openvino]' fastai ultralytics onnxslim
 	$(VENV)-peers/bin/python -m pip uninstall --quiet --yes opencv-python
 	$(VENV)-peers/bin/python -m pip install --quiet --force-reinstall --no-deps \
 	    opencv-python-headless

@@ -4,10 +4,13 @@
 
 Every tool writes ONNX as its documentation says, four classes, one image size, random weights
 (speed does not depend on them). Each file is run by ONNX Runtime and by OpenVINO, in float32, with
-one thread and with all; all files take turns in each round, in this process, and the ratios are of
-medians. int8: ours, and ONNX Runtime's `quantize_static` as it comes on timm's file, since neither
-timm nor Ultralytics writes int8 ONNX. How well our int8 answers is the export's own proof, not
-this benchmark's.
+one thread and with as many as torch takes; all take turns in each round, in this process, and the
+ratios are of medians. The first row is the network as it is trained, in torch; the share is of a
+float32 matrix product by torch in the same rounds.
+
+int8: ours, and ONNX Runtime's `quantize_static` as it comes on timm's file, since neither timm nor
+Ultralytics writes int8 ONNX. How well our int8 answers is the export's own proof, not this
+benchmark's.
 
 The peers are installed for this benchmark alone (`make peers-exports`); one that is missing is
 named and left out.
@@ -16,6 +19,7 @@ named and left out.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -35,13 +39,14 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
 from lite0ca import bench, form_onnx, machine
+from lite0ca.bench_forms import PEAK, SIDE, MatrixProduct
 from lite0ca.deployed import deployed
 from lite0ca.model import build_model, mac_count, parameter_count
 from lite0ca.proof import CPU
 from lite0ca.systems import SYSTEMS
 
 CLASSES, CALIBRATION = 4, 16
-TIMM, CONTROL, OWN = "timm, Lite0", "EfficientNet_Lite0", "lite0ca, Lite0 CA"
+OWN, EAGER, ORT = "lite0ca, Lite0 CA", "torch, eager", "ONNX Runtime"
 
 
 @dataclass(frozen=True)
@@ -131,9 +136,9 @@ def ultralytics(scale: list | None) -> Callable:
 
 FILES = {
     OWN: own("EfficientNet_Lite0_CA"),
-    "lite0ca, Lite0": own(CONTROL),
+    "lite0ca, Lite0": own("EfficientNet_Lite0"),
     "the guide's export, Lite0 CA": guide,
-    TIMM: timm_export,
+    "timm, Lite0": timm_export,
     "Ultralytics, YOLO26n-cls": ultralytics(None),
     "Ultralytics, YOLO26-cls of like MACs": ultralytics([0.5, 0.35, 1024]),  # depth, width
     "lite0ca, Lite0 CA, int8": own_int8,
@@ -159,7 +164,7 @@ def by_openvino(path: Path, threads: int) -> Callable:
     return lambda images: request.infer([images.numpy()])
 
 
-RUNTIMES = {"ONNX Runtime": by_onnxruntime, "OpenVINO": by_openvino}
+RUNTIMES = {ORT: by_onnxruntime, "OpenVINO": by_openvino}
 
 
 def written(folder: Path, size: int) -> dict[str, File]:
@@ -185,16 +190,20 @@ def compare(files: dict[str, File], size: int, rounds: int, seconds: float) -> p
             for name, file in files.items()
             for runtime, open_file in RUNTIMES.items()
         }
-        with bench.using(setup, {}):
+        models |= {(OWN, EAGER): files[OWN].network, PEAK: MatrixProduct()}
+        with bench.using(setup, {OWN: files[OWN].network}):
             times = bench.measured(models, setup, size, 1, rounds, seconds)
+        peak_macs_per_s = SIDE**3 / np.median(times.pop(PEAK)[0])
         plural = "s" if threads > 1 else ""
         for key, (single, _) in times.items():
             macs = mac_count(files[key[0]].network, size)
             row = rows.setdefault(key, {"million MACs": f"{macs / 1e6:,.0f}"})
             row["parameters"] = f"{parameter_count(files[key[0]].network):,}"
-            latency, ours = (1e3 * np.median(one) for one in (single, times[OWN, key[1]][0]))
+            same = key[1] if key[1] in RUNTIMES else ORT  # ours in the same runtime
+            latency, ours = (1e3 * np.median(one) for one in (single, times[OWN, same][0]))
             row[f"ms, {threads} thread{plural}"] = f"{latency:.2f}"
             row[f"times ours, {threads} thread{plural}"] = f"{latency / ours:.2f}"
+            row[f"share of peak, {threads}"] = f"{macs / latency * 1e3 / peak_macs_per_s:.0%}"
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.rename_axis(["file", "runtime"]).reset_index()
 
@@ -209,7 +218,7 @@ def main() -> None:
         print(f"note: other work is running here, the load is {os.getloadavg()[0]:.1f}")
     machine.keep_freed_memory()
     torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         files = written(Path(folder), settings.image_size)
         table = compare(files, settings.image_size, settings.rounds, settings.seconds)
     columns = list(table.columns)
