@@ -37,7 +37,8 @@ def converted(network: nn.Module, facts: dict) -> bytes:
 
 
 def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
-    """Static int8: input, activations, weights (channel by channel); the classifier is float32.
+    """Static int8: activations, weights (channel by channel); the classifier is float32, and the
+    input too, since Google's Task Library takes float32 or uint8 pictures only.
 
     `images` are (N, 3, S, S) normalised, to calibrate with.
     """
@@ -50,7 +51,7 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
         work = quantizer.Quantizer(plain, recipe.static_wi8_ai8())
         # Logits beyond those of the calibration would be cut off.
         operations, none = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
-        for operation in (operations.FULLY_CONNECTED, operations.OUTPUT):
+        for operation in (operations.INPUT, operations.FULLY_CONNECTED, operations.OUTPUT):
             work.update_quantization_recipe(".*", operation, algorithm_key=none)
         interpreter = Interpreter(model_content=plain)
         ((key, names),) = interpreter.get_signature_list().items()
