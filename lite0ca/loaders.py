@@ -26,6 +26,9 @@ from lite0ca.shards import sweep, tars_of
 from lite0ca.stopping import leave_signals_to_the_parent
 
 SCORED_AT_ONCE = 96
+# Of the pictures of an epoch. With all of them strong a network learns its own photos less, and
+# others no better.
+STRONG_SHARE = 0.5
 # Photos that are looked through for scenes, and how often one of those lies behind a leaf.
 LOOKED_THROUGH, SCENE_SHARE = 2000, 0.8
 
@@ -58,12 +61,13 @@ class Photos(Dataset):
         if self.change:
             photo = self.change(photo, seed=index)
         if seed is not None:
-            if self.augment == "strong":
-                rng = np.random.default_rng([seed, 1])  # a stream of its own
+            rng = np.random.default_rng([seed, 1])  # a stream of its own
+            kind = self.augment if rng.random() < STRONG_SHARE else "standard"
+            if kind == "strong":
                 photo = elsewhere(photo, partial(self.photo, self.behind(rng)), rng)
-            if size not in self.augmented:
-                self.augmented[size] = augmentation(size, self.augment)
-            transform = self.augmented[size]
+            if (size, kind) not in self.augmented:
+                self.augmented[size, kind] = augmentation(size, kind)
+            transform = self.augmented[size, kind]
             # One stream for the whole pipeline. set_random_seed would seed each transform alike,
             # and then all that happen with one probability happen together.
             transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
