@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import warnings
@@ -23,7 +24,10 @@ def write(network: nn.Module, facts: dict, path: Path) -> None:
     size = facts["image_size"]
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
         traced = torch.jit.freeze(torch.jit.trace(network, torch.zeros(2, 3, size, size)))
-        torch.jit.save(traced, str(path), _extra_files={FACTS: json.dumps(facts)})
+        # On a full disk torch's own writer ends the process, so it writes into memory.
+        content = io.BytesIO()
+        torch.jit.save(traced, content, _extra_files={FACTS: json.dumps(facts)})
+    path.write_bytes(content.getvalue())
 
 
 def refuse_programs(path: Path) -> None:
