@@ -219,8 +219,9 @@ def test_a_disk_that_is_full(leaves, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, which nobody can write to")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 def test_torchscript_on_a_full_disk_ends_no_process():
+    network = torch.nn.Conv2d(3, 4, 1).eval()
     with pytest.raises(OSError, match="No space left"):
-        form_torchscript.write(torch.nn.Conv2d(3, 4, 1), {"image_size": 8}, Path("/dev/full"))
+        form_torchscript.write(network, {"image_size": 8}, Path("/dev/full"))
 
 
 def test_folders_that_cannot_be_written_to(leaves, run, tmp_path, capsys, monkeypatch):
