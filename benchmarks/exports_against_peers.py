@@ -5,7 +5,7 @@
 Every tool writes ONNX as its documentation says, four classes, one image size, random weights
 (speed does not depend on them). Each file is run by ONNX Runtime and by OpenVINO, in float32, with
 one thread and with as many as torch takes; all take turns in each round, in this process, and the
-ratios are of medians. The first row is the network as it is trained, in torch; the share is of a
+ratios are of medians. The last row is the network as it is trained, in torch; the share is of a
 float32 matrix product by torch in the same rounds.
 
 int8: ours, and ONNX Runtime's `quantize_static` as it comes on timm's file, since neither timm nor
@@ -168,7 +168,7 @@ RUNTIMES = {ORT: by_onnxruntime, "OpenVINO": by_openvino}
 
 
 def written(folder: Path, size: int) -> dict[str, File]:
-    """Each tool's file; whoever is not installed or fails is named on stderr and left out."""
+    """Each tool's file; whoever is not installed is named on stderr and left out."""
     files = {}
     for number, (name, write) in enumerate(FILES.items()):
         path = folder / f"{number}.onnx"

@@ -189,10 +189,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         given = Path(arguments.metadata).absolute()
         sources = {"given": given}
-        whole_data = datasets.load(Config(metadata=str(given)))
+        data = {"given": datasets.load(Config(metadata=str(given)))}
         for split in sorted({ARMS[name].split for name in arguments.arms} - {"given"}):
-            sources[split] = made_split(split, whole_data, Path(scratch))
-        data = {split: datasets.load(Config(metadata=str(csv))) for split, csv in sources.items()}
+            sources[split] = made_split(split, data["given"], Path(scratch))
+            data[split] = datasets.load(Config(metadata=str(sources[split])))
         jobs = [(FLOOR, 0, split) for split in sources]
         # Seed by seed, so that a study that is cut short has some of every arm.
         for seed in range(1, 1 + max(ARMS[name].seeds for name in arguments.arms)):

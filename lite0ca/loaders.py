@@ -61,10 +61,12 @@ class Photos(Dataset):
         if self.change:
             photo = self.change(photo, seed=index)
         if seed is not None:
-            rng = np.random.default_rng([seed, 1])  # a stream of its own
-            kind = self.augment if rng.random() < STRONG_SHARE else "standard"
-            if kind == "strong":
-                photo = elsewhere(photo, partial(self.photo, self.behind(rng)), rng)
+            kind = "standard"
+            if self.augment == "strong":
+                rng = np.random.default_rng([seed, 1])  # a stream of its own
+                if rng.random() < STRONG_SHARE:
+                    kind = "strong"
+                    photo = elsewhere(photo, partial(self.photo, self.behind(rng)), rng)
             if (size, kind) not in self.augmented:
                 self.augmented[size, kind] = augmentation(size, kind)
             transform = self.augmented[size, kind]
