@@ -86,7 +86,8 @@ $(VENV)-deploy/installed: pyproject.toml
 trust: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 TRIES=50 EXAMPLES=5000 LONG_EPOCHS=200 $(PYTHON) -m pytest -n auto \
 	    --dist load tests/test_bad_data.py tests/test_strangers.py tests/test_flags.py \
-	    tests/test_faults.py tests/test_train.py tests/test_batch.py
+	    tests/test_faults.py tests/test_train.py tests/test_batch.py tests/test_ranks.py \
+	    tests/test_notebooks.py
 	@# Asks the index for known weaknesses of what is installed.
 	test -x $(VENV)-audit/bin/pip-audit || { python3 -m venv $(VENV)-audit && \
 	    $(VENV)-audit/bin/python -m pip install --quiet pip-audit; }

@@ -40,12 +40,11 @@ def write_sample(folder: str | Path, seed: int = 0) -> Path:
     for number, label in enumerate(CLASSES):
         (folder / label).mkdir(parents=True, exist_ok=True)
         for leaf in range(LEAVES):
-            split = split_of(leaf / LEAVES)
-            for shot in range(1 + (leaf % 2 == 0)):
-                path = f"{label}/sample_{leaf:03d}_{shot}.jpg"
-                jobs.append((folder / path, label, (seed, number, leaf), shot))
-                rows.append((path, label, split, f"{label}_{leaf:03d}", DRAWN))
-    in_threads(lambda job: write_photo(*job), jobs)
+            split, shots = split_of(leaf / LEAVES), 1 + (leaf % 2 == 0)
+            paths = [f"{label}/sample_{leaf:03d}_{shot}.jpg" for shot in range(shots)]
+            jobs.append(([folder / path for path in paths], label, (seed, number, leaf)))
+            rows += [(path, label, split, f"{label}_{leaf:03d}", DRAWN) for path in paths]
+    in_threads(lambda job: write_photos(*job), jobs)
     columns = ["path", "label", "split", "group", "source"]
     with whole(folder / "metadata.csv") as file:
         pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
@@ -68,10 +67,18 @@ def split_of(position: float) -> str:
     return "valid" if position < SHARES["train"] + SHARES["valid"] else "test"
 
 
-def write_photo(path: Path, label: str, leaf_seed: tuple, shot: int) -> None:
-    """One photo of one leaf; shots of the same leaf differ in pose, ground and light."""
+def write_photos(paths: list[Path], label: str, leaf_seed: tuple) -> None:
+    """All photos of one leaf; they differ in pose, ground and light."""
     blade, mask = draw_leaf(label, np.random.default_rng(leaf_seed))
-    rng = np.random.default_rng([*leaf_seed, 1000 + shot])
+    for shot, path in enumerate(paths):
+        _, jpeg = cv2.imencode(".jpg", photo_of(blade, mask, [*leaf_seed, 1000 + shot]))
+        with whole(path, "wb") as file:
+            file.write(jpeg.tobytes())
+
+
+def photo_of(blade: np.ndarray, mask: np.ndarray, seed: list[int]) -> np.ndarray:
+    """The leaf somewhere, (SIDE, SIDE, 3) bytes, BGR."""
+    rng = np.random.default_rng(seed)
     turn = rng.uniform(-35, 35) + 90 * rng.integers(2)
     pose = cv2.getRotationMatrix2D((CANVAS / 2, CANVAS / 2), turn, rng.uniform(0.9, 1.25))
     pose[:, 2] += rng.uniform(-25, 25, 2)
@@ -85,9 +92,7 @@ def write_photo(path: Path, label: str, leaf_seed: tuple, shot: int) -> None:
     photo = photo * rng.uniform(0.8, 1.15) + rng.uniform(-12, 12, 3)
     photo = cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     photo += rng.normal(0, 4, photo.shape)
-    _, jpeg = cv2.imencode(".jpg", photo[..., ::-1].clip(0, 255).astype(np.uint8))
-    with whole(path, "wb") as file:
-        file.write(jpeg.tobytes())
+    return photo[..., ::-1].clip(0, 255).astype(np.uint8)
 
 
 def noise(rng: np.random.Generator, cells: int) -> np.ndarray:

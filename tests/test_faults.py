@@ -286,6 +286,7 @@ def test_two_runs_started_at_once(leaves, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first), "one seed, one result"
 
 
+@SLOW
 def test_the_clock_set_back(leaves, tmp_path, monkeypatch):
     """Folders are named by the clock, nothing else depends on it."""
     import datetime
@@ -304,6 +305,7 @@ def test_the_clock_set_back(leaves, tmp_path, monkeypatch):
     assert len({*made}) == 3 and unreadable(tmp_path) == []
 
 
+@SLOW
 def test_long_runs_take_no_more_than_short_ones(leaves, tmp_path):
     """Memory, open files and processes after many epochs against after a few."""
     process, seen = psutil.Process(), []

@@ -3,7 +3,7 @@
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from lite0ca import notebook, plots
+from lite0ca import notebook, plots, sample
 from lite0ca.errors import InputError
 
 
@@ -13,7 +13,8 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_sample_is_drawn_only_when_asked_for(elsewhere):
+def test_sample_is_drawn_only_when_asked_for(elsewhere, monkeypatch):
+    monkeypatch.setattr(sample, "LEAVES", 2)
     config = notebook.settings("basic", {}, "mine.csv")
     assert config.metadata == "mine.csv" and not (elsewhere / "build").exists()
     assert notebook.settings("basic", {}, "sample", "photos").data_dir == "photos"
@@ -27,6 +28,19 @@ def test_sample_is_drawn_only_when_asked_for(elsewhere):
 def test_two_sources_of_data_are_refused(elsewhere):
     with pytest.raises(InputError, match="both name the data"):
         notebook.settings("basic", {}, "mine.csv", "photos")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (("kagle", {}, None), "--preset: 'kagle' is unknown; did you mean 'kaggle'"),
+        (("basic", {"epoch": 1}, None), "setting 'epoch' is unknown; did you mean 'epochs'"),
+        (("basic", "epochs=1 ema=maybe", None), "setting ema=maybe: takes on or off"),
+    ],
+)
+def test_wrong_parameters_are_named(parameters, message, elsewhere):
+    with pytest.raises(InputError, match=message):
+        notebook.settings(*parameters)
 
 
 def test_overrides_as_text(elsewhere):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import REPO
+from conftest import REPO, SLOW
 
 from lite0ca import loaders, ranks
 from lite0ca.__main__ import main
@@ -43,6 +43,7 @@ def test_two_ranks_train_as_one_process_does(sample, tmp_path, capsys):
     assert more.metrics["stopped"] == "all epochs done"
 
 
+@SLOW
 def test_scores_of_ranks_are_those_of_one(sample, tmp_path):
     """Nine images on two ranks: five and four, and the padding of the gathering is cut off."""
     stored = fit(settings(sample, tmp_path, epochs=1, train_limit=8)).run
@@ -99,6 +100,7 @@ def test_sigterm_reaches_both_ranks_and_they_save(sample, tmp_path):
     assert f"after {last['step']} of 3 steps of epoch {last['epoch'] + 1}" in err
 
 
+@SLOW
 def test_what_one_rank_alone_meets_reaches_the_user(sample, tmp_path, photos, monkeypatch):
     """A photo that turns out bad in the middle of training, on whichever rank."""
     folder = photos({f"{part}/{label}": 4 for part in ("train", "valid") for label in "ab"})

@@ -8,7 +8,7 @@ import pytest
 from lite0ca.__main__ import main
 from lite0ca.errors import InputError
 from lite0ca.images import read_image
-from lite0ca.sample import CLASSES, write_photo, write_sample
+from lite0ca.sample import CLASSES, write_photos, write_sample
 
 
 def test_the_table(sample):
@@ -21,17 +21,17 @@ def test_the_table(sample):
 
 def test_equal_seeds_draw_equal_photos(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_photo(tmp_path / name, "leaf_blast", (seed, 3, 5), shot=0)
+        write_photos([tmp_path / name], "leaf_blast", (seed, 3, 5))
     read = lambda name: (tmp_path / name).read_bytes()  # noqa: E731
     assert read("a") == read("b") != read("c")
 
 
 def test_lesions_are_on_the_leaf_and_only_there(tmp_path):
     """The four drawings of one leaf differ, and their grounds do not tell the class."""
-    write_photo(tmp_path / "healthy", "healthy", (0, 9, 9), shot=0)
+    write_photos([tmp_path / "healthy"], "healthy", (0, 9, 9))
     healthy = read_image(tmp_path / "healthy").astype(int)
     for label in ("brown_spot", "leaf_blast", "bacterial_leaf_blight"):
-        write_photo(tmp_path / label, label, (0, 9, 9), shot=0)
+        write_photos([tmp_path / label], label, (0, 9, 9))
         changed = abs(read_image(tmp_path / label).astype(int) - healthy).max(axis=2) > 60
         assert 0.002 < changed.mean() < 0.5, label
 

@@ -267,7 +267,16 @@ def test_parameter_groups():
     assert seen["backbone.classifier.bias"] == (5e-4, 0.0)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(
+    "name",
+    # The two others of this backbone take as long as four small ones.
+    [
+        pytest.param(
+            name, marks=SLOW if name in ("EfficientNetV2_S", "EfficientNetV2_S_CA") else ()
+        )
+        for name in SYSTEMS
+    ],
+)
 def test_every_system_trains_resumes_evaluates_and_predicts(name, sample, tmp_path, capsys):
     small = {"epochs": 2, "train_limit": 4, "valid_limit": 4, "batch_size": 4}
     config = settings(sample, tmp_path, model_name=name, **small, time_budget=1e-9)
