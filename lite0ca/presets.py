@@ -90,10 +90,9 @@ PRESETS = {
     "robust": Preset(
         "not the guide's: leaves in any light and place, for photos taken elsewhere",
         {
-            "epochs": 8,
+            "epochs": 14,
             "batch_size": 16,
             "start_size": 128,
-            "image_size": 192,
             "augmentation": "strong",
             "base_lr": 1e-3,
             "head_lr": 1e-3,
