@@ -183,9 +183,8 @@ def shard_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add_flags(parser, only=("metadata", "label2id", "data_dir", "skip_bad_images", "seed"))
 
 
-def run_argument(parser: argparse.ArgumentParser) -> None:
-    text = "a run folder, a best_model.pt, or an exported file"
-    parser.add_argument("run", metavar="RUN", help=text)
+def run_argument(parser: argparse.ArgumentParser, others: str = ", or an exported file") -> None:
+    parser.add_argument("run", metavar="RUN", help=f"a run folder, a best_model.pt{others}")
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -223,7 +222,7 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:
-    run_argument(parser)
+    run_argument(parser, others="")
     parser.add_argument(
         "--format",
         default="onnx",

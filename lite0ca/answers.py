@@ -79,9 +79,9 @@ def data_of(run: str, facts: dict, config: Config) -> datasets.DataSet:
 
 def run_folder(run: str | Path) -> Path:
     """The folder of a run, given as such or by one of its files."""
-    path = Path(run)
+    path = Path(run).absolute()
     if path.is_dir():
-        return path
+        return Path(run)
     return path.parent.parent if path.parent.name == EXPORTS else path.parent
 
 
@@ -94,6 +94,8 @@ def digest(run: str | Path) -> str:
 def fastest_form(run: str, typed: dict) -> str:
     """The exported file that answers as the run does and was fastest, if its runtime is here.
 
+    A file for pictures of another size than the run was trained on is passed by.
+
     The run itself without one, or where another device, precision or size was typed.
     """
     report = Path(run) / EXPORTS / REPORT
@@ -105,6 +107,8 @@ def fastest_form(run: str, typed: dict) -> str:
         made = read_json(report)
         if made["checkpoint_sha256"] != digest(run):
             print(f"{report.parent}: is of an earlier training; export again to use it")
+            return run
+        if made["image_size"] != runs.load_best(run)["config"]["image_size"]:
             return run
         same = [row for row in made["files"] if row["file"] and row["passed"]]
         same = [row for row in same if row["form"] in FORMATS]  # float32, resized by us
@@ -123,7 +127,8 @@ def fastest_form(run: str, typed: dict) -> str:
 
 def settings_of(run: str, facts: dict, typed: dict) -> Config:
     """The settings of a run, with what was typed for this command over them."""
-    settings = dict(facts["config"]) | {"resume": None, "weights": None}
+    # What only training uses may not fit what is typed now: --start-size, a smaller --image-size.
+    settings = dict(facts["config"]) | {"resume": None, "weights": None, "start_size": None}
     if format_of(run) and (stored := run_folder(run) / "config.json").is_file():
         # An exported file does not say where the data lay; the run beside it does.
         trained = read_json(stored)

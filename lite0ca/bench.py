@@ -5,6 +5,7 @@ Systems take turns within a round, so that what else the machine does meets all 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Sequence
@@ -48,19 +49,23 @@ class Setup:
 SCORE = "valid_macro_f1"
 # column: the name in a run's metrics.json
 SCORES = {SCORE: "valid_f1", "valid_accuracy": "valid_acc"}
-# What the scores of two systems may not differ in.
-RECIPE = ("preset", "epochs", "batch_size", "image_size", "reduction", "train_limit")
-RECIPE += ("valid_limit", "pretrained", "base_lr", "head_lr")
+# What the scores of two systems may differ in, each from its own file of weights perhaps.
+OWN = {"model_name", "backbone", "attention", "weights", "seed"}
+RECIPE = ["train_limit", "valid_limit"] + [
+    field.name
+    for field in dataclasses.fields(Config)
+    if field.metadata["group"] in ("model", "training") and field.name not in OWN
+]
 SCORE_COLUMNS = (*SCORES, "runs", "data")
 
 
 def benchmark(
-    names: Sequence[str] = (),
-    config: Config | None = None,
-    batch_size: int = 32,
-    rounds: int = 5,
-    seconds: float = 0.5,
-    results: str | Path | None = None,
+    names: Sequence[str],
+    config: Config,
+    batch_size: int,
+    rounds: int,
+    seconds: float,
+    results: str | Path | None,
 ) -> pd.DataFrame:
     """A row for each system and setup; all systems without `names`.
 
@@ -69,7 +74,6 @@ def benchmark(
     are random: speed does not depend on them. `results` is a folder with finished runs, whose
     scores are added. Raises `InputError` for an unknown system or a senseless number.
     """
-    config = config or Config()
     for name in names:
         if name not in SYSTEMS:
             raise InputError(f"system {unknown(name, SYSTEMS)}")
@@ -197,7 +201,8 @@ def scores_in(results: str | Path) -> dict[str, dict]:
     """{system: mean valid macro-F1 and accuracy over its finished runs in a folder}.
 
     Raises `InputError` if the runs differ in more than system, seed and machine: such scores
-    cannot be compared.
+    cannot be compared. A split that was made for the data depends on the seed, so several seeds
+    need data with a split.
     """
     if not Path(results).is_dir():
         raise InputError(f"--results {results}: there is no such folder")
@@ -212,13 +217,13 @@ def scores_in(results: str | Path) -> dict[str, dict]:
             if stopped is None or "time budget" in stopped:
                 continue  # it is still running, was killed, or waits to be resumed
             found.append({k: metrics[k] for k in ("model_name", "data", *SCORES.values())})
-            recipe = {name: config[name] for name in RECIPE}
+            recipe = {name: config.get(name) for name in RECIPE}  # older runs have fewer
             settings.append(recipe | {"data": made["data_fingerprint"]})
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"{file}: is no metrics file of a run") from None
     for name in settings[0] if settings else ():
         if any(one[name] != settings[0][name] for one in settings):
-            what = "data" if name == "data" else flag(name)
+            what = "data or split" if name == "data" else flag(name)
             raise InputError(
                 f"--results {results}: its runs differ in {what}, so their scores cannot be "
                 "compared; give a folder with runs of one kind"

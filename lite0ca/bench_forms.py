@@ -30,9 +30,7 @@ class MatrixProduct(nn.Module):
         return self.matrices[0] @ self.matrices[1]
 
 
-def benchmark_forms(
-    folder: str, batch_size: int = 16, rounds: int = 5, seconds: float = 0.5
-) -> pd.DataFrame:
+def benchmark_forms(folder: str, batch_size: int, rounds: int, seconds: float) -> pd.DataFrame:
     """A row for torch and each exported file of a run, with one thread and with all.
 
     All take turns within a round, in this process. `times_torch` is the ratio of latencies,
@@ -43,8 +41,11 @@ def benchmark_forms(
     files = sorted(file for file in place.glob("*") if format_of(file) and file.is_file())
     if not files:
         raise InputError(f"--forms {folder}: holds no exported file; python -m lite0ca export RUN")
-    facts, trained = open_model(run_folder(files[0]))
-    size = facts["config"]["image_size"]
+    sizes = {open_file(file)[0]["image_size"] for file in files}
+    if len(sizes) > 1:
+        raise InputError(f"--forms {folder}: its files take pictures of {sorted(sizes)} pixels")
+    (size,) = sizes
+    _, trained = open_model(run_folder(files[0]), size)
     gflop = 2 * mac_count(trained, size) / 1e9
     machine.keep_freed_memory()
     rows = []

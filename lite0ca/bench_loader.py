@@ -32,15 +32,16 @@ from lite0ca.loaders import EvenBatches, Photos, worker_options
 
 STAGE = "photo by photo, images/s of one core"
 LOADER = "loader, images/s"
+MOST = 240  # photos
 
 
-def benchmark_loader(data: DataSet, config: Config, rounds: int, most: int = 240) -> pd.DataFrame:
+def benchmark_loader(data: DataSet, config: Config, rounds: int) -> pd.DataFrame:
     """Rows (what, stage, images_per_s, times_torchvision); medians over the rounds.
 
-    On at most `most` photos of the data, drawn with the seed. The first epoch fills an empty
+    On at most `MOST` photos of the data, drawn with the seed. The first epoch fills an empty
     cache of its own; the later ones read it.
     """
-    rows = data.rows.sample(min(most, len(data.rows)), random_state=config.seed)
+    rows = data.rows.sample(min(MOST, len(data.rows)), random_state=config.seed)
     files = list(rows["absolute_path"])
     numbers = rows["label"].map(data.label2id).to_numpy()
     speeds = {}

@@ -150,7 +150,8 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
         ranks.wait()  # every rank has opened it; without a name it goes with its last user
         file.unlink(missing_ok=True)
     else:
-        os.utime(file)  # the oldest gives way when room is needed
+        with contextlib.suppress(FileNotFoundError):  # another run has made room; we have it open
+            os.utime(file)  # the oldest gives way when room is needed
     print(f"cache: {kind}, {need_gb:.2g} GB (photos with a shorter side of at most {side} pixels)")
     return PhotoReader(config.image_size, store)
 
@@ -222,9 +223,7 @@ def no_room_in_memory(need_gb: float) -> str | None:
 
 def make_room(folder: Path, name: str, need_gb: float, limit_gb: float) -> None:
     """Remove the caches used longest ago until the new one fits; users keep what they opened."""
-    others = sorted(
-        (file for file in folder.glob("photos-*") if file.name != name), key=os.path.getmtime
-    )
+    others = sorted((file for file in folder.glob("photos-*") if file.name != name), key=used_at)
     free_gb = shutil.disk_usage(folder).free / 1e9 + taken_gb(folder / name)
     room_gb = min(limit_gb - sum(map(taken_gb, others)), free_gb - SPARE_GB)
     for file in others:
@@ -233,6 +232,14 @@ def make_room(folder: Path, name: str, need_gb: float, limit_gb: float) -> None:
         room_gb += taken_gb(file)
         print(f"cache: an older one of {taken_gb(file):.2g} GB is removed")
         file.unlink(missing_ok=True)
+
+
+def used_at(file: Path) -> float:
+    """When a run last began with this cache; another run may have removed it meanwhile."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def taken_gb(file: Path) -> float:

@@ -6,7 +6,7 @@ this has learned the room in which the photos were taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,10 @@ from sklearn.ensemble import RandomForestClassifier
 
 from lite0ca.images import in_threads, read_image
 
-NUMBERS = ("red mean", "green mean", "blue mean", "red sd", "green sd", "blue sd")
 
-
-def color_numbers(files: Sequence[str | Path], bar: Callable = iter) -> np.ndarray:
+def color_numbers(files: Sequence[str | Path]) -> np.ndarray:
     """Mean and standard deviation of each channel, 0..255; float, (files, 6)."""
-    return np.array(in_threads(six_numbers, files, bar))
+    return np.array(in_threads(six_numbers, files))
 
 
 def six_numbers(path: str | Path) -> np.ndarray:
@@ -28,11 +26,11 @@ def six_numbers(path: str | Path) -> np.ndarray:
     return np.concatenate([pixels.mean(axis=0), pixels.std(axis=0)])
 
 
-def color_answers(train: pd.DataFrame, asked: pd.DataFrame, seed: int = 0) -> np.ndarray:
+def color_answers(train: pd.DataFrame, asked: pd.DataFrame) -> np.ndarray:
     """The class of each asked photo, (asked,): a random forest on the six numbers of `train`.
 
     Both are rows of a `DataSet`: absolute_path and label.
     """
-    forest = RandomForestClassifier(500, class_weight="balanced", random_state=seed)
+    forest = RandomForestClassifier(500, class_weight="balanced", random_state=0)
     forest.fit(color_numbers(train["absolute_path"].tolist()), train["label"])
     return forest.predict(color_numbers(asked["absolute_path"].tolist()))

@@ -129,8 +129,8 @@ class Config:
     augmentation: str = setting(
         "training",
         "standard",
-        "strong: half of the pictures with the leaf before another background, from nearer, in "
-        "any light, partly hidden; for photos from elsewhere, and slower to learn",
+        "strong: half of the pictures from nearer, in any light, partly hidden, the leaf mostly "
+        "before another background; for photos from elsewhere, and slower to learn",
         choices=AUGMENTATIONS,
     )
     label_smoothing: float = setting("training", 0.0, "of the cross-entropy", low=0, below=1)

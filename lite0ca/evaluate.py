@@ -14,6 +14,7 @@ from lite0ca import machine
 from lite0ca.model import LeafClassifier
 
 FPS_BATCH = 16  # as in the guide's project, so that figures can be compared
+DRAWS = 2000  # of the bootstrap
 WARM_UP = 5  # batches that are not timed: the first ones meet cold caches and fresh memory
 
 
@@ -87,14 +88,14 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def interval(
-    truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray, draws: int = 2000, seed: int = 0
+    truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray
 ) -> dict[str, list[float]]:
     """95 % intervals of accuracy and macro-F1: percentile bootstrap over whole groups.
 
     Photos of one leaf are not independent; drawing images one by one would make the interval
     too narrow. `groups` are (N,) labels; without groups give each image its own.
     """
-    matrices = drawn_matrices(truth, [predicted], groups, draws, seed)[:, 0]
+    matrices = drawn_matrices(truth, [predicted], groups, DRAWS, seed=0)[:, 0]
     return {
         name: [float(x) for x in np.percentile(values, [2.5, 97.5])]
         for name, values in (

@@ -12,20 +12,17 @@ from lite0ca.model import LeafClassifier
 EXTRA = "pip install 'lite0ca[explain]'"
 
 
-def grad_cam(
-    model: LeafClassifier, photos: torch.Tensor, numbers: torch.Tensor, attended: bool = True
-) -> np.ndarray:
+def grad_cam(model: LeafClassifier, photos: torch.Tensor, numbers: torch.Tensor) -> np.ndarray:
     """(B, h, w), 0 or more: where the last feature map speaks for class `numbers` (B,).
 
     Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) as captum computes it, for uint8 photos
-    (B, H, W, 3), on the map behind the attention, or before it. Raises `InputError` without
-    captum.
+    (B, H, W, 3), on the map behind the attention. Raises `InputError` without captum.
     """
     try:
         from captum.attr import LayerGradCam
     except ImportError:
         raise InputError(f"Grad-CAM needs captum: {EXTRA}") from None
-    layer = model.attention if attended and not model.inside else model.backbone.bn2
+    layer = model.attention if not model.inside else model.backbone.bn2
     images = model.normalize(photos.permute(0, 3, 1, 2))  # B H W 3 -> B 3 H W
     maps = LayerGradCam(model.eval(), layer).attribute(images, numbers, relu_attributions=True)
     return maps[:, 0].detach().numpy()  # B 1 h w -> B h w

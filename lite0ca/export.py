@@ -10,11 +10,12 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from lite0ca import __version__, machine, rounding, runs
 from lite0ca import data as datasets
@@ -23,7 +24,7 @@ from lite0ca.config import Config
 from lite0ca.deployed import deployed
 from lite0ca.equalize import equalized
 from lite0ca.errors import ExportFailed, InputError, first_line
-from lite0ca.files import write_json
+from lite0ca.files import SCRAP, write_json
 from lite0ca.forms import FORMATS, Exported, facts_of, open_file
 from lite0ca.loaders import score_loader
 from lite0ca.model import LeafClassifier, model_of
@@ -34,11 +35,12 @@ from lite0ca.split import limited
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
 CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
+INT8_OPSET = 13  # of ONNX, at least
 PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert")
 PACKAGES += ("ai-edge-quantizer", "executorch", "torchao")
 
 
-@dataclass(eq=False)  # so that methods can be cached
+@dataclass
 class Source:
     """The trained network and the photos that its files are made and measured with."""
 
@@ -48,18 +50,24 @@ class Source:
     config: Config
     training: torch.Tensor  # uint8 (M, S, S, 3)
     opset: int | None = None
+    rounded: dict[int, LeafClassifier] = field(default_factory=dict)
 
     @cached_property
     def shipped(self) -> LeafClassifier:
         return deployed(self.network, self.facts["image_size"])
 
-    @cache  # noqa: B019 - a source lives as long as one export
     def for_int8(self, top: int) -> LeafClassifier:
         """The shipped network with weights of at most `top` steps, for inputs that int8 keeps."""
-        network = rounding.taking_pixels(self.shipped, self.facts["mean"], self.facts["std"])
-        images = self.calibration[:ROUNDED_ON]
-        bar = lambda layers: machine.bar(layers, "rounding weights")  # noqa: E731
-        return rounding.rounded(equalized(network, images), images, top, bar)
+        if top not in self.rounded:
+            network = rounding.taking_pixels(self.shipped, self.facts["mean"], self.facts["std"])
+            images = self.calibration[:ROUNDED_ON]
+            bar = lambda layers: machine.bar(layers, "rounding weights")  # noqa: E731
+            self.rounded[top] = rounding.rounded(equalized(network, images), images, top, bar)
+        return self.rounded[top]
+
+    def for_photos(self) -> PhotoClassifier:
+        named = {name: self.facts[name] for name in ("mean", "std", "image_size", "temperature")}
+        return PhotoClassifier(self.shipped, **named).eval()
 
     @cached_property
     def calibration(self) -> torch.Tensor:
@@ -83,6 +91,10 @@ def export(
     """
     for name in [*formats, *(["onnx"] if photo else [])]:
         FORMATS[name].module(name)  # is its extra there?
+    if int8 and "onnx" in formats and opset and opset < INT8_OPSET:
+        raise InputError(
+            f"--int8 needs --opset {INT8_OPSET} or more: older ones have no scale a channel"
+        )
     folder = Path(output_dir or run_folder(run) / EXPORTS)
     runs.check_writable(folder)
     machine.keep_freed_memory()
@@ -92,13 +104,14 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     runs.remove_scraps(folder)
     rows, kept = [], {}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".tmp") as scratch:
-        for name, path, write in forms_of(source, formats, int8, photo, Path(scratch)):
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=SCRAP) as scratch:
+        for name, path, prepare, write in forms_of(source, formats, int8, photo, Path(scratch)):
             began = time.monotonic()
             row = {"form": name, "file": path.name}
             try:
+                prepared = prepare()  # of int8 takes minutes: with a bar, not kept quiet
                 with quiet():
-                    write(path)
+                    write(prepared, path=path)
                 network = opened(path)
                 row |= proof.of(network, int8="int8" in name)
             except InputError:
@@ -158,8 +171,8 @@ def source_of(run: str, opset: int | None, typed: dict) -> Source:
 
 def forms_of(
     source: Source, formats: list[str], int8: bool, photo: bool, scratch: Path
-) -> Iterator[tuple[str, Path, Callable[[Path], None]]]:
-    """(name, file, what writes it) of each form; the plain ones first."""
+) -> Iterator[tuple[str, Path, Callable[[], nn.Module], Callable[..., None]]]:
+    """(name, file, what gives the network, what writes it) of each form; the plain ones first."""
     size, stem = source.facts["image_size"], source.facts["name"]
     nchw = f"float32 (batch, 3, {size}, {size}), RGB, (pixel / 255 - mean) / std"
     nhwc = f"float32 (1, {size}, {size}, 3), RGB, (pixel / 255 - mean) / std"
@@ -168,26 +181,21 @@ def forms_of(
     options = {name: {"opset": source.opset} if name == "onnx" else {} for name in FORMATS}
     for name in formats:
         facts = source.facts_for(name, "float32", takes.get(name, nchw))
-        write = partial(FORMATS[name].module(name).write, source.shipped, facts, **options[name])
-        yield name, scratch / f"{stem}{FORMATS[name].suffix}", write
+        write = partial(FORMATS[name].module(name).write, facts=facts, **options[name])
+        yield name, scratch / f"{stem}{FORMATS[name].suffix}", lambda: source.shipped, write
     for name in formats if int8 else ():
         if FORMATS[name].int8:
             form = FORMATS[name].module(name)
-            network = source.for_int8(form.TOP)  # minutes: with a bar, outside what is kept quiet
             facts = source.facts_for(name, "int8", takes.get(name, nchw))
             given = {"images": source.calibration, **options[name]}
-            write = partial(form.write_int8, network, facts, **given)
-            yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", write
+            write = partial(form.write_int8, facts=facts, **given)
+            prepare = partial(source.for_int8, form.TOP)
+            yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", prepare, write
     if photo:
         facts = source.facts_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
-        yield PHOTO, scratch / f"{stem}_photo.onnx", partial(write_photo, source, facts)
-
-
-def write_photo(source: Source, facts: dict, path: Path) -> None:
-    graph = PhotoClassifier(
-        source.shipped, facts["mean"], facts["std"], facts["image_size"], facts["temperature"]
-    )
-    FORMATS["onnx"].module("onnx").write_with_preprocessing(graph.eval(), facts, path)
+        facts |= {"temperature": 1.0}  # the graph has divided by it
+        write = partial(FORMATS["onnx"].module("onnx").write_with_preprocessing, facts=facts)
+        yield PHOTO, scratch / f"{stem}_photo.onnx", source.for_photos, write
 
 
 def report_of(run: str, source: Source, proof: Proof, rows: list[dict]) -> dict:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, first_line
 
+SCRAP = ".lite0ca.tmp"  # ends the name of what is not complete yet
+
 
 @contextlib.contextmanager
 def whole(path: str | Path, mode: str = "w"):
     """Open a temporary file beside `path`; it takes the name `path` only once it is complete."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{SCRAP}")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         with open(temporary, mode, **text) as file:

@@ -92,11 +92,8 @@ def write_int8(
 ) -> None:
     """Static int8: activations and, channel by channel, weights; the classifier stays float32.
 
-    `images` are (N, 3, S, S) normalised, to calibrate with. Raises `InputError` for an opset that
-    cannot hold it.
+    `images` are (N, 3, S, S) normalised, to calibrate with.
     """
-    if opset and opset < 13:
-        raise InputError("--int8 needs --opset 13 or more: older ones have no scale a channel")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
         write(network, facts, plain, opset)
@@ -131,13 +128,10 @@ class OneByOne(quantization.CalibrationDataReader):
 class Session:
     """An ONNX file, opened on the CPU: `facts`, and the call."""
 
-    def __init__(self, path: Path, threads: int, optimised: bool = True):
+    def __init__(self, path: Path, threads: int):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors
-        if not optimised:
-            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.graph_optimization_level = level
         self.session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )

@@ -106,7 +106,8 @@ def content_of(path: str | Path, most: int | None = None) -> bytes:
 def side_for(image_size: int) -> int:
     """Pixels of the shorter side that a photo is read at to train at an image size.
 
-    The smallest square part that augmentation takes (half of the area) still has `image_size`.
+    The smallest square part that standard augmentation takes (half of the area) still has
+    `image_size`; strong augmentation takes smaller ones, which are enlarged.
     """
     return math.ceil(image_size * math.sqrt(2))
 

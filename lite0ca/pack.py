@@ -16,10 +16,8 @@ from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json
 from lite0ca.images import bytes_of, content_of
-from lite0ca.listing import SPLITS
+from lite0ca.listing import COLUMNS, SPLITS
 from lite0ca.shards import tars_of
-
-COLUMNS = ["path", "label", "split", "group"]
 
 
 def pack(folder: str, shard_mb: float, config: Config) -> Path:

@@ -40,6 +40,8 @@ class Proof:
             difference = row["largest_logit_difference"]
             passed = row["agreement"] == 1 and difference <= FLOAT_TOLERANCE
             problem = f"logits differ by {difference:.2g}, {FLOAT_TOLERANCE:g} are allowed"
+            if row["agreement"] < 1:
+                problem = f"agrees on {row['agreement']:.1%} only, logits within {difference:.2g}"
         if passed and network.takes_photos:
             row |= self.of_whole_photos(network, expected)
         return row | {"passed": passed, "problem": None if passed else problem}

@@ -16,7 +16,7 @@ from lite0ca.evaluate import Precision, images_per_s
 from lite0ca.facts import check_facts
 from lite0ca.files import whole, write_json
 from lite0ca.images import bytes_of
-from lite0ca.listing import read_made_split
+from lite0ca.listing import COLUMNS, read_made_split
 from lite0ca.results import write_results
 from lite0ca.state import State
 from lite0ca.step import refuse_non_finite
@@ -107,7 +107,7 @@ def new_run(config: Config, data: DataSet, fingerprint: str, device: torch.devic
     record = machine.environment(device)
     record |= {"data_root": str(data.root.resolve()), "data_fingerprint": fingerprint}
     write_json(run / "environment.json", record)
-    columns = [name for name in ("path", "label", "split", "group") if name in data.rows]
+    columns = [name for name in COLUMNS if name in data.rows]
     table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(bytes_of))
     with whole(run / "data.csv") as file:
         table.to_csv(file, index=False)

@@ -45,7 +45,7 @@ def evaluate_run(
     scores |= {"run": str(run), "epoch": facts["epoch"], "system": facts["system"]}
     scores |= {"data": str(data.root), "split": part, "image_size": config.image_size}
     scores |= {"background": background} if background else {}
-    limit = facts.get("sure_from") or 0.0
+    limit = confidence.limit_of(facts)
     honest = confidence.honesty(answers["confidence"].to_numpy(), truth == predicted, limit)
     scores |= honest
     device = machine.describe(machine.device_of(config.device))
@@ -95,7 +95,7 @@ def predict_photos(
     )
     temperature = facts.get("temperature", 1.0)
     if sure_from is None:
-        sure_from = facts.get("sure_from") or 0.0
+        sure_from = confidence.limit_of(facts)
     unread = 0
     with ExitStack() as stack:
         table = None

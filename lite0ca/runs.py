@@ -15,7 +15,7 @@ import torch
 
 from lite0ca.errors import InputError
 from lite0ca.facts import check_facts
-from lite0ca.files import whole
+from lite0ca.files import SCRAP, whole
 
 BEST, LAST = "best_model.pt", "last.pt"
 
@@ -48,7 +48,7 @@ def check_writable(folder: str | Path) -> None:
 
 def remove_scraps(run: Path) -> None:
     """Temporary files and folders of a process that was killed while it wrote."""
-    for scrap in run.glob(".*.tmp"):
+    for scrap in run.glob(f".*{SCRAP}"):
         shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
 
 

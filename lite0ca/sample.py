@@ -14,7 +14,7 @@ import pandas as pd
 
 from lite0ca.data import DRAWN
 from lite0ca.errors import InputError
-from lite0ca.files import whole, write_json
+from lite0ca.files import SCRAP, whole, write_json
 from lite0ca.images import in_threads
 from lite0ca.runs import remove_scraps
 
@@ -56,7 +56,7 @@ def write_sample(folder: str | Path, seed: int = 0) -> Path:
 
 def own_file(path: Path) -> bool:
     """Whether an interrupted drawing left this file."""
-    is_scrap = path.name.startswith(".") and path.name.endswith(".tmp")
+    is_scrap = path.name.startswith(".") and path.name.endswith(SCRAP)
     return is_scrap or path.name.startswith("sample_")
 
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lite0ca.errors import InputError
-from lite0ca.files import whole
+from lite0ca.files import SCRAP, whole
 from lite0ca.machine import cache_folder
 
 PAGE = Path(__file__).with_name("web")
@@ -52,7 +52,7 @@ def write_page(model: Path, facts: Mapping, folder: str | Path) -> Path:
     earlier = files_of_page(target)
     content = content_of_page(Path(model), facts)
     target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    building = target.with_name(f".{target.name}.{os.getpid()}{SCRAP}")
     try:
         building.mkdir()
         for name, data in content.items():

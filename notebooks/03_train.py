@@ -40,7 +40,7 @@ if not importlib.util.find_spec("lite0ca"):
     importlib.invalidate_caches()
 
 # %% tags=["parameters"]
-preset = "sample"  # or fast, basic, kaggle, gtx1660s, max-speed, quick-test, mobile
+preset = "sample"  # or fast, robust, basic, kaggle, gtx1660s, max-speed, quick-test, mobile
 overrides = {}  # settings over the preset, such as {"epochs": 5}
 metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
@@ -151,7 +151,7 @@ from lite0ca import images, pictures
 
 wrong = answers[answers["label"] != answers["answer"]].nlargest(12, "confidence")
 columns = wrong[["label", "answer", "confidence"]].itertuples(index=False)
-titles = [f"{true}\nsaid {said} {sure:.2f}".replace("_", " ") for true, said, sure in columns]
+titles = [f"{true}\nsaid {said}\n{sure:.2f}".replace("_", " ") for true, said, sure in columns]
 photos = [images.read_image(path) for path in wrong["absolute_path"]]
 print(f"{(truth != answered).sum()} of {len(answers)} wrong")
 notebook.picture(pictures.wall(photos, titles, columns=4), format="jpeg") if photos else None

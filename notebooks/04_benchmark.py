@@ -41,7 +41,7 @@ if not importlib.util.find_spec("lite0ca"):
     importlib.invalidate_caches()
 
 # %% tags=["parameters"]
-preset = "sample"  # or basic, kaggle, gtx1660s, max-speed, quick-test, mobile
+preset = "sample"  # or fast, robust, basic, kaggle, gtx1660s, max-speed, quick-test, mobile
 overrides = {}  # settings over the preset, such as {"epochs": 5}
 metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used

@@ -153,12 +153,11 @@ notebook.picture(pictures.wall(changed, titles, columns=len(photos)), format="jp
 # %%
 worst = wrong.head(12)
 titles = [
-    f"{row.label}\nnot {row.answer} {row.confidence:.2f}".replace("_", " ")
+    f"{row.label}\nsaid {row.answer}\n{row.confidence:.2f}".replace("_", " ")
     for row in worst.itertuples()
 ]
-if len(worst):
-    photos = [images.read_image(path) for path in worst["absolute_path"]]
-    notebook.picture(pictures.wall(photos, titles), format="jpeg")
+photos = [images.read_image(path) for path in worst["absolute_path"]]
+notebook.picture(pictures.wall(photos, titles), format="jpeg") if photos else None
 
 # %% [markdown]
 # ## Labels that may be wrong
@@ -176,9 +175,10 @@ print(f"{len(doubtful)} of {len(unseen)} labels of valid and test are doubtful")
 # %%
 top = doubtful.head(12)
 titles = [f"{r.label}?\n{r.answer}".replace("_", " ") for r in top.itertuples()]
-if len(top):
-    photos = [images.read_image(path) for path in top["absolute_path"]]
-    notebook.picture(pictures.wall(photos, titles), format="jpeg")
+photos = [images.read_image(path) for path in top["absolute_path"]]
+notebook.picture(pictures.wall(photos, titles), format="jpeg") if photos else None
+
+# %%
 doubtful[["path", "label", "answer", "label_quality"]].head(12).round(3)
 
 # %% [markdown]

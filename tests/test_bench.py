@@ -103,7 +103,12 @@ def test_scores_of_different_recipes_are_not_put_side_by_side(tmp_path):
 )
 def test_wrong_input(arguments, message):
     with pytest.raises(InputError, match=message):
-        bench.benchmark(**arguments)
+        bench.benchmark(
+            **{
+                "names": (), "config": Config(), "batch_size": 2, "rounds": 1, "seconds": 0.01,
+                "results": None, **arguments,
+            }
+        )  # fmt: skip
 
 
 def test_mixed_precision_is_a_setup_and_in_the_name():

@@ -7,7 +7,6 @@ import pytest
 from lite0ca.compare import difference, effects
 from lite0ca.evaluate import macro_f1
 
-RNG = np.random.default_rng(0)
 TRUTH = np.repeat([0, 1, 2, 3], 60)
 GROUPS = np.arange(240) // 2  # two photos a leaf
 
@@ -42,6 +41,16 @@ def test_equal_systems_are_called_different_about_once_in_twenty():
         found = difference(TRUTH, runs[:2], runs[2:], GROUPS, seed=trial)
         called += found["low"] > 0 or found["high"] < 0
     assert called <= 9  # 5 % of 60 is 3; more than 9 has a chance of 0.2 %
+
+
+def test_seeds_spread_as_means_of_so_many_runs_do():
+    """One photo a class, answered alike: what is left is seeds, two a side, right 4 or 2 of 4."""
+    truth, wrong = np.arange(4), np.array([0, 1, 0, 0])
+    found = difference(truth, [truth, truth], [truth, wrong], np.zeros(4))
+    low = macro_f1(truth, wrong) - 1
+    centre, spread = low / 2, abs(low) / 2 * np.sqrt(2)
+    assert found["difference"] == pytest.approx(centre)
+    assert [found["low"], found["high"]] == pytest.approx([centre - spread, centre + spread])
 
 
 def test_photos_of_one_leaf_count_as_one():

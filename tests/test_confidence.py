@@ -9,6 +9,7 @@ from lite0ca.confidence import (
     calibration,
     calibration_error,
     honesty,
+    limit_of,
     sure_from,
     temperature_of,
 )
@@ -35,6 +36,10 @@ def test_sure_from_counted_by_hand():
     assert sure_from(probabilities, truth) == 0.9, "1 of 1; with those at 0.8 1 of 3"
     truth[0] = 1
     assert sure_from(probabilities, truth) == 1.0, "there is no such confidence"
+
+
+def test_a_model_that_does_not_say_from_where_on_is_never_sure():
+    assert [limit_of({}), limit_of({"sure_from": None}), limit_of({"sure_from": 0.0})] == [1, 1, 0]
 
 
 def test_a_split_that_is_all_right_or_all_wrong_has_a_finite_temperature():

@@ -13,8 +13,9 @@ import pytest
 import torch
 from conftest import REPO
 
+from lite0ca import bench_forms, forms, proof, runs
 from lite0ca import export as export_module
-from lite0ca import forms, proof, runs
+from lite0ca.answers import answers_of
 from lite0ca.augment import resizing
 from lite0ca.errors import ExportFailed, InputError
 from lite0ca.evaluate import to_device
@@ -147,6 +148,13 @@ def test_the_photo_file_takes_any_size_and_gives_probabilities(exported, picture
     for shape in ((480, 640, 3), (31, 50, 3)):
         (answer,) = session.run(None, {"photo": np.full(shape, 99, np.uint8)})
         assert answer.shape == (4,) and answer.sum() == pytest.approx(1, abs=1e-5)
+    # Its probabilities are calibrated already: what reads the file must not do it again.
+    photo, run = (
+        answers_of(str(exported[0] / file), num_workers=0)["confidence"]
+        for file in (f"export/{NAME}_photo.onnx", "best_model.pt")
+    )
+    assert temperature != pytest.approx(1, abs=0.01)
+    assert photo.to_numpy() == pytest.approx(run.to_numpy(), abs=1e-3)
 
 
 @needs("openvino")
@@ -191,7 +199,7 @@ def test_litert_alone_with_labels_where_mobile_tools_look(exported, pictures):
 
 
 @needs("litert")
-def test_litert_int8_takes_pixels_that_it_keeps_exactly(exported, pictures):
+def test_litert_int8_takes_pixels_that_it_keeps_exactly(exported):
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(exported[0] / f"export/{NAME}_int8.tflite"))
@@ -260,15 +268,17 @@ def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(exported,
     assert first.startswith("answered by ") and "torch's speed" in first
     assert predict_photos(run, [photo], None, 1, None, device="cpu") == 0
     assert capsys.readouterr().out.splitlines()[1] == answer
-    # Another training in the same folder: the files are of an earlier one.
+    # Another training in the same folder: the files are of an earlier one. Or of another size.
     report = exported[0] / "export/export_report.json"
     kept = report.read_text()
-    report.write_text(json.dumps(json.loads(kept) | {"checkpoint_sha256": "0"}))
-    try:
-        assert predict_photos(run, [photo], None, 1, None) == 0
-    finally:
-        report.write_text(kept)
-    assert "export again" in capsys.readouterr().out
+    for change, said in (({"checkpoint_sha256": "0"}, "export again"), ({"image_size": 96}, "")):
+        report.write_text(json.dumps(json.loads(kept) | change))
+        try:
+            assert predict_photos(run, [photo], None, 1, None) == 0
+        finally:
+            report.write_text(kept)
+        shown = capsys.readouterr().out
+        assert said in shown and "answered by" not in shown
 
 
 # What is wrong is said in one line.
@@ -296,7 +306,7 @@ def test_a_form_that_misses_its_tolerance_is_not_kept(tiny_run, tmp_path, monkey
 def test_a_converter_that_fails_does_not_stop_the_others(tiny_run, tmp_path, monkeypatch):
     from lite0ca import form_torchscript
 
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("no such operator\nand a page more")
 
     monkeypatch.setattr(form_torchscript, "write", broken)
@@ -397,6 +407,15 @@ def test_the_guides_opset_11(tiny_run, tmp_path):
         num_workers=0,
     )
     assert opset_of(folder / f"{NAME}.onnx") == 11
+
+
+def test_bench_refuses_files_of_two_sizes(tmp_path, monkeypatch):
+    for name in ("96.onnx", "64.onnx"):
+        (tmp_path / name).write_bytes(b"")
+    sized = lambda file: ({"image_size": int(file.stem)}, None)  # noqa: E731
+    monkeypatch.setattr(bench_forms, "open_file", sized)
+    with pytest.raises(InputError, match=r"--forms .*: its files take pictures of \[64, 96\] pix"):
+        bench_forms.benchmark_forms(str(tmp_path), batch_size=2, rounds=1, seconds=0)
 
 
 def test_bench_times_all_forms_of_a_run(exported, script):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from lite0ca.files import whole, write_json
+from lite0ca.files import SCRAP, whole, write_json
+from lite0ca.runs import remove_scraps
 
 
 def test_a_failure_leaves_the_old_file_and_no_scraps(tmp_path):
@@ -15,6 +16,13 @@ def test_a_failure_leaves_the_old_file_and_no_scraps(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_scraps_are_those_of_this_project(tmp_path):
+    for name in (f".best_model.pt.1{SCRAP}", ".users.tmp", "kept"):
+        (tmp_path / name).write_text("")
+    remove_scraps(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".users.tmp", "kept"]
 
 
 def test_json_is_strict(tmp_path):

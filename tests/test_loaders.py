@@ -55,7 +55,7 @@ def test_epochs_and_seeds_differ(rows):
     assert not torch.equal(first, batches(rows, seed=7)[0][0])
 
 
-def test_the_steps_of_the_augmentation_are_drawn_independently(rows):
+def test_the_steps_of_the_augmentation_are_drawn_independently():
     """Seeding each transform alike would always flip and recolour together."""
     transform = augmentation(64)
     probe = np.zeros((64, 64, 3), np.uint8)

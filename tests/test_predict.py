@@ -10,11 +10,18 @@ from PIL import Image
 
 from lite0ca import runs
 from lite0ca.__main__ import main
+from lite0ca.answers import settings_of
 from lite0ca.augment import resizing
+from lite0ca.config import Config
 from lite0ca.evaluate import Precision
 from lite0ca.images import read_image, side_for
 from lite0ca.model import model_of
 from lite0ca.predict import logits_of_photos
+
+
+def test_smaller_pictures_than_the_run_began_with():
+    facts = {"config": Config.of(start_size=128, image_size=160).as_dict()}
+    assert settings_of("run", facts, {"image_size": 96}).image_size == 96
 
 
 def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_resuming_a_finished_run_and_wrong_folders(tiny_run, tmp_path, capsys):
         assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_resuming_with_changed_data_is_refused(sample, tmp_path, photos, capsys):
+def test_resuming_with_changed_data_is_refused(sample, tmp_path, capsys):
     run = fit(settings(sample, tmp_path, epochs=1)).run
     table = (run / "data.csv").read_text()
     (tmp_path / "other.csv").write_text(table.replace("brown_spot,train", "healthy,train", 1))
@@ -329,14 +329,14 @@ def test_class_weights_are_balanced():
     assert weights.tolist() == [9 / (2 * 6), 9 / (2 * 3), 0]
 
 
-def test_cuda_where_there_is_none(sample, capsys):
+def test_cuda_where_there_is_none(sample):
     if torch.cuda.is_available():
         pytest.skip("cuda is here")
     with pytest.raises(InputError, match=r"--device cuda: torch .* sees none here"):
         fit(Config.of(metadata=str(sample), device="cuda"))
 
 
-def test_parts_of_a_batch_give_its_gradient(monkeypatch):
+def test_parts_of_a_batch_give_its_gradient():
     """With BatchNorm fixed and no dropout: the parts' gradients add up, class weights included."""
     weight = torch.tensor([1.0, 2.0, 0.5, 3.0])
     photos = torch.randint(256, (7, 64, 64, 3), dtype=torch.uint8)
