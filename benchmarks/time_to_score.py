@@ -89,8 +89,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(arguments.output_dir or scratch).absolute()
         data = ["--metadata", str(Path(arguments.metadata).absolute())]
-        lite0ca("train", "--preset", "fast", "--epochs", 1, "--train-limit", 32, "--valid-limit", 8,
-                *data, "--output-dir", folder / "first")  # fmt: skip
+        for preset in ("fast", "basic"):  # each image size has a cache of its own
+            lite0ca("train", "--preset", preset, "--epochs", 1, "--train-limit", 32,
+                    "--valid-limit", 8, *data, "--output-dir", folder / "first")  # fmt: skip
         rows = []
         for seed in arguments.seeds:
             for recipe in arguments.recipes:

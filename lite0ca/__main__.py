@@ -9,7 +9,14 @@ import os
 import sys
 
 from lite0ca import flags
-from lite0ca.errors import ExportFailed, InputError, Stopped, TrainingDiverged, out_of_memory
+from lite0ca.errors import (
+    ExportFailed,
+    InputError,
+    Stopped,
+    TrainingDiverged,
+    first_line,
+    out_of_memory,
+)
 from lite0ca.presets import PRESETS
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -65,7 +72,8 @@ def advice_for(error: Exception) -> str | None:
     if out_of_memory(error):
         return "out of memory: lower --batch-size or --image-size; --resume RUN_FOLDER goes on"
     if "Connection closed by peer" in text or "NCCL" in text:
-        return f"another process of this training is gone; --resume RUN_FOLDER goes on ({text})"
+        gone = "another process of this training is gone; --resume RUN_FOLDER goes on"
+        return f"{gone} ({first_line(error)})"
     if "DataLoader worker" in text and ("killed" in text or "exited" in text):
         return "a loader process was killed: lower --num-workers (0 = none) or --batch-size"
     return None
@@ -73,7 +81,8 @@ def advice_for(error: Exception) -> str | None:
 
 def fail(problem, code: int) -> int:
     # Of many ranks that all meet one problem, one speaks.
-    if os.environ.get("RANK", "0") == "0" or getattr(problem, "own", False):
+    is_rank = "TORCHELASTIC_RUN_ID" in os.environ  # not ranks.started(), which imports torch
+    if not is_rank or os.environ["RANK"] == "0" or getattr(problem, "own", False):
         print(f"error: {problem}", file=sys.stderr, flush=True)
     return code
 

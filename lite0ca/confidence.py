@@ -50,7 +50,7 @@ def sure_from(probabilities: np.ndarray, truth: np.ndarray) -> float:
 
 
 def limit_of(facts: dict) -> float:
-    """From which confidence on a model is sure; one that does not say never is."""
+    """From which confidence on a model is sure; one that does not say has to give 1 itself."""
     limit = facts.get("sure_from")
     return 1.0 if limit is None else limit
 

@@ -198,7 +198,7 @@ def images_in(folder: Path):
 def read_folder(folder: Path) -> pd.DataFrame:
     """Columns path and label, and split if there are train/valid/test folders."""
     rows = [
-        {"path": image[len(str(folder)) + 1 :], "label": inner.name, "split": split}
+        {"path": os.path.relpath(image, folder), "label": inner.name, "split": split}
         for split, inner in class_folders(folder)
         for image in images_in(inner)
     ]

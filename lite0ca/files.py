@@ -26,7 +26,8 @@ def whole(path: str | Path, mode: str = "w"):
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not error.filename:  # of a write, which has no name
+        # A failed write has no name, and nobody knows the temporary one.
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             raise OSError(error.errno, error.strerror or str(error), str(path)) from None
         raise
 

@@ -12,9 +12,11 @@ from itertools import islice
 import numpy as np
 import torch
 import torch.nn.functional as F
+from timm.optim import param_groups_weight_decay
 
 from lite0ca import machine, ranks
 from lite0ca.config import Config
+from lite0ca.errors import TrainingDiverged
 from lite0ca.evaluate import to_device
 from lite0ca.state import State
 
@@ -50,7 +52,9 @@ def train_head(state: State, loader, config: Config, precision, weight) -> None:
     images = len(truth)
     state.average_statistics()
     model = state.model
-    optimizer = torch.optim.AdamW(model.head_parameters(), config.head_lr, fused=True)
+    heads = torch.nn.ParameterList(model.head_parameters())
+    groups = param_groups_weight_decay(heads, config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, config.head_lr, fused=True)
     batches = math.ceil(images / BATCH)
     steps = config.head_epochs * batches
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / steps, steps)
@@ -66,6 +70,8 @@ def train_head(state: State, loader, config: Config, precision, weight) -> None:
             optimizer.step()
             falling.step()
             loss_sum += loss.detach() * len(some)
+    if not math.isfinite(loss_sum):
+        raise TrainingDiverged("--head-epochs: the loss is not finite; lower --head-lr")
     print(
         f"head first: {config.head_epochs} passes over the features of {images:,} images, "
         f"train loss {loss_sum.item() / images:.4f}",

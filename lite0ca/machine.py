@@ -201,9 +201,12 @@ def environment(device: torch.device) -> dict:
 
 
 def git_commit() -> str | None:
-    """The commit of this checkout; None where the package was installed without one."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    """The commit of this checkout, with "-dirty" behind it where it was changed; else None."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():  # installed, perhaps into a folder of another repository
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty"]
+    command += ["--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -29,7 +29,12 @@ def started() -> bool:
 
 def first() -> bool:
     """Whether this process writes the files and speaks; known before the ranks have met."""
-    return os.environ.get("RANK", "0") == "0"
+    return not started() or os.environ["RANK"] == "0"
+
+
+def on_this_machine() -> int:
+    """How many ranks share its devices."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if started() else 1
 
 
 def count() -> int:
@@ -38,7 +43,7 @@ def count() -> int:
 
 def use_own_gpu() -> None:
     """Make "cuda" mean this rank's GPU, before anything touches another."""
-    if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+    if started() and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 
@@ -57,7 +62,7 @@ def joined(device: torch.device):
             stack.enter_context(contextlib.redirect_stdout(silence))
             os.environ["TQDM_DISABLE"] = "1"
         if device.type == "cpu":  # torchrun gives each rank one thread
-            torch.set_num_threads(max(1, os.cpu_count() // int(os.environ["LOCAL_WORLD_SIZE"])))
+            torch.set_num_threads(max(1, os.cpu_count() // on_this_machine()))
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
         stack.callback(dist.destroy_process_group)
         yield

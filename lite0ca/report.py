@@ -79,6 +79,10 @@ def predict_photos(
         raise InputError(f"--top must be at least 1, not {top}")
     if sure_from is not None and not 0 <= sure_from <= 1:
         raise InputError(f"--sure-from must be a probability from 0 to 1, not {sure_from}")
+    if csv and os.path.isdir(csv):
+        raise InputError(f"--csv {csv}: is a folder; name a file")
+    if csv:
+        runs.check_writable(Path(csv).parent)
     paths = photo_paths(photos)
     run = fastest_form(run, typed)
     facts, model = open_model(run, typed.get("image_size"))

@@ -39,14 +39,18 @@ def write_results(
 
     With --save-history they are written, as are the curves: history.json, training_plot.png.
     """
+    source = DRAWN if data.is_sample else str(data.source)
+    about = {"model_name": config.system.name, "data": source}
     if not state.best_epoch:
-        return {"best_epoch": 0, "epochs": 0}
+        metrics = about | {"best_epoch": 0, "epochs": 0, "stopped": stopped}
+        if config.save_history:
+            write_json(run / "metrics.json", metrics)
+        return metrics
     names = ("valid_acc", "valid_f1", "valid_loss", "train_acc", "train_loss")
     best = {name: state.history[name][state.best_epoch - 1] for name in names}
     checkpoint = run / runs.BEST
     metrics = {
-        "model_name": config.system.name,
-        "data": DRAWN if data.is_sample else str(data.source),
+        **about,
         **best,
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,

@@ -38,6 +38,8 @@ def expanded(pattern: str) -> list[Path]:
         texts += [[f"{number:0{len(low)}}" for number in numbers], [text]]
     names = ["".join(parts) for parts in itertools.product(*texts)]
     files = [Path(f) for name in names for f in (sorted(glob.glob(name)) or [name])]
+    if not files:
+        raise InputError(f"--data-dir {pattern}: names no file; the lower number comes first")
     if missing := [file for file in files if not file.is_file()]:
         raise InputError(f"--data-dir {pattern}: there is no {missing[0]}")
     return files

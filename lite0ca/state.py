@@ -24,6 +24,7 @@ EMA_DECAY = 0.9998
 CURVES = {"train_loss", "train_acc", "valid_loss", "valid_acc", "valid_f1"}
 CURVES |= {"images_per_s", "seconds"}
 NOTHING = {"loss": 0.0, "right": 0.0, "images": 0.0, "waited_s": 0.0, "train_s": 0.0}
+COUNTED = ("loss", "right", "images")  # over all ranks; seconds are of each
 
 
 class NonFinite(Exception):
@@ -107,6 +108,10 @@ class State:
         content = {name: getattr(self, name) for name in self.PLAIN}
         content |= {name: getattr(self, name).state_dict() for name in self.HOLDERS}
         sums = {name: float(value) for name, value in self.sums.items()}
+        if ranks.count() > 1:
+            device = next(self.model.parameters()).device
+            own = torch.tensor([sums[name] for name in COUNTED], device=device)
+            sums |= dict(zip(COUNTED, ranks.added(own).tolist()))
         content |= {"step": self.step, "sums": sums}
         return content | {"ema": self.ema.module.state_dict() if self.ema else None}
 
@@ -149,6 +154,8 @@ class State:
             setattr(self, name, copy.copy(content[name]))
         # Runs of version 0.1.0 stopped between epochs only.
         self.step, self.sums = content.get("step", 0), dict(content.get("sums", NOTHING))
+        if ranks.number() > 0:  # what all ranks had counted is counted once
+            self.sums |= dict.fromkeys(COUNTED, 0.0)
         for name in self.HOLDERS:
             if name != "scaler" or content[name]:  # begun without float16 it has no state
                 getattr(self, name).load_state_dict(content[name])

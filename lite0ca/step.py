@@ -13,7 +13,7 @@ from lite0ca import machine, ranks
 from lite0ca.config import Config
 from lite0ca.errors import out_of_memory
 from lite0ca.evaluate import to_device
-from lite0ca.state import NonFinite
+from lite0ca.state import COUNTED, NonFinite
 from lite0ca.stopping import Watch
 
 CHECK_EVERY = 50  # steps between looks at the running loss; each look waits for the GPU
@@ -57,7 +57,7 @@ def one_epoch(state, loader, config: Config, precision, weight, watch: Watch) ->
     state.average_statistics()
     state.check_finite()
     watch.look(0, "scoring")
-    totals = torch.tensor([float(sums[name]) for name in ("loss", "right", "images")])
+    totals = torch.tensor([float(sums[name]) for name in COUNTED])
     loss, right, images = ranks.added(totals.to(precision.device)).tolist()
     factor = state.rate_scale * rate_factor(state.epoch * steps + steps - 1, steps, config)
     return {

@@ -33,8 +33,8 @@ class Wish:
     passed_to = None  # a child process that does the work
 
     def note(self, number: int, _frame) -> None:
-        if self.signal == number == signal.SIGINT:
-            raise KeyboardInterrupt  # the second Ctrl-C: at once, saved or not
+        if self.signal and number == signal.SIGINT:
+            raise KeyboardInterrupt  # Ctrl-C after another signal: at once, saved or not
         if not self.signal:
             self.signal = number
             if self.passed_to:

@@ -51,7 +51,7 @@ def fit(config: Config) -> Result:
         answer = launch.trained_on_devices(config)
         return Result(Path(answer["run"]), answer["metrics"], answer["history"])
     ranks.use_own_gpu()
-    device = machine.device_of(config.device)
+    device = machine.device_of(config.device, ranks.on_this_machine())
     if config.sync_bn and device.type != "cuda":
         raise InputError("--sync-bn needs cuda: torch has no such BatchNorm for other devices")
     with ranks.joined(device):

@@ -57,9 +57,11 @@ def lite0_names(state: dict, backbone) -> dict:
 def from_hub(cfg: dict) -> tuple[str, dict]:
     """timm's weights: out of Hugging Face's cache, or downloaded into it."""
     full = f"{cfg['architecture']}.{cfg['tag']}" if cfg.get("tag") else cfg["architecture"]
-    for file in ("model.safetensors", "pytorch_model.bin"):
+    if not (cfg.get("hf_hub_id") or cfg.get("url")):
+        raise InputError(f"--pretrained: timm has no weights of {full}; give a file with --weights")
+    for file in ("model.safetensors", "pytorch_model.bin") if cfg.get("hf_hub_id") else ():
         # The cache is asked first: without a network the hub client tries for a minute.
-        cached = huggingface_hub.try_to_load_from_cache(cfg.get("hf_hub_id") or "", file)
+        cached = huggingface_hub.try_to_load_from_cache(cfg["hf_hub_id"], file)
         if isinstance(cached, str):
             return f"timm {full} (cached)", read(Path(cached))
     print(f"weights: asking the hub for {full}", flush=True)

@@ -29,10 +29,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-if not importlib.util.find_spec("lite0ca"):
+spec = importlib.util.find_spec("lite0ca")
+if spec is None or spec.origin is None:  # a clone in this folder is no package yet
     inputs = Path("/kaggle/input")
     wheels = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
-    checkouts = [p for p in ("..", ".", "lite0ca") if Path(p, "lite0ca/model.py").is_file()]
+    places = [Path(p).resolve() for p in ("..", ".", "lite0ca")]
+    checkouts = [p for p in places if Path(p, "lite0ca/model.py").is_file()]
     if not wheels and not checkouts:
         raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
     what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
@@ -69,9 +71,12 @@ Markdown(tables.presets())
 # `overrides = {"devices": 2}` trains on both.
 
 # %%
+from lite0ca.errors import InputError
 from lite0ca.train import fit
 
 result = fit(config)
+if not result.history:
+    raise InputError(f"no epoch is finished; go on with overrides = {{'resume': '{result.run}'}}")
 
 # %%
 from lite0ca import plots

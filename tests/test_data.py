@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -39,6 +40,13 @@ def test_folder_of_classes(photos):
     found = load(data_dir=str(folder))
     assert found.rows["label"].value_counts().to_dict() == {"a": 3, "b": 3}
     assert "split" not in found.rows
+
+
+def test_the_folder_one_is_in(photos, monkeypatch):
+    monkeypatch.chdir(photos({"a": 2, "b": 1}))
+    found = load(data_dir=".")
+    assert sorted(found.rows["path"]) == ["a/photo 0.jpg", "a/photo 1.jpg", "b/photo 0.jpg"]
+    assert all(Path(path).is_file() for path in found.rows["absolute_path"])
 
 
 def test_split_folders(photos):

@@ -1,6 +1,8 @@
 """The notebooks: pairs, parameters, budgets, and that they run; each check shown to fail."""
 
 import ast
+import importlib.machinery
+import importlib.util
 import json
 import os
 import re
@@ -88,6 +90,19 @@ def test_a_pair_is_whole(name):
 def test_the_install_cell_is_the_same_everywhere():
     first = {jupytext.read(script).cells[1].source for script in SCRIPTS}
     assert len(first) == 1 and "--no-index" in first.pop()
+
+
+def test_the_install_cell_takes_a_clone_beside_the_notebook(tmp_path, monkeypatch):
+    """To Python the clone's folder looks like a package; to pip its name like one of PyPI."""
+    (tmp_path / "lite0ca/lite0ca").mkdir(parents=True)
+    (tmp_path / "lite0ca/lite0ca/model.py").touch()
+    monkeypatch.chdir(tmp_path)
+    folder = importlib.machinery.ModuleSpec("lite0ca", None, is_package=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: folder)
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    exec(jupytext.read(SCRIPTS[0]).cells[1].source, {})
+    assert commands == [[sys.executable, "-m", "pip", "install", "-q", str(tmp_path / "lite0ca")]]
 
 
 def add_parameters(content):

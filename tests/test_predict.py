@@ -19,6 +19,14 @@ from lite0ca.model import model_of
 from lite0ca.predict import logits_of_photos
 
 
+def test_a_csv_that_cannot_be_written_is_said_before_any_work(tiny_run, tmp_path, capsys):
+    for place, said in ((tmp_path, "is a folder"), ("/proc/none/a.csv", "/proc/none")):
+        assert (
+            main(["predict", str(tiny_run), str(tmp_path / "no photo"), "--csv", str(place)]) == 2
+        )
+        assert said in capsys.readouterr().err
+
+
 def test_smaller_pictures_than_the_run_began_with():
     facts = {"config": Config.of(start_size=128, image_size=160).as_dict()}
     assert settings_of("run", facts, {"image_size": 96}).image_size == 96

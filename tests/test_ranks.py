@@ -17,6 +17,8 @@ from lite0ca import loaders, ranks
 from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.errors import InputError
+from lite0ca.evaluate import Precision
+from lite0ca.state import State
 from lite0ca.train import fit
 
 SMALL = {"epochs": 2, "train_limit": 24, "valid_limit": 9, "image_size": 64, "batch_size": 8}
@@ -122,6 +124,22 @@ def a_rank_of(pid: int) -> int:
     children = lambda p: Path(f"/proc/{p}/task/{p}/children").read_text().split()  # noqa: E731
     (torchrun,) = children(pid)
     return int(children(torchrun)[1])
+
+
+def test_half_an_epoch_is_counted_once_when_ranks_take_it_up(monkeypatch):
+    """Rank 0 saves what all have counted, and alone takes it up."""
+    new = lambda: State.new(Config.of(image_size=32), 2, Precision(torch.device("cpu"), False))  # noqa: E731
+    state = new()
+    state.sums |= {"loss": 3.0, "right": 2.0, "images": 4.0, "train_s": 5.0}
+    monkeypatch.setattr(ranks, "count", lambda: 2)
+    monkeypatch.setattr(ranks, "added", lambda own: 2 * own)
+    saved = state.as_dict()
+    assert saved["sums"] == state.sums | {"loss": 6.0, "right": 4.0, "images": 8.0}
+    for number, images in ((0, 8.0), (1, 0.0)):
+        monkeypatch.setattr(ranks, "number", lambda number=number: number)
+        taken = new()
+        taken.restore(saved)
+        assert (taken.sums["images"], taken.sums["train_s"]) == (images, 5.0)
 
 
 def test_mistakes(sample, tmp_path, monkeypatch, capsys):

@@ -94,6 +94,8 @@ def test_names(tmp_path):
     assert names("?-09") == ["a-09", "b-09"] and names("a-08") == ["a-08"]
     with pytest.raises(InputError, match=r"there is no .*a-11\.tar"):
         names("a-{08..11}")
+    with pytest.raises(InputError, match="names no file"):
+        names("a-{10..08}")
 
 
 def test_mistakes(packed, tmp_path, capsys):

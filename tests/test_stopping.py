@@ -1,5 +1,6 @@
 """Runs that end early: signals, the time budget, and going on in the middle of an epoch."""
 
+import json
 import os
 import signal
 import subprocess
@@ -93,6 +94,8 @@ def test_the_time_budget_ends_within_an_epoch(sample, tmp_path, uninterrupted, c
     """No step fits into the budget: none is begun, and the next session goes on."""
     run = fit(settings(sample, tmp_path, time_budget=1e-9)).run
     assert "the time budget of 1e-09 minutes, after 0 of 6 steps" in capsys.readouterr().out
+    left = json.loads((run / "metrics.json").read_text())
+    assert left["epochs"] == 0 and "time budget" in left["stopped"] and left["model_name"]
     result = fit(Config.of_run(run, time_budget=60.0))
     assert result.metrics["stopped"] == "all epochs done"
     assert_equal(run, uninterrupted)

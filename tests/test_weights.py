@@ -107,6 +107,8 @@ def test_weights_that_cannot_be_had_name_both_ways(monkeypatch):
     monkeypatch.setattr(weights.timm, "create_model", offline)
     with pytest.raises(InputError, match="Go online once, or give a file with --weights FILE"):
         weights.load_imagenet(model)
+    with pytest.raises(InputError, match="timm has no weights of mobilenetv2_035; give a file"):
+        weights.from_hub({"architecture": "mobilenetv2_035"})
 
 
 def test_weights_in_the_cache_need_no_network(tmp_path, monkeypatch):

@@ -65,7 +65,8 @@ async function readFacts(again) {
 async function lookAtFile(file) {
   stopLive();
   const number = ++shown;
-  trouble = answer = null;
+  answer = null;
+  forget();
   render();
   try {
     const bitmap = await bitmapOf(file);
@@ -111,7 +112,8 @@ async function lookAtFrame() {
 
 async function startLive() {
   const number = ++shown;
-  trouble = answer = null;
+  answer = null;
+  forget();
   showPhoto(false);
   $("point").disabled = true; // the browser asks the person, perhaps
   render();
@@ -135,6 +137,11 @@ function stopLive() {
   shown += answer ? 0 : 1;
   showPhoto(Boolean(answer));
   render();
+}
+
+// What went wrong, unless there is still no model: then "Try again" has to stay.
+function forget() {
+  if (model || loading) trouble = null;
 }
 
 function fail(error) {

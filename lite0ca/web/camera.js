@@ -20,7 +20,7 @@ export class Camera {
     Object.assign(this, { video, look, ended });
     this.stream = null;
     document.addEventListener("visibilitychange", () => this.pause(document.hidden));
-    addEventListener("pagehide", () => this.stop());
+    addEventListener("pagehide", () => this.ended());
   }
 
   async start() {
