@@ -70,7 +70,6 @@ ARMS = {
     "none, field": Arm({"attention": "none"}, "field"),
     "ca, field": Arm({}, "field"),
     "robust, field": Arm({}, "field", recipe={"preset": "robust"}),
-    "basic, field": Arm({}, "field", recipe={"preset": "basic"}),
     "ca, scenes": Arm({}, "scenes"),
     "robust, scenes": Arm({}, "scenes", recipe={"preset": "robust"}),
 }
