@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import gc
+import multiprocessing
 import os
 import sys
 
@@ -33,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     """Run one command; returns the exit code: 0, or the number that `errors` gives."""
     code = exit_code_of(sys.argv[1:] if argv is None else argv, prog)
-    if code:
+    if code and multiprocessing.active_children():
         gc.collect()  # ends the loader processes of what failed; at exit they would complain
     return code
 

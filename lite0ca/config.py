@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -311,9 +312,14 @@ def unknown(name: str, known) -> str:
     )
 
 
+@functools.cache
+def type_hints() -> dict[str, type]:
+    return typing.get_type_hints(Config)
+
+
 def value_type(field: dataclasses.Field) -> type:
     """The type of a field without its `| None`: str, int, float or bool."""
-    hint = typing.get_type_hints(Config)[field.name]
+    hint = type_hints()[field.name]
     return next((t for t in typing.get_args(hint) if t is not type(None)), hint)
 
 
