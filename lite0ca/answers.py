@@ -94,9 +94,8 @@ def digest(run: str | Path) -> str:
 def fastest_form(run: str, typed: dict) -> str:
     """The exported file that answers as the run does and was fastest, if its runtime is here.
 
-    A file for pictures of another size than the run was trained on is passed by.
-
-    The run itself without one, or where another device, precision or size was typed.
+    The run itself without one, where the files take pictures of another size than the run was
+    trained on, or where another device, precision or size was typed.
     """
     report = Path(run) / EXPORTS / REPORT
     if any(typed.get(name) for name in ("device", "amp", "image_size")) or not report.is_file():

@@ -21,9 +21,8 @@ from lite0ca.predict import logits_of_photos
 
 def test_a_csv_that_cannot_be_written_is_said_before_any_work(tiny_run, tmp_path, capsys):
     for place, said in ((tmp_path, "is a folder"), ("/proc/none/a.csv", "/proc/none")):
-        assert (
-            main(["predict", str(tiny_run), str(tmp_path / "no photo"), "--csv", str(place)]) == 2
-        )
+        command = ["predict", str(tiny_run), str(tmp_path / "no photo"), "--csv", str(place)]
+        assert main(command) == 2
         assert said in capsys.readouterr().err
 
 

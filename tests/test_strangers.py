@@ -147,8 +147,7 @@ def test_each_fact_of_a_run_to_resume_is_checked(run, leaves, tmp_path, answer):
     short = {n: {**m, "exp_avg": torch.zeros(1)} for n, m in optimizer["state"].items()}
     weight = next(iter(last["model"]))
     nan = torch.full_like(last["model"][weight], float("nan"))
-    cases = [{name: odd} for name in last for odd in ("x", None, -1)[:TRIES]]
-    cases = some_of(cases)
+    cases = some_of([{name: odd} for name in last for odd in ("x", None, -1)[:TRIES]])
     cases += [{"optimizer": optimizer | {"state": short}}]  # the fused step would read beyond them
     cases += [{"model": last["model"] | {weight: nan}}]
     cases += [{"history": last["history"] | {"valid_f1": ["x"]}}, {"history": {}}]
@@ -198,9 +197,9 @@ def test_each_fact_of_an_exported_file_is_checked(exported, leaves, tmp_path, an
     two = {"label2id": '{"a":0,"b":1,"c":2}', "classes": '["a","b","c"]'}
     checked = [*NEEDED, "temperature", "sure_from", "drawn_sample"]
     cases = [changed(facts, name, value) for name in checked for value in odd[: 4 * TRIES]]
-    cases += [facts | two]
+    cases = [*some_of(cases), facts | two]
     file, passed = tmp_path / "x.onnx", []
-    for case in some_of(cases):
+    for case in cases:
         onnx.helper.set_model_props(model, case)
         onnx.save(model, file)
         if answer("predict", file, leaves / "blast/00.jpg")[0] == 0:
