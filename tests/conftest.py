@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def rice_leaf() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(sample, tmp_path_factory) -> Path:
+def tiny_run(sample, tmp_path_factory) -> Iterator[Path]:
     """A run folder: two epochs on 40 drawn leaves at 64 pixels, with pretrained weights."""
     from lite0ca.config import Config
     from lite0ca.train import fit
@@ -54,7 +55,10 @@ def tiny_run(sample, tmp_path_factory) -> Path:
     settings = {"epochs": 2, "train_limit": 40, "valid_limit": 12, "image_size": 64}
     settings |= {"batch_size": 8, "num_workers": 0, "head_lr": 1e-3, "base_lr": 1e-3}
     results = tmp_path_factory.mktemp("results")
-    return fit(Config.of("basic", metadata=str(sample), output_dir=str(results), **settings)).run
+    run = fit(Config.of("basic", metadata=str(sample), output_dir=str(results), **settings)).run
+    yield run
+    # `predict` answers with exported files where a run has some: tests would hang on their order.
+    assert not (run / "export").exists(), "a test exported into the run that all share"
 
 
 @pytest.fixture(scope="session")

@@ -172,9 +172,10 @@ def plain(outputs) -> list:
 
 
 @pytest.fixture(scope="session")
-def workplace(sample, tmp_path_factory) -> Path:
-    """A folder to run notebooks in, where the sample is drawn already."""
+def workplace(sample, tiny_run, tmp_path_factory) -> Path:
+    """A folder to run notebooks in, with the sample drawn and a run, which they export into."""
     folder = tmp_path_factory.mktemp("workplace")
+    shutil.copytree(tiny_run, folder / "given" / tiny_run.name)
     shutil.copytree(sample.parent, folder / "build/drawn_sample")
     shutil.copytree(REPO / "benchmarks/study", folder / "benchmarks/study")
     return folder
@@ -217,7 +218,8 @@ def test_a_notebook_runs_and_its_stored_outputs_hold(name, workplace, tiny_run):
     stored, executed = REPO / f"notebooks/{name}.ipynb", workplace / f"{name}.ipynb"
     parameters = SHORTER.get(name, {})
     if name in TAKES and TRIES < 10:
-        given = {"run": str(tiny_run), "results": str(tiny_run.parent)}[TAKES[name]]
+        results = workplace / "given"
+        given = {"run": str(results / tiny_run.name), "results": str(results)}[TAKES[name]]
         parameters = parameters | {TAKES[name]: given}
     ran = run_papermill(stored, executed, "-y", json.dumps(parameters), cwd=workplace)
     assert ran.returncode == 0, ran.stderr[-2000:]
