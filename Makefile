@@ -8,6 +8,7 @@ PRESET := kaggle
 PYTHON_KAGGLE := python3.12
 DATA := $(SAMPLE)/metadata.csv
 
+.NOTPARALLEL:
 .PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy trust recipes study peers peers-exports format clean
 
 demo: $(SAMPLE)/metadata.csv
@@ -36,14 +37,18 @@ test: $(VENV)/installed-dev  ## on all cores; the tests of a file stay together
 
 setup: $(VENV)/installed-dev
 
+# Python compiles what it imports, and keeps it; pip would compile all of torch for 45 seconds.
+INSTALL := -m pip install --quiet --no-compile -e
+
 $(VENV)/installed: pyproject.toml
 	test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet -e .
+	$(PYTHON) $(INSTALL) .
 	@touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,onnx,explain]'
-	@touch $@
+$(VENV)/installed-dev: pyproject.toml
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) $(INSTALL) '.[notebooks,dev,onnx,explain]'
+	@touch $(VENV)/installed $@
 
 readme: $(VENV)/installed-dev  ## write the generated tables into README.md
 	$(PYTHON) -m lite0ca.tables README.md

@@ -36,7 +36,8 @@ def check_facts(facts: dict, source: str | Path) -> None:
             shown = ascii(facts[name])
             shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
             raise InputError(
-                f"{source}: is damaged or not of this project: its {name} cannot be {shown}"
+                f"{source}: is damaged, of another version, or not of this project: its {name} "
+                f"cannot be {shown}"
             )
 
 

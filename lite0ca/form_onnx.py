@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 import warnings
@@ -60,6 +61,10 @@ def write_with_preprocessing(network: nn.Module, facts: dict, path: Path) -> Non
 
 def exported(network, example, path: Path, opset: int | None, dynamo: bool, **names) -> None:
     options = {"external_data": False} if dynamo else {}
+    network = copy.deepcopy(network)
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False  # torch's exporter undoes it: a quarter of its time
     with warnings.catch_warnings(action="ignore"):  # of deprecations inside torch
         try:
             torch.onnx.export(

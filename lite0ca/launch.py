@@ -49,7 +49,7 @@ def trained_on_devices(config: Config) -> dict:
         ):
             noted.passed_to = child
             if noted.signal:  # it came before there was anybody to tell
-                child.terminate()
+                child.send_signal(noted.signal)
             for line in child.stdout:
                 print(line, end="", flush=True)
                 run = line[5:].strip() if line.startswith("run: ") else run

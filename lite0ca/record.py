@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,6 +57,13 @@ class Record:
             if name in history:  # runs of version 0.1.0 have none
                 content[name] = history[name][-1]
         self.save(runs.BEST, content)
+
+    @contextlib.contextmanager
+    def held(self):
+        """Keep others from training in the run folder; raises `InputError` if one does."""
+        with contextlib.ExitStack() as stack:
+            ranks.from_first(lambda: stack.enter_context(runs.held(self.run)))
+            yield
 
     def mend(self) -> None:
         """Put right what a kill may have left, when the run is taken up again."""

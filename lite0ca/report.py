@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from lite0ca import bench, bench_loader, confidence, evaluate, machine, plots, runs
+from lite0ca import bench, bench_loader, confidence, evaluate, machine, runs
 from lite0ca import data as datasets
 from lite0ca import web as page
 from lite0ca.answers import REPORT, answered, fastest_form, settings_of
@@ -21,7 +21,7 @@ from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision
 from lite0ca.export import PHOTO, export, refuse_failed
 from lite0ca.facts import classes_of
-from lite0ca.files import whole, write_json
+from lite0ca.files import read_json, whole, write_json
 from lite0ca.forms import format_of, formats_named, open_file, open_model
 from lite0ca.predict import logits_of_photos, photo_paths
 
@@ -34,6 +34,8 @@ def evaluate_run(
     Without --metadata or --data-dir it is the run's own data. With `background`, one of
     `background.KINDS`, only photos with a plain one count. Returns the report as text.
     """
+    from lite0ca import plots  # matplotlib: what draws nothing starts without it
+
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     runs.check_writable(folder)
     facts, config, data, part, answers = answered(run, part, typed, background)
@@ -43,7 +45,7 @@ def evaluate_run(
     truth, predicted = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
     scores = evaluate.report(truth, predicted, classes, groups)
     scores |= {"run": str(run), "epoch": facts["epoch"], "system": facts["system"]}
-    scores |= {"data": str(data.root), "split": part, "image_size": config.image_size}
+    scores |= {"data": str(data.root.resolve()), "split": part, "image_size": config.image_size}
     scores |= {"background": background} if background else {}
     limit = confidence.limit_of(facts)
     honest = confidence.honesty(answers["confidence"].to_numpy(), truth == predicted, limit)
@@ -55,6 +57,7 @@ def evaluate_run(
     name += f"_background_{background}" if background else ""
     if format_of(run):
         name = f"{Path(run).name}_{name}"
+    name = name_beside_others(folder, name, scores["data"])
     write_json(folder / f"scores_{name}.json", scores)
     title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
     plots.save(
@@ -69,6 +72,19 @@ def evaluate_run(
     lines = [evaluate.as_text(scores), confidence.honesty_as_text(honest)]
     lines += [str(folder / file) for file in written]
     return f"{name}, {len(answers):,} images\n" + "\n".join(lines)
+
+
+def name_beside_others(folder: Path, name: str, data: str) -> str:
+    """`name`, or with a number behind it where scores of another data set have that name."""
+    tried, number = name, 1
+    while True:
+        try:
+            if read_json(folder / f"scores_{tried}.json").get("data") == data:
+                return tried
+        except (OSError, InputError):  # not there, or damaged: nothing is lost
+            return tried
+        number += 1
+        tried = f"{name}_{number}"
 
 
 def predict_photos(
@@ -167,6 +183,8 @@ def forms_as_text(rows: list[dict]) -> str:
 
 def bench_report(systems, config: Config, batch_size, rounds, seconds, results, output_dir) -> str:
     """Measure; writes the table as CSV, a plot, and with scores another, named by conditions."""
+    from lite0ca import plots
+
     runs.check_writable(output_dir)
     table = bench.benchmark(systems, config, batch_size, rounds, seconds, results)
     stem = Path(output_dir) / bench.file_name(config, batch_size, systems)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lite0ca import plots, runs
+from lite0ca import runs
 from lite0ca.config import Config
 from lite0ca.data import DRAWN, DataSet
 from lite0ca.files import write_json
@@ -66,6 +66,8 @@ def write_results(
     if config.save_history:
         write_json(run / "history.json", state.history)
         write_json(run / "metrics.json", metrics)
+        from lite0ca import plots  # matplotlib: what draws nothing starts without it
+
         curves = plots.training_curves(state.history, state.best_epoch, title_of(run, data))
         plots.save(curves, run / "training_plot.png")
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import pickle
@@ -16,6 +17,11 @@ import torch
 from lite0ca.errors import InputError
 from lite0ca.facts import check_facts
 from lite0ca.files import SCRAP, whole
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 BEST, LAST = "best_model.pt", "last.pt"
 
@@ -50,6 +56,25 @@ def remove_scraps(run: Path) -> None:
     """Temporary files and folders of a process that was killed while it wrote."""
     for scrap in run.glob(f".*{SCRAP}"):
         shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
+
+
+@contextlib.contextmanager
+def held(run: Path):
+    """While this lasts no other process may train in the folder; raises `InputError` if one does.
+
+    A lock of the process, on a file that nothing rewrites: it ends with the process, and loader
+    processes do not inherit it. Windows, and file systems without locks, go without.
+    """
+    with open(run / "data.csv", "r+b") as file:
+        try:
+            fcntl and fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise InputError(
+                f"{run}: another process is training in it; stop that one first"
+            ) from None
+        except OSError:
+            pass
+        yield
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:

@@ -38,7 +38,7 @@ class Wish:
         if not self.signal:
             self.signal = number
             if self.passed_to:
-                self.passed_to.terminate()  # torchrun passes SIGTERM on to its ranks
+                self.passed_to.send_signal(number)  # torchrun passes it on to its ranks
                 return
             at_once = "; again: leaves at once" if number == signal.SIGINT else ""
             print(

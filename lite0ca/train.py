@@ -92,7 +92,6 @@ def training(config: Config, device: torch.device) -> Result:
     record = Record(run, state, config, data, fingerprint, precision)
     if last:
         state.restore(last)
-        record.mend()
     else:
         record.last()
     print(
@@ -106,7 +105,9 @@ def training(config: Config, device: torch.device) -> Result:
         # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
         # share with them, and each page of it would be copied at the next write.
         iter(valid)
-    with wish() as noted:
+    with wish() as noted, record.held():
+        if last:
+            record.mend()
         watch = Watch(noted, record.midway, began, config.time_budget, device)
         while not (reason := stop_reason(state, config)):
             try:

@@ -94,6 +94,15 @@ def test_other_folders_and_files(tiny_run, sample, photos, tmp_path, capsys):
     assert "none of bacterial_leaf_blight, brown_spot here" in shown
     scores = json.loads((output / "scores_photos_all.json").read_text())
     assert scores["image_size"] == 96 and scores["groups"] is None
+    other = photos({"healthy": 3}, tmp_path / "elsewhere/photos")
+    arguments = [*arguments[:2], "--data-dir", str(other), "--output-dir", str(output)]
+    for _ in range(2):  # scores of another folder of that name stay; the own ones are replaced
+        assert main([*arguments, "--image-size", "96"]) == 0
+    assert {file.name for file in output.glob("scores_*")} == {
+        "scores_photos_all.json", "scores_photos_all_2.json"
+    }  # fmt: skip
+    assert json.loads((output / "scores_photos_all.json").read_text()) == scores
+    capsys.readouterr()
     assert main(["evaluate", str(tiny_run), "--metadata", str(sample), "--split", "valid"]) == 0
     assert "data_valid_drawn_sample, 60 images" in capsys.readouterr().out
 

@@ -82,7 +82,8 @@ def test_a_killed_rank_ends_the_job_with_a_message(sample, tmp_path):
     assert re.match(r"error: --devices 2: a process of this training died; --resume \S+ goes", last)
 
 
-def test_sigterm_reaches_both_ranks_and_they_save(sample, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])
+def test_a_signal_reaches_both_ranks_and_they_save(number, sample, tmp_path):
     """With loader processes, which torchrun's signal to the group must not kill first."""
     flags = [f"--{k.replace('_', '-')}={v}" for k, v in SMALL.items() if v is not True]
     flags += ["--metadata", str(sample), "--output-dir", str(tmp_path), "--devices=2"]
@@ -93,11 +94,12 @@ def test_sigterm_reaches_both_ranks_and_they_save(sample, tmp_path):
         for line in job.stdout:
             if line.startswith("epoch   1/500"):
                 break
-        job.terminate()
+        job.send_signal(number)
         _, err = job.communicate(timeout=60)
     (run,) = tmp_path.iterdir()
-    assert job.returncode == 143 and err.count("\n") == 1, err
-    assert re.match(r"error: stopped by SIGTERM, after \d of 3 steps of epoch \d+; --resume", err)
+    assert job.returncode == 128 + number and err.count("\n") == 1, err
+    stopped = rf"error: stopped by {number.name}, after \d of 3 steps of epoch \d+; --resume"
+    assert re.match(stopped, err)
     last = torch.load(run / "last.pt", weights_only=True)
     assert f"after {last['step']} of 3 steps of epoch {last['epoch'] + 1}" in err
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 from conftest import REPO, SLOW
 
-from lite0ca import runs, step
+from lite0ca import runs, step, train
 from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.data import DataSet
@@ -93,6 +94,32 @@ def test_resuming_a_finished_run_and_wrong_folders(tiny_run, tmp_path, capsys):
     ):
         assert main(["train", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+LOCK = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); "
+LOCK += "fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB); print('held', flush=True); input()"
+
+
+def test_two_processes_do_not_train_in_one_folder(tiny_run, sample, tmp_path, capsys, monkeypatch):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    command = [sys.executable, "-c", LOCK, str(run / "data.csv")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        assert main(["train", "--resume", str(run)]) == 2
+        assert "another process is training in it" in capsys.readouterr().err
+        other.communicate("\n")
+    assert main(["train", "--resume", str(run)]) == 0
+
+    def while_it_trains(*_):
+        (begun,) = (tmp_path / "new").iterdir()
+        tried = subprocess.run([*command[:-1], str(begun / "data.csv")], capture_output=True)
+        assert b"BlockingIOError" in tried.stderr
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "one_epoch", while_it_trains)
+    with pytest.raises(KeyboardInterrupt):
+        fit(settings(sample, tmp_path / "new", epochs=1))
 
 
 def test_resuming_with_changed_data_is_refused(sample, tmp_path, capsys):
