@@ -37,17 +37,14 @@ test: $(VENV)/installed-dev  ## on all cores; the tests of a file stay together
 
 setup: $(VENV)/installed-dev
 
-# Python compiles what it imports, and keeps it; pip would compile all of torch for 45 seconds.
-INSTALL := -m pip install --quiet --no-compile -e
-
 $(VENV)/installed: pyproject.toml
 	test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) $(INSTALL) .
+	$(PYTHON) -m pip install --quiet -e .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml
 	test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) $(INSTALL) '.[notebooks,dev,onnx,explain]'
+	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,onnx,explain]'
 	@touch $(VENV)/installed $@
 
 readme: $(VENV)/installed-dev  ## write the generated tables into README.md

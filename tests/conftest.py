@@ -30,6 +30,16 @@ FAST = ["--epochs", "1", "--image-size", "32", "--batch-size", "4", "--num-worke
 FAST += ["--device", "cpu", "--model-name", "MobileNetV3_Small"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def speed_is_measured_briefly():
+    """Two seconds after each of the suite's many trainings would be minutes of it."""
+    from lite0ca import evaluate
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "FPS_SECONDS", 0.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Path:
     """The CSV of the drawn sample."""
