@@ -66,8 +66,8 @@ def images_per_s(model: LeafClassifier, image_size: int, precision: Precision) -
     model.eval()
     photos = torch.randint(256, (FPS_BATCH, image_size, image_size, 3), dtype=torch.uint8)
     photos = model.normalize(to_device(photos, precision.device))
-    seconds, began = [], time.monotonic()
-    while len(seconds) < WARM_UP + 5 or (time.monotonic() - began < FPS_SECONDS and len(seconds) < 200):
+    seconds, end = [], time.monotonic() + FPS_SECONDS
+    while len(seconds) < WARM_UP + 5 or (time.monotonic() < end and len(seconds) < 200):
         started = time.perf_counter()
         with precision.autocast():
             model(photos).float().cpu()  # the copy waits for the device
