@@ -1,11 +1,9 @@
-"""A notebook run headless for each preset and seed, and the leaderboard of what came out."""
+"""A notebook run headless for each preset and seed: here or on a cluster, again or going on."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -14,20 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca import cluster, machine, plots, runs
+from lite0ca import cluster, runs
 from lite0ca import data as datasets
 from lite0ca.config import Config, unknown
-from lite0ca.data import DRAWN, SAMPLE
+from lite0ca.data import SAMPLE
 from lite0ca.errors import InputError
-from lite0ca.files import read_json, whole
+from lite0ca.executed import beside_run, earlier_run, mark_done, metrics_of, row_of
+from lite0ca.files import read_json
 from lite0ca.flags import assignments
 from lite0ca.headless import execute
+from lite0ca.leaderboard import write_leaderboard
 from lite0ca.presets import PRESETS
 from lite0ca.signals import on_signals
-
-DONE = "lite0ca_done"  # in the metadata of an executed notebook
-DONE_STATUS = ("done", "done before")  # in a row of the leaderboard
-RUN_LINE = re.compile(r"^run: (.+)$", re.MULTILINE)  # `fit` says where its files are
 
 
 @dataclass(frozen=True)
@@ -249,122 +245,3 @@ def run(job: Job) -> tuple[dict, str | None]:
     if status == "done":
         mark_done(place)
     return row_of(place, status) | {"seconds": time.monotonic() - began}, problem
-
-
-def beside_run(notebook: Path) -> Path:
-    """Put an executed notebook into its run folder; it stays where it has none of its own."""
-    run = run_of(notebook)
-    if run is None or run.parent != notebook.parent:
-        return notebook
-    return notebook.replace(run / notebook.name)
-
-
-def metrics_of(notebook: Path) -> dict:
-    """The metrics that the notebook's run left; empty if it left none."""
-    run = run_of(notebook)
-    if run is None or not (run / "metrics.json").is_file():
-        return {}
-    try:
-        return read_json(run / "metrics.json")
-    except InputError as error:  # the others' scores are still good
-        print(f"  {error}; its scores are left out", file=sys.stderr)
-        return {}
-
-
-def read_notebook(file: Path) -> dict:
-    """The content of an executed notebook; empty if there is none, or it was cut off."""
-    try:
-        return read_json(file)
-    except (OSError, InputError):
-        return {}
-
-
-def mark_done(file: Path) -> None:
-    """Say so in the notebook: papermill calls the cell completed in which a kernel died."""
-    content = read_notebook(file)
-    content["metadata"][DONE] = True
-    with whole(file) as target:
-        json.dump(content, target, indent=1, ensure_ascii=False)
-
-
-def earlier_run(file: Path, parameters: dict) -> str | None:
-    """ "done", the run folder to go on with, or None if these parameters have not been run."""
-    notebook = read_notebook(file)
-    before = dict(notebook.get("metadata", {}).get("papermill", {}).get("parameters") or {})
-    overrides = dict(before.get("overrides") or {})
-    overrides.pop("resume", None)
-    if before | {"overrides": overrides} != parameters:
-        return None
-    if notebook["metadata"].get(DONE):
-        return "done"
-    run = run_of(file)
-    own = run is not None and file.parent in (run, run.parent)
-    return str(run) if own and (run / runs.LAST).is_file() else None
-
-
-def run_of(file: Path) -> Path | None:
-    """The run folder that an executed notebook printed."""
-    for cell in read_notebook(file).get("cells", []):
-        for output in cell.get("outputs", []):
-            if found := RUN_LINE.search("".join(output.get("text", ""))):
-                return Path(found[1])
-    return None
-
-
-def row_of(file: Path, status: str) -> dict:
-    """What a preset came to: from the metrics that its run left, empty where it left none."""
-    record = read_notebook(file).get("metadata", {}).get("papermill", {})
-    run = run_of(file)
-    row = {"status": status, "system": "", "valid_accuracy": None, "valid_macro_f1": None}
-    row |= {"seconds": record.get("duration"), "train_images_per_s": None}
-    row |= {"data": "", "run": str(run or "")}
-    found = metrics_of(file)
-    if found and status != "failed":
-        row |= {"system": found["model_name"], "data": found["data"]}
-        row |= {"valid_accuracy": found.get("valid_acc"), "valid_macro_f1": found.get("valid_f1")}
-        row |= {"train_images_per_s": found.get("train_images_per_s")}
-    return row | {"notebook": str(file)}
-
-
-def write_leaderboard(table: pd.DataFrame, folder: Path) -> None:
-    """Best macro-F1 first: printed, leaderboard.csv and, if anything was scored, the plot.
-
-    Where rows have a seed, seeds.csv as well.
-    """
-    table = table.sort_values("valid_macro_f1", ascending=False, kind="stable")
-    seeded = ["seed"] if "seed" in table else []
-    shown = ["preset", *seeded, "status", "valid_accuracy", "valid_macro_f1", "seconds"]
-    shown += ["train_images_per_s"]
-    write_table(table, folder / "leaderboard.csv", shown)
-    if seeded:
-        spread = over_seeds(table)
-        write_table(spread, folder / "seeds.csv", list(spread))
-        table = table[table["status"].isin(DONE_STATUS)]
-    if table["valid_macro_f1"].notna().any():
-        drawn = " (drawn sample)" if (table["data"] == DRAWN).any() else ""
-        figure = plots.leaderboard(table, f"presets on {machine.cpu_name()}{drawn}")
-        plots.save(figure, folder / "leaderboard.png")
-        print(folder / "leaderboard.png")
-
-
-def write_table(table: pd.DataFrame, path: Path, shown: list[str]) -> None:
-    with whole(path) as file:
-        table.to_csv(file, index=False)
-    print(f"\n{table[shown].to_string(index=False, float_format=FORMAT, na_rep='')}\n{path}")
-
-
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation (n - 1) of each preset over the seeds that are done."""
-    rows = []
-    for preset, runs_of in table.groupby("preset", sort=False):
-        done = runs_of[runs_of["status"].isin(DONE_STATUS)]
-        row = {"preset": preset, "n": len(done)}
-        row["seeds"] = " ".join(map(str, sorted(done["seed"])))
-        for score in ("valid_accuracy", "valid_macro_f1"):
-            values = pd.to_numeric(done[score])
-            row |= {f"{score}_mean": values.mean(), f"{score}_std": values.std()}
-        rows.append(row)
-    return pd.DataFrame(rows).sort_values("valid_macro_f1_mean", ascending=False, kind="stable")
-
-
-FORMAT = "{:.3f}".format
