@@ -15,7 +15,6 @@ other half and all diseased photos from fields test.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ import torch
 
 from lite0ca import compare, confidence, machine
 from lite0ca import data as datasets
+from lite0ca.adapt import adapt_run
 from lite0ca.answers import answers_of, with_plain_background
 from lite0ca.background import KINDS
 from lite0ca.colors import color_answers
@@ -146,8 +146,13 @@ def keep(folder: Path, split: str, name: str, found: dict, photos: pd.DataFrame)
     write(pd.concat([table, pd.DataFrame(columns)], axis=1), file)
 
 
-def trained(name: str, seed: int, data: datasets.DataSet, metadata: Path, folder: Path) -> dict:
-    """Train, ask, keep the answers; returns the row of the run."""
+def trained(
+    name: str, seed: int, data: datasets.DataSet, metadata: Path, folder: Path
+) -> list[dict]:
+    """Train, ask, keep the answers; returns the row of the run.
+
+    Where the test photos are of another place, a second row: adapted to them, without labels.
+    """
     arm = ARMS[name]
     test = test_of(data)
     truth = test.set_index("path")["truth"]
@@ -155,16 +160,26 @@ def trained(name: str, seed: int, data: datasets.DataSet, metadata: Path, folder
     with tempfile.TemporaryDirectory() as scratch:
         config = arm.config(seed, metadata, scratch)
         result = fit(config)
-        found = answers_to(result.run, kinds, data.label2id)
-        shutil.rmtree(result.run)
-    keep(folder, arm.split, f"{name} {seed}", found, test[PHOTO])
+        found = {name: answers_to(result.run, kinds, data.label2id)}
+        if arm.split != "given":
+            adapted = adapt_run(str(result.run), list(map(str, test["absolute_path"])), None)
+            end = f", {arm.split}"
+            found[f"{name.removesuffix(end)}, adapted{end}"] = answers_to(
+                Path(adapted), kinds, data.label2id
+            )
+    for one, answers in found.items():
+        keep(folder, arm.split, f"{one} {seed}", answers, test[PHOTO])
     names = ("epochs", "batch_size", "image_size", "start_size", "base_lr", "head_lr", "reduction")
-    row = {"arm": name, "seed": seed, "split": arm.split, "preset": config.preset}
+    row = {"seed": seed, "split": arm.split, "preset": config.preset}
     row |= {"attention": config.system.attention, "parameters": result.metrics["num_params"]}
     row |= {key: getattr(config, key) for key in names} | {"reduction": config.system.reduction}
-    row |= {"valid_f1": result.metrics["valid_f1"], **scores(found, truth)}
     row |= {"train_seconds": result.metrics["train_seconds"], "cpu": machine.cpu_name()}
-    return row | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    row |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    valid = {name: result.metrics["valid_f1"]}  # not of what is adapted to other photos
+    return [
+        {"arm": one, **row, "valid_f1": valid.get(one), **scores(answers, truth)}
+        for one, answers in found.items()
+    ]
 
 
 def floor(data: datasets.DataSet, split: str, folder: Path) -> dict:
@@ -202,10 +217,10 @@ def main() -> None:
                 continue
             print(f"{number} of {len(jobs)}: {name}, seed {seed}", flush=True)
             if name == FLOOR:
-                row = floor(data[split], split, folder)
+                rows = [floor(data[split], split, folder)]
             else:
-                row = trained(name, seed, data[split], sources[split], folder)
-            write(pd.concat([runs, pd.DataFrame([row])], ignore_index=True), folder / compare.RUNS)
+                rows = trained(name, seed, data[split], sources[split], folder)
+            write(pd.concat([runs, pd.DataFrame(rows)], ignore_index=True), folder / compare.RUNS)
     print(compare.summary(compare.runs_of(folder)).to_string())
 
 

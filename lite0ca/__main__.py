@@ -155,6 +155,12 @@ def predict(run: str, photos: list[str], csv: str | None, top: int, sure_from, *
     return predict_photos(run, photos, csv, top, sure_from, **typed)
 
 
+def adapt(run: str, photos: list[str], output_dir: str | None, **typed) -> None:
+    from lite0ca.adapt import adapt_run
+
+    print(adapt_run(run, photos, output_dir, **typed))
+
+
 def export(run: str, format: str, int8, opset, photo, web, **typed) -> None:
     from lite0ca.report import export_report
 
@@ -229,6 +235,18 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
         "its valid split)",
     )
     some_flags(parser, "skip_bad_images batch_size image_size device amp num_workers")
+
+
+def adapt_arguments(parser: argparse.ArgumentParser) -> None:
+    run_argument(parser, others="")
+    parser.add_argument(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="image files or folders of the place: 32 photos or more, healthy leaves and sick ones",
+    )
+    parser.add_argument("--output-dir", metavar="DIR", help="(default: RUN_adapted)")
+    some_flags(parser, "skip_bad_images batch_size device amp num_workers")
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -323,6 +341,7 @@ COMMANDS = (
     ("train", train, TRAIN, flags.add_flags),
     ("evaluate", evaluate, "Score a run on a labelled data set.", evaluate_arguments),
     ("predict", predict, "Name the disease on photos.", predict_arguments),
+    ("adapt", adapt, "Fit a run to photos of another place, without labels.", adapt_arguments),
     ("export", export, "Files for phones, edge boards and CPUs, each proved.", export_arguments),
     ("bench", bench, "Speed, size and score of the systems side by side.", bench_arguments),
     ("batch", batch, "Run a notebook headless for each preset and seed.", batch_arguments),
