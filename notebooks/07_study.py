@@ -136,6 +136,9 @@ print(pd.concat(gains, names=["photos"]).round(3).to_string())
 # ## Trained in the lab, asked in the field
 # Photos with a plain background train, photos taken in fields test. No arm has met such a photo.
 # Chance is 0.25.
+#
+# "Adapted" are runs of `robust` after `python -m lite0ca adapt`: the statistics of their BatchNorm
+# moved halfway to those of the photos that are asked about, without a label and without training.
 
 # %% tags=["nbval-check-output"]
 field = scores.loc["field"]
