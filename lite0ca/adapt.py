@@ -46,8 +46,6 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
         raise InputError(f"{folder}: is there already; name another folder with --output-dir")
     runs.check_writable(folder)
     paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
-    if len(paths) < LEAST:
-        raise InputError(f"{len(paths)} photos say too little of a place: give {LEAST} or more")
     model, config = model_of(checkpoint), settings_of(run, checkpoint, {"batch_size": 64, **typed})
     machine.keep_freed_memory()
     precision = Precision.of(machine.device_of(config.device), config.amp)
@@ -66,8 +64,12 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
 
 
 def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
-    """uint8 photos (B, S, S, 3), B the same give or take one. Raises `InputError` for a bad one."""
-    parts = np.array_split(np.arange(len(paths)), math.ceil(len(paths) / config.batch_size))
+    """uint8 photos (B, S, S, 3), B the same give or take one.
+
+    Raises `InputError` for a bad one, and in the end if there were fewer than `LEAST`.
+    """
+    at_once, used = max(2, config.batch_size), 0  # one photo has no spread in some layers
+    parts = np.array_split(np.arange(len(paths)), math.ceil(len(paths) / at_once))
     stream = DataLoader(
         PhotoFiles(paths, config.image_size),
         batch_sampler=[part.tolist() for part in parts],
@@ -81,7 +83,10 @@ def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
             raise InputError(f"{bad}; --skip-bad-images leaves such out")
         good = [photo for _, photo, problem in batch if not problem]
         if len(good) > 1:
+            used += len(good)
             yield torch.stack(good)
+    if used < LEAST:
+        raise InputError(f"{used} photos say too little of a place: give {LEAST} or more")
 
 
 @torch.no_grad()
