@@ -68,8 +68,8 @@ def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
 
     Raises `InputError` for a bad one, and in the end if there were fewer than `LEAST`.
     """
-    at_once, used = max(2, config.batch_size), 0  # one photo has no spread in some layers
-    parts = np.array_split(np.arange(len(paths)), math.ceil(len(paths) / at_once))
+    used, batches = 0, math.ceil(len(paths) / config.batch_size)
+    parts = np.array_split(np.arange(len(paths)), batches)
     stream = DataLoader(
         PhotoFiles(paths, config.image_size),
         batch_sampler=[part.tolist() for part in parts],
@@ -82,7 +82,7 @@ def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
         if bad and not config.skip_bad_images:
             raise InputError(f"{bad}; --skip-bad-images leaves such out")
         good = [photo for _, photo, problem in batch if not problem]
-        if len(good) > 1:
+        if len(good) > 1:  # one photo has no spread in some layers
             used += len(good)
             yield torch.stack(good)
     if used < LEAST:
