@@ -18,16 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader
 
 from lite0ca import machine, runs
 from lite0ca.answers import run_folder, settings_of
 from lite0ca.errors import InputError
 from lite0ca.evaluate import Precision, to_device
 from lite0ca.files import SCRAP
-from lite0ca.loaders import quiet_child
 from lite0ca.model import model_of
-from lite0ca.predict import PhotoFiles, photo_paths
+from lite0ca.predict import photo_loader, photo_paths, workers_for
 
 SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (README)
 LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new
@@ -70,13 +68,9 @@ def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
     """
     used, batches = 0, math.ceil(len(paths) / config.batch_size)
     parts = np.array_split(np.arange(len(paths)), batches)
-    stream = DataLoader(
-        PhotoFiles(paths, config.image_size),
-        batch_sampler=[part.tolist() for part in parts],
-        num_workers=machine.loader_workers(config.num_workers) if len(paths) > 200 else 0,
-        collate_fn=list,
-        worker_init_fn=quiet_child,
-    )
+    workers = workers_for(paths, config.num_workers)
+    even = [part.tolist() for part in parts]
+    stream = photo_loader(paths, config.image_size, workers, batch_sampler=even)
     for batch in machine.bar(stream, "looking at the photos"):
         bad = next((problem for *_, problem in batch if problem), None)
         if bad and not config.skip_bad_images:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from lite0ca import machine
 from lite0ca.augment import resizing
 from lite0ca.data import images_in
 from lite0ca.errors import InputError
@@ -55,20 +56,29 @@ def photo_paths(named: list[str]) -> list[str]:
     return paths
 
 
+def workers_for(paths: list[str], num_workers: int) -> int:
+    """Loader processes: starting them takes longer than reading a few photos."""
+    return machine.loader_workers(num_workers) if len(paths) > 200 else 0
+
+
+def photo_loader(paths: list[str], image_size: int, workers: int, **batches) -> DataLoader:
+    """Lists of what `PhotoFiles` gives; `batches` is `batch_size` or `batch_sampler`."""
+    return DataLoader(
+        PhotoFiles(paths, image_size),
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=quiet_child,
+        **batches,
+    )
+
+
 @torch.inference_mode()
 def logits_of_photos(
     model, paths: list[str], image_size: int, precision: Precision, batch_size=32, workers=0
 ) -> Iterator[tuple[str, torch.Tensor | None, str | None]]:
     """(path, logits (classes,), None), or (path, None, what is wrong with the file)."""
     model.to(precision.device, memory_format=torch.channels_last).eval()
-    stream = DataLoader(
-        PhotoFiles(paths, image_size),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=quiet_child,
-    )
-    for batch in stream:
+    for batch in photo_loader(paths, image_size, workers, batch_size=batch_size):
         good = [photo for _, photo, _ in batch if photo is not None]
         if good:
             photos = to_device(torch.stack(good), precision.device)

@@ -23,7 +23,7 @@ from lite0ca.export import PHOTO, export, refuse_failed
 from lite0ca.facts import classes_of
 from lite0ca.files import read_json, whole, write_json
 from lite0ca.forms import format_of, formats_named, open_file, open_model
-from lite0ca.predict import logits_of_photos, photo_paths
+from lite0ca.predict import logits_of_photos, photo_paths, workers_for
 
 
 def evaluate_run(
@@ -108,8 +108,7 @@ def predict_photos(
     classes = classes_of(facts["label2id"])
     if facts.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
-    # Starting loader processes takes longer than reading a few photos.
-    workers = machine.loader_workers(config.num_workers) if len(paths) > 200 else 0
+    workers = workers_for(paths, config.num_workers)
     logits = logits_of_photos(
         model, paths, config.image_size, precision, config.batch_size, workers
     )
