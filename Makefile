@@ -48,10 +48,10 @@ $(VENV)/installed-dev: pyproject.toml
 	@touch $(VENV)/installed $@
 
 readme: $(VENV)/installed-dev  ## write the generated tables into README.md
-	$(PYTHON) -m lite0ca.tables README.md
+	$(PYTHON) tools/readme_tables.py README.md
 
 notebooks: $(VENV)/installed-dev  ## run them on the sample and store the outputs
-	$(PYTHON) -m lite0ca.pairs notebooks/*.py
+	$(PYTHON) tools/notebook_pairs.py notebooks/*.py
 
 # USER is always in the environment: whose kernels these are has to be typed.
 ifneq ($(filter kaggle,$(MAKECMDGOALS)),)

@@ -77,3 +77,13 @@ def read_value(field: dataclasses.Field, text: str):
     except (KeyError, ValueError):
         wanted = "on or off" if kind is bool else kind.__name__
         raise InputError(f"setting {field.name}={text}: takes {wanted}") from None
+
+
+def as_typed(changes: dict) -> str:
+    """Settings as the flags that say the same: {"ema": True, "epochs": 3} -> "--ema --epochs 3"."""
+    words = []
+    for name, value in changes.items():
+        words.append(flag(name))
+        if value is not True:
+            words.append(value if isinstance(value, str) else f"{value:g}")
+    return " ".join(words)

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import Image
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
 from lite0ca.config import Config, unknown
 from lite0ca.data import SAMPLE
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
-from lite0ca.flags import assignments
+from lite0ca.flags import as_typed, assignments
 from lite0ca.presets import PRESETS
 from lite0ca.sample import write_sample
 
@@ -128,6 +128,14 @@ def table(config: Config) -> pd.DataFrame:
             source = config.preset if value == changes.get(field.name) else "override"
         rows.append((field.name, str(value), source))
     return pd.DataFrame(rows, columns=["setting", "value", "from"]).set_index("setting")
+
+
+def presets() -> Markdown:
+    """Every preset: the flags that say the same, and why it is there."""
+    lines = ["| preset | the same as typing | why |", "| --- | --- | --- |"]
+    for name, preset in PRESETS.items():
+        lines.append(f"| `{name}` | `{as_typed(preset.changes)}` | {preset.reason} |")
+    return Markdown("\n".join(lines))
 
 
 def picture(figure: Figure, dpi: int = 80, format: str = "png") -> Image:

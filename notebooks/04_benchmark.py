@@ -35,7 +35,7 @@ if spec is None or spec.origin is None:  # a clone in this folder is no package 
     inputs = Path("/kaggle/input")
     wheels = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
     places = [Path(p).resolve() for p in ("..", ".", "lite0ca")]
-    checkouts = [p for p in places if Path(p, "lite0ca/model.py").is_file()]
+    checkouts = [p for p in places if Path(p, "lite0ca/__main__.py").is_file()]
     if not wheels and not checkouts:
         raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
     what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]

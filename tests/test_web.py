@@ -52,7 +52,7 @@ def test_the_folder_is_complete_and_versioned_by_its_content(without_npm, tmp_pa
     folder = without_npm(tmp_path / "new/page")
     assert folder == tmp_path / "new/page" and listed(folder.parent) == ["page"]
     named = web.files_of_page(folder)
-    assert named == listed(folder) and "icons.py" not in named
+    assert named == listed(folder)
     for name in re.findall(r'(?:href|src)="([^"]+)"', (folder / "index.html").read_text()):
         assert name in named
     for path in folder.glob("*.js"):

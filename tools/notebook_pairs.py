@@ -1,4 +1,5 @@
-"""Notebooks as pairs: `python -m lite0ca.pairs notebooks/*.py` makes each .ipynb with its outputs.
+"""Notebooks as pairs: `python tools/notebook_pairs.py notebooks/*.py` makes each .ipynb
+with its outputs.
 
 The .py is the source. Its cells are run on the drawn sample; what depends on the moment alone
 (cell ids, timings, progress on stderr) is not stored.

@@ -1,5 +1,5 @@
 """The README's tables from `Config`, the presets, the systems and the study's CSV files:
-`python -m lite0ca.tables FILE`.
+`python tools/readme_tables.py FILE`.
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
@@ -16,10 +16,11 @@ import pandas as pd
 from lite0ca import compare
 from lite0ca.config import GROUPS, Config, flag, value_type
 from lite0ca.files import whole
-from lite0ca.flags import default_text
+from lite0ca.flags import as_typed, default_text
 from lite0ca.presets import PRESETS
 from lite0ca.systems import SYSTEMS
 
+COMMON = ("pretrained", "save_history")  # in every preset
 STUDY = Path(__file__).resolve().parent.parent / "benchmarks/study"
 
 
@@ -46,18 +47,9 @@ def presets() -> str:
     """Every preset: what it changes and why; what all have in common stands once."""
     rows = []
     for name, preset in PRESETS.items():
-        changes = " ".join(
-            flag(key) if value is True else f"{flag(key)} {plainly(value)}"
-            for key, value in preset.changes.items()
-            if key not in ("pretrained", "save_history")
-        )
-        rows.append([f"`{name}`", f"`{changes}`" if changes else "", preset.reason])
+        own = {key: value for key, value in preset.changes.items() if key not in COMMON}
+        rows.append([f"`{name}`", f"`{as_typed(own)}`" if own else "", preset.reason])
     return markdown(["preset", "beside `--pretrained --save-history`", "why"], rows)
-
-
-def plainly(value) -> str:
-    """0.0001 as it is typed, words as they are."""
-    return value if isinstance(value, str) else f"{value:g}"
 
 
 def systems() -> str:
