@@ -52,7 +52,7 @@ def three_numbers(values) -> bool:
 
 def is_config(settings) -> bool:
     try:
-        Config.of(**settings)
+        Config.of_stored(settings)
     except (ValueError, TypeError):  # InputError among them
         return False
     return True

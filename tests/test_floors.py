@@ -16,7 +16,7 @@ FLOORS = [
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
     {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}
     | {"form_executorch", "compare", "explain"},
-    {"results", "step", "head", "pack", "proof", "executed", "leaderboard"} | {"adapt"},
+    {"results", "step", "pack", "proof", "executed", "leaderboard"} | {"adapt"},
     {"record", "export", "batch", "bench_forms"},
     {"train", "report"},
     {"__main__", "ranked"},
