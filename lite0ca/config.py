@@ -17,7 +17,7 @@ from pathlib import Path
 from lite0ca.errors import InputError
 from lite0ca.files import read_json
 from lite0ca.presets import PRESETS
-from lite0ca.systems import ATTENTIONS, SYSTEMS, System
+from lite0ca.systems import ATTENTIONS, FORMER_ATTENTIONS, SYSTEMS, System
 
 LARGEST = 2**32  # of whole numbers; beyond, libraries raise errors of their own
 AUGMENTATIONS = ("standard", "strong")
@@ -245,6 +245,8 @@ class Config:
     def of_stored(cls, settings: Mapping[str, object], **overrides) -> Config:
         """The settings that a run, a checkpoint or an exported file of any version keeps."""
         kept = {name: value for name, value in settings.items() if name not in FORMER}
+        if kept.get("attention") in FORMER_ATTENTIONS:
+            del kept["attention"]
         return cls.of(**{**kept, **overrides})
 
     @classmethod

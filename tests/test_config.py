@@ -105,7 +105,7 @@ def test_a_config_is_plain_data():
 
 
 def test_settings_of_earlier_versions_are_passed_over_where_they_are_stored():
-    stored = Config.of("fast").as_dict() | {"head_epochs": 3}
+    stored = Config.of("fast").as_dict() | {"head_epochs": 3, "attention": "ca-open"}
     assert Config.of_stored(stored) == Config.of("fast")
     with pytest.raises(InputError, match="'head_epochs' is unknown"):
         Config.of("fast", head_epochs=3)
