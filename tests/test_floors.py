@@ -8,7 +8,7 @@ FLOORS = [
     {"__init__", "errors"},
     {"systems", "presets", "files", "guide", "signals", "quiet"}
     | {"confidence", "preprocess", "rounding", "litert_metadata", "background"},
-    {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert", "form_torchscript"},
+    {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert"},
     {"flags", "images", "listing", "facts", "machine", "plots", "cluster", "stopping"}
     | {"form_openvino"},
     {"runs", "data", "groups", "model", "cache", "colors", "pictures", "launch", "web"}
