@@ -41,8 +41,8 @@ from torch import nn
 from lite0ca import bench, form_onnx, machine
 from lite0ca.bench_forms import PEAK, SIDE, MatrixProduct
 from lite0ca.deployed import deployed
+from lite0ca.machine import CPU
 from lite0ca.model import build_model, mac_count, parameter_count
-from lite0ca.proof import CPU
 from lite0ca.systems import SYSTEMS
 
 CLASSES, CALIBRATION = 4, 16

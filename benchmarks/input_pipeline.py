@@ -34,7 +34,7 @@ from lite0ca.data import DataSet
 from lite0ca.errors import InputError
 from lite0ca.flags import add_flags, from_flags
 from lite0ca.images import content_of, read_image, side_for, source_of
-from lite0ca.loaders import EvenBatches, Photos, worker_options
+from lite0ca.loaders import EvenBatches, Photos, loader_workers, worker_options
 
 STAGE = "photo by photo, images/s of one core"
 LOADER = "loader, images/s"
@@ -191,7 +191,7 @@ def loader_of(photos: Dataset, config: Config) -> DataLoader:
 
 def as_text(table: pd.DataFrame, config: Config) -> str:
     """The table as a person reads it, with its conditions above."""
-    workers = machine.loader_workers(config.num_workers)
+    workers = loader_workers(config.num_workers)
     where = f"{machine.cpu_name()}, {workers} loader processes, {config.image_size} pixels"
     formats = {"images_per_s": "{:,.0f}".format, "times_torchvision": "{:.1f}".format}
     blocks = [

@@ -20,12 +20,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lite0ca import machine, runs
-from lite0ca.answers import run_folder, settings_of
+from lite0ca.answers import settings_of
 from lite0ca.errors import InputError
-from lite0ca.evaluate import Precision, to_device
-from lite0ca.files import SCRAP
-from lite0ca.model import model_of
+from lite0ca.files import SCRAP, check_writable
+from lite0ca.machine import Precision, to_device
 from lite0ca.predict import photo_loader, photo_paths, workers_for
+from lite0ca.runs import model_of, run_folder
 
 SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (README)
 LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new
@@ -42,7 +42,7 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     folder = Path(output_dir or f"{source.resolve()}_adapted")
     if folder.exists():
         raise InputError(f"{folder}: is there already; name another folder with --output-dir")
-    runs.check_writable(folder)
+    check_writable(folder)
     paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
     model, config = model_of(checkpoint), settings_of(run, checkpoint, {"batch_size": 64, **typed})
     machine.keep_freed_memory()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,18 +9,18 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca import data as datasets
-from lite0ca import evaluate, machine, runs, split
+from lite0ca import machine, runs, split
 from lite0ca.background import leaf_mask, with_background
 from lite0ca.cache import PhotoReader
 from lite0ca.config import Config
 from lite0ca.errors import InputError, first_line
-from lite0ca.evaluate import Precision
 from lite0ca.files import read_json
 from lite0ca.forms import FORMATS, format_of, open_model
 from lite0ca.listing import read_made_split
 from lite0ca.loaders import score_loader
-
-EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
+from lite0ca.machine import Precision
+from lite0ca.predict import logits_of
+from lite0ca.runs import EXPORTS, REPORT, digest, run_folder
 
 
 def answered(
@@ -44,7 +43,7 @@ def answered(
     model.to(precision.device)
     label2id = facts["label2id"]
     photos = score_loader(data.rows, label2id, config, change=change)
-    logits, _ = evaluate.logits_of(model, photos, precision)
+    logits, _ = logits_of(model, photos, precision)
     probabilities = (logits / facts.get("temperature", 1.0)).softmax(dim=1)
     confidence, number = probabilities.max(dim=1)
     names = {number: label for label, number in label2id.items()}
@@ -75,20 +74,6 @@ def with_plain_background(data: datasets.DataSet, image_size: int) -> datasets.D
 def data_of(run: str, facts: dict, config: Config) -> datasets.DataSet:
     """The data that a model is asked about, with the run's own split where it has none."""
     return with_known_split(datasets.load(config, facts["label2id"]), run)
-
-
-def run_folder(run: str | Path) -> Path:
-    """The folder of a run, given as such or by one of its files."""
-    path = Path(run).absolute()
-    if path.is_dir():
-        return Path(run)
-    return path.parent.parent if path.parent.name == EXPORTS else path.parent
-
-
-def digest(run: str | Path) -> str:
-    """sha256 of a run's best checkpoint: another training, another digest."""
-    path = Path(run)
-    return hashlib.sha256((path / runs.BEST if path.is_dir() else path).read_bytes()).hexdigest()
 
 
 def fastest_form(run: str, typed: dict) -> str:

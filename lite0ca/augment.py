@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
 
 import albumentations as A
 import cv2
-import numpy as np
 
-from lite0ca.background import leaf_mask, on_background
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
 
 
 def augmentation(image_size: int, kind: str = "standard") -> A.Compose:
@@ -98,55 +94,3 @@ def hidden() -> A.BasicTransform:
         num_holes_range=(1, 4), hole_height_range=share, hole_width_range=share,
         fill="random_uniform", p=0.5,
     )  # fmt: skip
-
-
-def elsewhere(
-    photo: np.ndarray, other: Callable[[], np.ndarray], rng: np.random.Generator
-) -> np.ndarray:
-    """The leaf of a photo from nearer, before something else: uint8 RGB (h, w, 3).
-
-    Where the background is plain, the photo is cut to a part around some place of the leaf, and
-    the rest is replaced: by one colour, by smooth colours, or by what the photo that `other` reads
-    shows, sharp or out of focus. So neither table nor paper nor field goes with a class.
-    """
-    leaf = leaf_mask(photo)
-    if leaf is None:
-        return photo
-    if rng.random() < 0.7:
-        part = part_of(leaf, rng.uniform(0.3, 0.9), rng)
-        photo, leaf = photo[part], leaf[part]
-    if rng.random() < 0.8:
-        photo = on_background(photo, leaf, something(leaf.shape, other, rng))
-    return np.ascontiguousarray(photo)
-
-
-def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[slice, slice]:
-    """A window with so much of each side, its middle on the leaf as far as the edges allow."""
-    rows, columns = np.nonzero(leaf)
-    middle = rng.integers(len(rows))
-    sides = [max(1, int(side * share)) for side in leaf.shape]
-    starts = [
-        int(np.clip(place[middle] - side // 2, 0, whole - side))
-        for place, side, whole in zip((rows, columns), sides, leaf.shape)
-    ]
-    return tuple(slice(start, start + side) for start, side in zip(starts, sides))
-
-
-def something(
-    shape: tuple[int, int], other: Callable[[], np.ndarray], rng: np.random.Generator
-) -> np.ndarray:
-    """A background (h, w, 3), or one colour (3,)."""
-    kind, size = rng.random(), shape[::-1]
-    if kind < 0.15:
-        return rng.integers(0, 256, 3)
-    if kind < 0.3:
-        cells = rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8)
-        return cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
-    photo = other()
-    leaf = leaf_mask(photo)
-    if leaf is None:  # a field, or a leaf that fills the photo
-        leaf = np.ones(photo.shape[:2], np.uint8)
-    seen = cv2.resize(photo[part_of(leaf, rng.uniform(0.15, 0.6), rng)], size)
-    if rng.random() < 0.5:
-        seen = cv2.GaussianBlur(seen, (0, 0), rng.uniform(1, 8))
-    return (seen * rng.uniform(0.4, 1.1)).clip(0, 255)

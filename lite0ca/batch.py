@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca import cluster, runs
+from lite0ca import cluster
 from lite0ca import data as datasets
 from lite0ca.config import Config, unknown
 from lite0ca.data import SAMPLE
 from lite0ca.errors import InputError
 from lite0ca.executed import beside_run, earlier_run, mark_done, metrics_of, row_of
-from lite0ca.files import read_json
+from lite0ca.files import check_writable, read_json
 from lite0ca.flags import assignments
 from lite0ca.headless import execute
 from lite0ca.leaderboard import write_leaderboard
@@ -73,7 +73,7 @@ def batch(
     """
     source = notebook_file(notebook).absolute()
     folder = Path(output_dir).absolute()
-    runs.check_writable(folder)
+    check_writable(folder)
     jobs = jobs_of(presets, seeds, assigned, metadata, data_dir, source, folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows, signals = [], []
@@ -137,7 +137,7 @@ def on_cluster(jobs: list[Job], resume: bool, address: str) -> Iterator[tuple[Jo
     if not waiting:
         return
     if any(job.parameters["metadata"] == SAMPLE for job in waiting):
-        from lite0ca.notebook import drawn_sample  # needs IPython, as the notebooks do
+        from lite0ca.sample import drawn_sample  # needs IPython, as the notebooks do
 
         drawn_sample()  # once, before all of them try to at the same time
     gpu = waiting[0].parameters["overrides"].get("device", "auto") in ("auto", "cuda")

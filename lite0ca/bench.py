@@ -20,13 +20,39 @@ import torch
 from lite0ca import guide, machine
 from lite0ca.config import Config, flag, unknown
 from lite0ca.errors import InputError
-from lite0ca.evaluate import Precision
 from lite0ca.files import read_json
+from lite0ca.machine import Precision, to_device
 from lite0ca.model import LeafClassifier, build_model, mac_count, parameter_count
 from lite0ca.systems import SYSTEMS
 
 CLASSES = 4
 WARM_UP, LEAST = 2, 3  # passes that are not timed, and the fewest that are, a round
+
+SCORE = "valid_macro_f1"
+# column: the name in a run's metrics.json
+SCORES = {SCORE: "valid_f1", "valid_accuracy": "valid_acc"}
+# What the scores of two systems may differ in, each from its own file of weights perhaps.
+OWN = {"model_name", "backbone", "attention", "weights", "seed"}
+RECIPE = ["train_limit", "valid_limit"] + [
+    field.name
+    for field in dataclasses.fields(Config)
+    if field.metadata["group"] in ("model", "training") and field.name not in OWN
+]
+SCORE_COLUMNS = (*SCORES, "runs", "data")
+
+FORMATS = {
+    "parameters": "{:,}",
+    "macs_million": "{:,.0f}",
+    "size_mb": "{:.1f}",
+    "latency_ms": "{:.1f}",
+    "latency_p95_ms": "{:.1f}",
+    "images_per_s": "{:.0f}",
+    "peak_memory_mb": "{:.0f}",
+}
+
+FPS_BATCH = 16  # as in the guide's project, so that figures can be compared
+FPS_SECONDS = 2.0
+FPS_WARM_UP = 5  # batches that are not timed: the first ones meet cold caches and fresh memory
 
 
 @dataclass(frozen=True)
@@ -44,19 +70,6 @@ class Setup:
         else:
             where = self.precision.device.type
         return where + (", mixed precision" if self.precision.amp else "")
-
-
-SCORE = "valid_macro_f1"
-# column: the name in a run's metrics.json
-SCORES = {SCORE: "valid_f1", "valid_accuracy": "valid_acc"}
-# What the scores of two systems may differ in, each from its own file of weights perhaps.
-OWN = {"model_name", "backbone", "attention", "weights", "seed"}
-RECIPE = ["train_limit", "valid_limit"] + [
-    field.name
-    for field in dataclasses.fields(Config)
-    if field.metadata["group"] in ("model", "training") and field.name not in OWN
-]
-SCORE_COLUMNS = (*SCORES, "runs", "data")
 
 
 def benchmark(
@@ -265,17 +278,6 @@ def as_text(table: pd.DataFrame) -> str:
     return shown.to_string(index=False)
 
 
-FORMATS = {
-    "parameters": "{:,}",
-    "macs_million": "{:,.0f}",
-    "size_mb": "{:.1f}",
-    "latency_ms": "{:.1f}",
-    "latency_p95_ms": "{:.1f}",
-    "images_per_s": "{:.0f}",
-    "peak_memory_mb": "{:.0f}",
-}
-
-
 def file_name(config: Config, batch_size: int, names: Sequence[str] = ()) -> str:
     """The conditions of a benchmark as a file name without its ending."""
     device = machine.device_of(config.device)
@@ -286,3 +288,27 @@ def file_name(config: Config, batch_size: int, names: Sequence[str] = ()) -> str
     words += [f"{len(names)}_systems"] if names else []
     words += [f"torch{torch.__version__.split('+')[0]}"]
     return "-".join(re.sub(r"[^\w.]+", "_", word).strip("_").lower() for word in words if word)
+
+
+@torch.inference_mode()
+def images_per_s(model: LeafClassifier, image_size: int, precision: Precision) -> dict:
+    """Forward passes on random images for `FPS_SECONDS`: `fps` with its conditions.
+
+    The median over batches, after warm-up; the device is waited for inside the timer.
+    """
+    model.eval()
+    photos = torch.randint(256, (FPS_BATCH, image_size, image_size, 3), dtype=torch.uint8)
+    photos = model.normalize(to_device(photos, precision.device))
+    seconds, end = [], time.monotonic() + FPS_SECONDS
+    while len(seconds) < FPS_WARM_UP + 5 or (time.monotonic() < end and len(seconds) < 200):
+        started = time.perf_counter()
+        with precision.autocast():
+            model(photos).float().cpu()  # the copy waits for the device
+        seconds.append(time.perf_counter() - started)
+    return {
+        "fps": FPS_BATCH / float(np.median(seconds[FPS_WARM_UP:])),
+        "fps_batch_size": FPS_BATCH,
+        "fps_image_size": image_size,
+        "fps_device": machine.describe(precision.device),
+        "fps_amp": precision.amp,
+    }

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from lite0ca import bench, machine
-from lite0ca.answers import run_folder
 from lite0ca.errors import InputError
 from lite0ca.forms import format_of, open_file, open_model
+from lite0ca.machine import CPU
 from lite0ca.model import mac_count
-from lite0ca.proof import CPU
+from lite0ca.runs import run_folder
 
 TORCH, PEAK = "torch", "matrix product"
 SIDE = 1024  # of the square matrices that are multiplied to find the CPU's peak

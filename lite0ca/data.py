@@ -15,9 +15,9 @@ import pandas as pd
 from lite0ca import machine, shards
 from lite0ca.config import Config, unknown
 from lite0ca.errors import InputError
-from lite0ca.facts import classes_of
 from lite0ca.images import (
     bytes_of,
+    images_in,
     in_threads,
     is_image,
     problem_at_a_glance,
@@ -188,13 +188,6 @@ def holds_classes(folder: Path) -> bool:
     return sum(next(images_in(inner), None) is not None for inner in subfolders(folder)) >= 2
 
 
-def images_in(folder: Path):
-    """Image files in and below a folder, in a fixed order; hidden folders are passed over."""
-    for above, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(above, name) for name in sorted(files) if is_image(name))
-
-
 def read_folder(folder: Path) -> pd.DataFrame:
     """Columns path and label, and split if there are train/valid/test folders."""
     rows = [
@@ -277,3 +270,8 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     if bad.all():
         raise InputError(f"{data.source}: no readable image remains")
     return replace(data, rows=data.rows[~bad].reset_index(drop=True))
+
+
+def classes_of(label2id: dict[str, int]) -> list[str]:
+    """The class names in the order of their numbers."""
+    return sorted(label2id, key=label2id.get)

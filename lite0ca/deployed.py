@@ -17,24 +17,7 @@ from timm.layers.padding import pad_same_arg
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lite0ca.model import LeafClassifier
-
-
-class Gates(nn.Module):
-    """Coordinate Attention for scoring: a gate for each row and one for each column."""
-
-    def __init__(self, attention: CoordAttn):
-        super().__init__()
-        self.squeeze, self.norm, self.activation = attention.conv1, attention.bn1, attention.act
-        self.to_rows, self.to_columns = attention.conv_h, attention.conv_w
-        self.gate = attention.gate
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)  # B C h 1, B C 1 w
-        rows, columns = (
-            self.activation(self.norm(self.squeeze(pooled))) for pooled in (rows, columns)
-        )  # B C/r h 1, B C/r 1 w
-        return x * self.gate(self.to_columns(columns)) * self.gate(self.to_rows(rows))  # B C h w
+from lite0ca.model import Gates, LeafClassifier
 
 
 def deployed(model: LeafClassifier, image_size: int) -> LeafClassifier:

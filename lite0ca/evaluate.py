@@ -2,83 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-
 import numpy as np
-import torch
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from lite0ca import machine
-from lite0ca.model import LeafClassifier
-
-FPS_BATCH = 16  # as in the guide's project, so that figures can be compared
-FPS_SECONDS = 2.0
 DRAWS = 2000  # of the bootstrap
-WARM_UP = 5  # batches that are not timed: the first ones meet cold caches and fresh memory
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Mixed precision, or not: what `--amp` means on a device."""
-
-    device: torch.device
-    amp: bool
-
-    @classmethod
-    def of(cls, device: torch.device, amp: bool | None) -> Precision:
-        return cls(device, device.type == "cuda" if amp is None else amp)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        half = self.device.type == "cuda" and torch.cuda.get_device_capability()[0] < 8
-        return torch.float16 if half else torch.bfloat16
-
-    def autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.amp)
-
-
-def to_device(photos: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """uint8 (B, H, W, 3) -> uint8 (B, 3, H, W) on the device, in channels-last memory."""
-    return photos.to(device, non_blocking=True).permute(0, 3, 1, 2)
-
-
-@torch.inference_mode()
-def logits_of(model: LeafClassifier, loader, precision: Precision) -> tuple[torch.Tensor, ...]:
-    """(logits (N, classes) float32, class numbers (N,)) of all batches of a loader, on the CPU."""
-    model.eval()
-    logits, numbers = [], []
-    for photos, number in machine.bar(loader, "scoring"):
-        photos = to_device(photos, precision.device)
-        with precision.autocast():
-            logits.append(model(model.normalize(photos)).float())
-        numbers.append(number)
-    return torch.cat(logits).cpu(), torch.cat(numbers)
-
-
-@torch.inference_mode()
-def images_per_s(model: LeafClassifier, image_size: int, precision: Precision) -> dict:
-    """Forward passes on random images for `FPS_SECONDS`: `fps` with its conditions.
-
-    The median over batches, after warm-up; the device is waited for inside the timer.
-    """
-    model.eval()
-    photos = torch.randint(256, (FPS_BATCH, image_size, image_size, 3), dtype=torch.uint8)
-    photos = model.normalize(to_device(photos, precision.device))
-    seconds, end = [], time.monotonic() + FPS_SECONDS
-    while len(seconds) < WARM_UP + 5 or (time.monotonic() < end and len(seconds) < 200):
-        started = time.perf_counter()
-        with precision.autocast():
-            model(photos).float().cpu()  # the copy waits for the device
-        seconds.append(time.perf_counter() - started)
-    return {
-        "fps": FPS_BATCH / float(np.median(seconds[WARM_UP:])),
-        "fps_batch_size": FPS_BATCH,
-        "fps_image_size": image_size,
-        "fps_device": machine.describe(precision.device),
-        "fps_amp": precision.amp,
-    }
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:

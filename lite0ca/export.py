@@ -19,18 +19,21 @@ from torch import nn
 
 from lite0ca import __version__, machine, rounding, runs
 from lite0ca import data as datasets
-from lite0ca.answers import EXPORTS, REPORT, choose, data_of, digest, run_folder, settings_of
+from lite0ca.answers import choose, data_of, settings_of
 from lite0ca.config import Config
 from lite0ca.deployed import deployed
 from lite0ca.equalize import equalized
 from lite0ca.errors import ExportFailed, InputError, first_line
-from lite0ca.files import SCRAP, write_json
-from lite0ca.forms import FORMATS, Exported, facts_of, open_file
+from lite0ca.facts import facts_of
+from lite0ca.files import SCRAP, check_writable, remove_scraps, write_json
+from lite0ca.forms import FORMATS, Exported, open_file
 from lite0ca.loaders import score_loader
-from lite0ca.model import LeafClassifier, model_of
+from lite0ca.machine import CPU
+from lite0ca.model import LeafClassifier
 from lite0ca.preprocess import PhotoClassifier
-from lite0ca.proof import CPU, Proof, verdict, with_speed
+from lite0ca.proof import Proof, verdict, with_speed
 from lite0ca.quiet import quiet
+from lite0ca.runs import EXPORTS, REPORT, digest, model_of, run_folder
 from lite0ca.split import limited
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
@@ -96,13 +99,13 @@ def export(
             f"--int8 needs --opset {INT8_OPSET} or more: older ones have no scale a channel"
         )
     folder = Path(output_dir or run_folder(run) / EXPORTS)
-    runs.check_writable(folder)
+    check_writable(folder)
     machine.keep_freed_memory()
     source = source_of(run, opset, typed)
     batches = list(score_loader(source.data.rows, source.facts["label2id"], source.config))
     proof = Proof(source.network, batches, source.data.rows, source.facts)
     folder.mkdir(parents=True, exist_ok=True)
-    runs.remove_scraps(folder)
+    remove_scraps(folder)
     rows, kept = [], {}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=SCRAP) as scratch:
         for name, path, prepare, write in forms_of(source, formats, int8, photo, Path(scratch)):

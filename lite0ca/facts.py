@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from lite0ca.config import Config
+from lite0ca.data import classes_of
 from lite0ca.errors import InputError
 from lite0ca.systems import ATTENTIONS, FORMER_ATTENTIONS, System
 
@@ -78,6 +79,24 @@ def numbers_classes(label2id) -> bool:
     return names and sorted(numbers) == list(range(len(label2id)))
 
 
-def classes_of(label2id: dict[str, int]) -> list[str]:
-    """The class names in the order of their numbers."""
-    return sorted(label2id, key=label2id.get)
+def facts_of(checkpoint: dict, network, image_size: int, version: str) -> dict:
+    """What an exported file says of itself: plain data, no folder of the machine it was made on."""
+    label2id = checkpoint["label2id"]
+    private = ("metadata", "data_dir", "label2id", "output_dir", "weights", "cache_dir", "resume")
+    private += ("start_size",)  # larger, perhaps, than this image size
+    config = {key: value for key, value in checkpoint["config"].items() if key not in private}
+    return {
+        "version": version,
+        "name": checkpoint["system"]["name"],
+        "system": checkpoint["system"],
+        "classes": classes_of(label2id),
+        "label2id": label2id,
+        "image_size": image_size,
+        "mean": network.mean.flatten().tolist(),
+        "std": network.std.flatten().tolist(),
+        "temperature": checkpoint.get("temperature", 1.0),
+        "sure_from": checkpoint.get("sure_from"),
+        "epoch": checkpoint["epoch"],
+        "config": config | {"image_size": image_size},
+        "drawn_sample": bool(checkpoint.get("drawn_sample")),
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from lite0ca.errors import InputError, first_line
@@ -47,3 +49,21 @@ def write_json(path: str | Path, content) -> None:
     with whole(path) as file:
         json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise `InputError` now, not after an hour, if no file can be made in or above `folder`."""
+    nearest = Path(folder).absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: nothing can be written there ({error.strerror})") from None
+
+
+def remove_scraps(run: Path) -> None:
+    """Temporary files and folders of a process that was killed while it wrote."""
+    for scrap in run.glob(f".*{SCRAP}"):
+        shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()

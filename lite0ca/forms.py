@@ -13,9 +13,11 @@ from torch import nn
 from lite0ca import runs
 from lite0ca.config import unknown
 from lite0ca.errors import InputError, first_line
-from lite0ca.facts import check_facts, classes_of
-from lite0ca.model import model_of
+from lite0ca.facts import check_facts
 from lite0ca.quiet import quiet
+from lite0ca.runs import model_of
+
+NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id", "epoch")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,6 @@ FORMATS = {
     "litert": Format(".tflite", "litert", int8=True),
     "executorch": Format(".pte", "executorch", int8=True),
 }
-NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id", "epoch")
 
 
 class Exported(nn.Module):
@@ -145,26 +146,3 @@ def formats_named(text: str) -> list[str]:
     if not names:
         raise InputError(f"--format: name one or more of {', '.join(FORMATS)}, or all")
     return list(FORMATS) if "all" in names else list(dict.fromkeys(names))
-
-
-def facts_of(checkpoint: dict, network, image_size: int, version: str) -> dict:
-    """What an exported file says of itself: plain data, no folder of the machine it was made on."""
-    label2id = checkpoint["label2id"]
-    private = ("metadata", "data_dir", "label2id", "output_dir", "weights", "cache_dir", "resume")
-    private += ("start_size",)  # larger, perhaps, than this image size
-    config = {key: value for key, value in checkpoint["config"].items() if key not in private}
-    return {
-        "version": version,
-        "name": checkpoint["system"]["name"],
-        "system": checkpoint["system"],
-        "classes": classes_of(label2id),
-        "label2id": label2id,
-        "image_size": image_size,
-        "mean": network.mean.flatten().tolist(),
-        "std": network.std.flatten().tolist(),
-        "temperature": checkpoint.get("temperature", 1.0),
-        "sure_from": checkpoint.get("sure_from"),
-        "epoch": checkpoint["epoch"],
-        "config": config | {"image_size": image_size},
-        "drawn_sample": bool(checkpoint.get("drawn_sample")),
-    }

@@ -203,3 +203,10 @@ def in_threads(work: Callable, items: Sequence, bar: Callable = iter) -> list:
     """`[work(item) for item in items]` on all cores; decoding and OpenCV release Python's lock."""
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(bar(pool.map(work, items)))
+
+
+def images_in(folder: Path):
+    """Image files in and below a folder, in a fixed order; hidden folders are passed over."""
+    for above, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(above, name) for name in sorted(files) if is_image(name))

@@ -6,7 +6,9 @@ augmentation is drawn from its own seed, so the number of loader processes chang
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 import random
 import sys
 from functools import partial
@@ -17,13 +19,13 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lite0ca import machine, ranks
-from lite0ca.augment import augmentation, elsewhere, resizing
-from lite0ca.background import leaf_mask
+from lite0ca import ranks
+from lite0ca.augment import augmentation, resizing
+from lite0ca.background import elsewhere, leaf_mask
 from lite0ca.cache import PhotoReader
 from lite0ca.errors import InputError
 from lite0ca.shards import sweep, tars_of
-from lite0ca.stopping import leave_signals_to_the_parent
+from lite0ca.signals import leave_signals_to_the_parent
 
 SCORED_AT_ONCE = 96
 # Of the pictures of an epoch. With all of them strong a network learns its own photos less, and
@@ -181,7 +183,7 @@ def photos_of(
 
 
 def worker_options(config, batches: int) -> dict:
-    workers = min(machine.loader_workers(config.num_workers), batches)
+    workers = min(loader_workers(config.num_workers), batches)
     pin_memory = config.pin_memory and torch.cuda.is_available()
     # A loader draws a seed each time it starts: from its own generator, or torch's global one
     # would move on and dropout would depend on the number of loader processes.
@@ -196,3 +198,16 @@ def worker_options(config, batches: int) -> dict:
 def quiet_child(_worker: int) -> None:
     cv2.setNumThreads(0)  # or each loader process starts a thread a core
     leave_signals_to_the_parent()
+
+
+@functools.cache  # said once a process
+def loader_workers(asked: int) -> int:
+    """Loader processes to start: what was asked, but no more than this rank has cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    most = max(1, cores // ranks_here)
+    if asked > most:
+        devices = f" for {ranks_here} devices" if ranks_here > 1 else ""
+        each = " each" if ranks_here > 1 else ""
+        print(f"--num-workers {asked}: {cores} cores{devices}, {most} loader processes{each}")
+    return min(asked, most)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import gc
 import importlib.metadata
 import os
@@ -13,6 +12,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -67,19 +68,6 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-@functools.cache  # said once a process
-def loader_workers(asked: int) -> int:
-    """Loader processes to start: what was asked, but no more than this rank has cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    most = max(1, cores // ranks_here)
-    if asked > most:
-        devices = f" for {ranks_here} devices" if ranks_here > 1 else ""
-        each = " each" if ranks_here > 1 else ""
-        print(f"--num-workers {asked}: {cores} cores{devices}, {most} loader processes{each}")
-    return min(asked, most)
 
 
 def keep_freed_memory() -> None:
@@ -221,3 +209,31 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Mixed precision, or not: what `--amp` means on a device."""
+
+    device: torch.device
+    amp: bool
+
+    @classmethod
+    def of(cls, device: torch.device, amp: bool | None) -> Precision:
+        return cls(device, device.type == "cuda" if amp is None else amp)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        half = self.device.type == "cuda" and torch.cuda.get_device_capability()[0] < 8
+        return torch.float16 if half else torch.bfloat16
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.amp)
+
+
+CPU = Precision(torch.device("cpu"), amp=False)
+
+
+def to_device(photos: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """uint8 (B, H, W, 3) -> uint8 (B, 3, H, W) on the device, in channels-last memory."""
+    return photos.to(device, non_blocking=True).permute(0, 3, 1, 2)

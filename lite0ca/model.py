@@ -146,28 +146,6 @@ def mac_count(model: nn.Module, image_size: int) -> int:
     return counter.get_total_flops() // 2
 
 
-def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
-    """The trained network of a checkpoint, ready to answer; raises `InputError` if it cannot be."""
-    config = checkpoint["config"]
-    trained_at = config["image_size"]
-    image_size = image_size or trained_at
-    system = System(**checkpoint["system"])
-    if "bot" in system.attention and image_size != trained_at:
-        raise InputError(
-            f"--image-size {image_size}: the positions of {system.name}'s self-attention belong to "
-            f"{trained_at} pixels; use --image-size {trained_at}, or train at {image_size}"
-        )
-    model = build_model(system, len(checkpoint["label2id"]), image_size, config["dropout"])
-    try:
-        model.load_state_dict(checkpoint["model"])
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"the checkpoint does not fit {system.name}: {reason}") from None
-    if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
-        raise InputError(f"the checkpoint holds NaN or infinity in {bad[0]}: it answers nothing")
-    return model.eval()
-
-
 @register_model
 def efficientnet_lite0_ca(
     pretrained: bool = False, num_classes: int = 4, drop_rate: float = 0.2, **kwargs
@@ -182,3 +160,20 @@ def efficientnet_lite0_ca(
     if pretrained:
         load_imagenet(model)
     return model
+
+
+class Gates(nn.Module):
+    """Coordinate Attention for scoring: a gate for each row and one for each column."""
+
+    def __init__(self, attention: CoordAttn):
+        super().__init__()
+        self.squeeze, self.norm, self.activation = attention.conv1, attention.bn1, attention.act
+        self.to_rows, self.to_columns = attention.conv_h, attention.conv_w
+        self.gate = attention.gate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)  # B C h 1, B C 1 w
+        rows, columns = (
+            self.activation(self.norm(self.squeeze(pooled))) for pooled in (rows, columns)
+        )  # B C/r h 1, B C/r 1 w
+        return x * self.gate(self.to_columns(columns)) * self.gate(self.to_rows(rows))  # B C h w

@@ -24,7 +24,7 @@ from lite0ca.data import SAMPLE
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.flags import as_typed, assignments
 from lite0ca.presets import PRESETS
-from lite0ca.sample import write_sample
+from lite0ca.sample import drawn_sample
 
 INJECTED = "# Parameters"  # first line of the cell that papermill adds behind the notebook's own
 
@@ -76,12 +76,6 @@ def resumed(folder: str, typed: dict) -> Config:
         del typed["metadata"]
     changed = {name: value for name, value in typed.items() if getattr(run, name, None) != value}
     return Config.of_run(folder, **changed)
-
-
-def drawn_sample() -> Path:
-    """The CSV of the drawn sample, drawn where it is not there yet."""
-    table = Path("build/drawn_sample/metadata.csv")
-    return table if table.is_file() else write_sample(table.parent)
 
 
 def refuse_unknown_parameters() -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lite0ca import machine
+from lite0ca import loaders, machine
 from lite0ca.augment import resizing
-from lite0ca.data import images_in
 from lite0ca.errors import InputError
-from lite0ca.evaluate import Precision, to_device
-from lite0ca.images import is_image, read_image, side_for
+from lite0ca.images import images_in, is_image, read_image, side_for
 from lite0ca.loaders import quiet_child
+from lite0ca.machine import Precision, to_device
+from lite0ca.model import LeafClassifier
 
 
 class PhotoFiles(Dataset):
@@ -58,7 +58,7 @@ def photo_paths(named: list[str]) -> list[str]:
 
 def workers_for(paths: list[str], num_workers: int) -> int:
     """Loader processes: starting them takes longer than reading a few photos."""
-    return machine.loader_workers(num_workers) if len(paths) > 200 else 0
+    return loaders.loader_workers(num_workers) if len(paths) > 200 else 0
 
 
 def photo_loader(paths: list[str], image_size: int, workers: int, **batches) -> DataLoader:
@@ -86,3 +86,16 @@ def logits_of_photos(
                 logits = iter(model(model.normalize(photos)).float().cpu())  # B classes
         for path, photo, problem in batch:
             yield path, None if photo is None else next(logits), problem
+
+
+@torch.inference_mode()
+def logits_of(model: LeafClassifier, loader, precision: Precision) -> tuple[torch.Tensor, ...]:
+    """(logits (N, classes) float32, class numbers (N,)) of all batches of a loader, on the CPU."""
+    model.eval()
+    logits, numbers = [], []
+    for photos, number in machine.bar(loader, "scoring"):
+        photos = to_device(photos, precision.device)
+        with precision.autocast():
+            logits.append(model(model.normalize(photos)).float())
+        numbers.append(number)
+    return torch.cat(logits).cpu(), torch.cat(numbers)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from lite0ca import bench
-from lite0ca.evaluate import Precision, logits_of, macro_f1
+from lite0ca.evaluate import macro_f1
 from lite0ca.images import read_image
+from lite0ca.machine import CPU
+from lite0ca.predict import logits_of
 
 FLOAT_TOLERANCE = 1e-3  # of a logit, and every answer the same
 INT8_AGREEMENT = 0.99  # of the answers
 ROUNDS, SECONDS = 5, 0.3  # of timing, each form in turn
 NOISY = "torch, photos +-1 grey level"  # a row beside the forms
-CPU = Precision(torch.device("cpu"), amp=False)
 
 
 class Proof:
@@ -117,3 +119,25 @@ def verdict(row: dict) -> str:
         f"same answer on {row['agreement']:.1%}, largest logit difference "
         f"{row['largest_logit_difference']:.2g} ({row['seconds']:.0f} s)"
     )
+
+
+def forms_as_text(rows: list[dict]) -> str:
+    """The columns that a person compares, a line a form."""
+    shown = {
+        "form": ("form", "{}"),
+        "size_mb": ("MB", "{:.1f}"),
+        "accuracy": ("accuracy", "{:.3f}"),
+        "macro_f1": ("macro-F1", "{:.3f}"),
+        "agreement": ("same answer", "{:.1%}"),
+        "largest_logit_difference": ("logits differ by", "{:.1g}"),
+        "latency_ms": ("ms", "{:.1f}"),
+        "times_torch": ("x torch", "{:.1f}"),
+        "images_per_s": ("images/s", "{:.0f}"),
+    }
+    table = pd.DataFrame(
+        {
+            title: [write.format(row[name]) if name in row else "" for row in rows]
+            for name, (title, write) in shown.items()
+        }
+    )
+    return table.to_string(index=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,16 +12,23 @@ import pandas as pd
 import torch
 
 from lite0ca import machine, ranks, runs
+from lite0ca.bench import images_per_s
 from lite0ca.config import Config
 from lite0ca.data import DataSet
-from lite0ca.evaluate import Precision, images_per_s
+from lite0ca.errors import InputError
 from lite0ca.facts import check_facts
-from lite0ca.files import whole, write_json
+from lite0ca.files import remove_scraps, whole, write_json
 from lite0ca.images import bytes_of
 from lite0ca.listing import COLUMNS, read_made_split
+from lite0ca.machine import Precision
 from lite0ca.results import write_results
 from lite0ca.state import State
 from lite0ca.step import refuse_non_finite
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 @dataclass
@@ -62,13 +70,13 @@ class Record:
     def held(self):
         """Keep others from training in the run folder; raises `InputError` if one does."""
         with contextlib.ExitStack() as stack:
-            ranks.from_first(lambda: stack.enter_context(runs.held(self.run)))
+            ranks.from_first(lambda: stack.enter_context(held(self.run)))
             yield
 
     def mend(self) -> None:
         """Put right what a kill may have left, when the run is taken up again."""
         if ranks.first():
-            runs.remove_scraps(self.run)
+            remove_scraps(self.run)
         if self.state.best_epoch == self.state.epoch > 0 and self.state.step == 0:
             self.best()  # it came between the two checkpoints
 
@@ -110,7 +118,7 @@ def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
 
 def new_run(config: Config, data: DataSet, fingerprint: str, device: torch.device) -> Path:
     """The run folder with its settings, environment, and which image went to which split."""
-    run = runs.new_folder(config.output_dir, config.system.name)
+    run = new_folder(config.output_dir, config.system.name)
     write_json(run / "config.json", config.as_dict())
     record = machine.environment(device)
     record |= {"data_root": str(data.root.resolve()), "data_fingerprint": fingerprint}
@@ -120,3 +128,36 @@ def new_run(config: Config, data: DataSet, fingerprint: str, device: torch.devic
     with whole(run / "data.csv") as file:
         table.to_csv(file, index=False)
     return run
+
+
+def new_folder(output_dir: str | Path, name: str) -> Path:
+    """`output_dir/NAME_DD_MM_YYYY_HHMM`; a second run in the same minute gets `_2` behind it."""
+    stamp = datetime.datetime.now().strftime("%d_%m_%Y_%H%M")
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = Path(output_dir) / (f"{name}_{stamp}" + (f"_{number}" if number > 1 else ""))
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+@contextlib.contextmanager
+def held(run: Path):
+    """While this lasts no other process may train in the folder; raises `InputError` if one does.
+
+    A lock of the process, on a file that nothing rewrites: it ends with the process, and loader
+    processes do not inherit it. Windows, and file systems without locks, go without.
+    """
+    with open(run / "data.csv", "r+b") as file:
+        try:
+            fcntl and fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise InputError(
+                f"{run}: another process is training in it; stop that one first"
+            ) from None
+        except OSError:
+            pass
+        yield

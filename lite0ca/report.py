@@ -8,21 +8,22 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from lite0ca import bench, confidence, evaluate, machine, runs
+from lite0ca import bench, confidence, evaluate, machine
 from lite0ca import web as page
-from lite0ca.answers import REPORT, answered, fastest_form, settings_of
+from lite0ca.answers import answered, fastest_form, settings_of
 from lite0ca.bench_forms import benchmark_forms
 from lite0ca.config import Config
+from lite0ca.data import classes_of
 from lite0ca.errors import InputError
-from lite0ca.evaluate import Precision
 from lite0ca.export import PHOTO, export, refuse_failed
-from lite0ca.facts import classes_of
-from lite0ca.files import read_json, whole, write_json
+from lite0ca.files import check_writable, read_json, whole, write_json
 from lite0ca.forms import format_of, formats_named, open_file, open_model
+from lite0ca.machine import Precision
 from lite0ca.predict import logits_of_photos, photo_paths, workers_for
+from lite0ca.proof import forms_as_text
+from lite0ca.runs import REPORT
 
 
 def evaluate_run(
@@ -36,7 +37,7 @@ def evaluate_run(
     from lite0ca import plots  # matplotlib: what draws nothing starts without it
 
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
-    runs.check_writable(folder)
+    check_writable(folder)
     facts, config, data, part, answers = answered(run, part, typed, background)
     label2id = facts["label2id"]
     classes = classes_of(label2id)
@@ -97,7 +98,7 @@ def predict_photos(
     if csv and os.path.isdir(csv):
         raise InputError(f"--csv {csv}: is a folder; name a file")
     if csv:
-        runs.check_writable(Path(csv).parent)
+        check_writable(Path(csv).parent)
     paths = photo_paths(photos)
     run = fastest_form(run, typed)
     facts, model = open_model(run, typed.get("image_size"))
@@ -157,33 +158,11 @@ def export_report(run: str, format: str, int8, opset, photo, web, **typed) -> No
     refuse_failed(folder, rows)
 
 
-def forms_as_text(rows: list[dict]) -> str:
-    """The columns that a person compares, a line a form."""
-    shown = {
-        "form": ("form", "{}"),
-        "size_mb": ("MB", "{:.1f}"),
-        "accuracy": ("accuracy", "{:.3f}"),
-        "macro_f1": ("macro-F1", "{:.3f}"),
-        "agreement": ("same answer", "{:.1%}"),
-        "largest_logit_difference": ("logits differ by", "{:.1g}"),
-        "latency_ms": ("ms", "{:.1f}"),
-        "times_torch": ("x torch", "{:.1f}"),
-        "images_per_s": ("images/s", "{:.0f}"),
-    }
-    table = pd.DataFrame(
-        {
-            title: [write.format(row[name]) if name in row else "" for row in rows]
-            for name, (title, write) in shown.items()
-        }
-    )
-    return table.to_string(index=False)
-
-
 def bench_report(systems, config: Config, batch_size, rounds, seconds, results, output_dir) -> str:
     """Measure; writes the table as CSV, a plot, and with scores another, named by conditions."""
     from lite0ca import plots
 
-    runs.check_writable(output_dir)
+    check_writable(output_dir)
     table = bench.benchmark(systems, config, batch_size, rounds, seconds, results)
     stem = Path(output_dir) / bench.file_name(config, batch_size, systems)
     stem.parent.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
+import hashlib
 import io
 import pickle
-import shutil
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -16,66 +13,14 @@ import torch
 
 from lite0ca.errors import InputError
 from lite0ca.facts import check_facts
-from lite0ca.files import SCRAP, whole
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from lite0ca.files import whole
+from lite0ca.model import LeafClassifier, build_model
+from lite0ca.systems import System
 
 BEST, LAST = "best_model.pt", "last.pt"
 FORMER_SUFFIX = ".torchscript"  # of version 0.1: a program, which could do anything
 
-
-def new_folder(output_dir: str | Path, name: str) -> Path:
-    """`output_dir/NAME_DD_MM_YYYY_HHMM`; a second run in the same minute gets `_2` behind it."""
-    stamp = datetime.datetime.now().strftime("%d_%m_%Y_%H%M")
-    Path(output_dir).mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = Path(output_dir) / (f"{name}_{stamp}" + (f"_{number}" if number > 1 else ""))
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            number += 1
-
-
-def check_writable(folder: str | Path) -> None:
-    """Raise `InputError` now, not after an hour, if no file can be made in or above `folder`."""
-    nearest = Path(folder).absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder}: nothing can be written there ({error.strerror})") from None
-
-
-def remove_scraps(run: Path) -> None:
-    """Temporary files and folders of a process that was killed while it wrote."""
-    for scrap in run.glob(f".*{SCRAP}"):
-        shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
-
-
-@contextlib.contextmanager
-def held(run: Path):
-    """While this lasts no other process may train in the folder; raises `InputError` if one does.
-
-    A lock of the process, on a file that nothing rewrites: it ends with the process, and loader
-    processes do not inherit it. Windows, and file systems without locks, go without.
-    """
-    with open(run / "data.csv", "r+b") as file:
-        try:
-            fcntl and fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise InputError(
-                f"{run}: another process is training in it; stop that one first"
-            ) from None
-        except OSError:
-            pass
-        yield
+EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
@@ -123,3 +68,39 @@ def load_best(run: str | Path) -> dict:
     content = load_checkpoint(path, needs=("model", "config", "system", "label2id", "epoch"))
     check_facts(content, path)
     return content
+
+
+def run_folder(run: str | Path) -> Path:
+    """The folder of a run, given as such or by one of its files."""
+    path = Path(run).absolute()
+    if path.is_dir():
+        return Path(run)
+    return path.parent.parent if path.parent.name == EXPORTS else path.parent
+
+
+def digest(run: str | Path) -> str:
+    """sha256 of a run's best checkpoint: another training, another digest."""
+    path = Path(run)
+    return hashlib.sha256((path / BEST if path.is_dir() else path).read_bytes()).hexdigest()
+
+
+def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
+    """The trained network of a checkpoint, ready to answer; raises `InputError` if it cannot be."""
+    config = checkpoint["config"]
+    trained_at = config["image_size"]
+    image_size = image_size or trained_at
+    system = System(**checkpoint["system"])
+    if "bot" in system.attention and image_size != trained_at:
+        raise InputError(
+            f"--image-size {image_size}: the positions of {system.name}'s self-attention belong to "
+            f"{trained_at} pixels; use --image-size {trained_at}, or train at {image_size}"
+        )
+    model = build_model(system, len(checkpoint["label2id"]), image_size, config["dropout"])
+    try:
+        model.load_state_dict(checkpoint["model"])
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"the checkpoint does not fit {system.name}: {reason}") from None
+    if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise InputError(f"the checkpoint holds NaN or infinity in {bad[0]}: it answers nothing")
+    return model.eval()

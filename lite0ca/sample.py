@@ -14,9 +14,8 @@ import pandas as pd
 
 from lite0ca.data import DRAWN
 from lite0ca.errors import InputError
-from lite0ca.files import SCRAP, whole, write_json
+from lite0ca.files import SCRAP, remove_scraps, whole, write_json
 from lite0ca.images import in_threads
-from lite0ca.runs import remove_scraps
 
 CLASSES = ("bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast")
 LEAVES = 67  # a class; every second leaf is photographed twice, so 100 photos
@@ -169,3 +168,9 @@ def blight(blade, x, across, rng) -> None:
     inside = (side * across - (1 - 1.2 * reach) + wavy) / 0.2
     lay(blade, (205, 195, 95), 0.8 * edge(1 - inside, 0.3))
     lay(blade, (222, 208, 160), 0.9 * edge(1.6 - inside, 0.3))
+
+
+def drawn_sample() -> Path:
+    """The CSV of the drawn sample, drawn where it is not there yet."""
+    table = Path("build/drawn_sample/metadata.csv")
+    return table if table.is_file() else write_sample(table.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 
@@ -16,3 +17,11 @@ def on_signals(handler: Callable):
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+def leave_signals_to_the_parent() -> None:
+    """For a child process: a signal to the group is for the parent, who still needs the child."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from lite0ca import ranks, weights
 from lite0ca.config import Config
 from lite0ca.errors import InputError, first_line
-from lite0ca.evaluate import Precision
 from lite0ca.facts import is_number
+from lite0ca.machine import Precision
 from lite0ca.model import LeafClassifier, build_model
 
 EMA_DECAY = 0.9998

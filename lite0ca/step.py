@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lite0ca import machine, ranks
 from lite0ca.config import Config
 from lite0ca.errors import out_of_memory
-from lite0ca.evaluate import to_device
+from lite0ca.machine import to_device
 from lite0ca.state import COUNTED, NonFinite
 from lite0ca.stopping import Watch
 

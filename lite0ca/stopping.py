@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -54,14 +53,6 @@ def wish():
     main = threading.current_thread() is threading.main_thread()
     with on_signals(noted.note) if main else nullcontext():
         yield noted
-
-
-def leave_signals_to_the_parent() -> None:
-    """For a child process: a signal to the group is for the parent, who still needs the child."""
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Watch:

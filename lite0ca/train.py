@@ -17,9 +17,12 @@ from lite0ca import data as datasets
 from lite0ca.confidence import calibration
 from lite0ca.config import Config
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
-from lite0ca.evaluate import Precision, logits_of, macro_f1
+from lite0ca.evaluate import macro_f1
+from lite0ca.files import check_writable
 from lite0ca.loaders import score_loader, train_loader
+from lite0ca.machine import Precision
 from lite0ca.model import parameter_count
+from lite0ca.predict import logits_of
 from lite0ca.record import Record, new_run, stored
 from lite0ca.results import epoch_line
 from lite0ca.state import NonFinite, State
@@ -63,7 +66,7 @@ def training(config: Config, device: torch.device) -> Result:
     machine.keep_freed_memory()
     torch.backends.cudnn.deterministic = True
     precision = Precision.of(device, config.amp)
-    runs.check_writable(config.resume or config.output_dir)
+    check_writable(config.resume or config.output_dir)
     last, made = stored(config.resume) if config.resume else (None, None)
     known = last["label2id"] if last else None
     data = ranks.from_first(lambda: datasets.load(config, known))

@@ -175,8 +175,8 @@ pd.DataFrame(cost, columns=columns).set_index("pixels")
 # %%
 from lite0ca import data as datasets
 from lite0ca import machine, split
-from lite0ca.evaluate import to_device
 from lite0ca.loaders import score_loader
+from lite0ca.machine import to_device
 from lite0ca.weights import load_imagenet
 
 machine.keep_freed_memory()
@@ -218,7 +218,7 @@ assert pretrained_score > random_score
 
 # %%
 from lite0ca import runs
-from lite0ca.model import model_of
+from lite0ca.runs import model_of
 from lite0ca.train import fit
 
 run = run or fit(config).run

@@ -81,7 +81,7 @@ from lite0ca.forms import formats_named
 folder, rows = export(str(run), formats_named(formats), int8, None, photo=True, output_dir=None)
 
 # %%
-from lite0ca.report import forms_as_text
+from lite0ca.proof import forms_as_text
 
 print(forms_as_text(rows))
 

@@ -60,7 +60,7 @@ notebook.table(config)
 
 # %%
 from lite0ca import runs
-from lite0ca.model import model_of
+from lite0ca.runs import model_of
 from lite0ca.train import fit
 
 if run is None:

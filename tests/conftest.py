@@ -33,10 +33,10 @@ FAST += ["--device", "cpu", "--model-name", "MobileNetV3_Small"]
 @pytest.fixture(scope="session", autouse=True)
 def speed_is_measured_briefly():
     """Two seconds after each of the suite's many trainings would be minutes of it."""
-    from lite0ca import evaluate
+    from lite0ca import bench
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "FPS_SECONDS", 0.0)
+        patch.setattr(bench, "FPS_SECONDS", 0.0)
         yield
 
 

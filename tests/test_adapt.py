@@ -7,7 +7,7 @@ from torch import nn
 from lite0ca import adapt, runs
 from lite0ca.__main__ import main
 from lite0ca.errors import InputError
-from lite0ca.evaluate import Precision
+from lite0ca.machine import Precision
 
 CPU = Precision(torch.device("cpu"), amp=False)
 STATISTICS = ("running_mean", "running_var")

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from test_background import leaf_on_paper
 
-from lite0ca.augment import augmentation, elsewhere, part_of
-from lite0ca.background import leaf_mask
+from lite0ca.augment import augmentation
+from lite0ca.background import elsewhere, leaf_mask, part_of
 from lite0ca.config import AUGMENTATIONS, Config
 from lite0ca.errors import InputError
 from lite0ca.loaders import train_loader

@@ -18,9 +18,9 @@ from lite0ca.__main__ import main
 from lite0ca.answers import answers_of
 from lite0ca.augment import resizing
 from lite0ca.errors import ExportFailed, InputError
-from lite0ca.evaluate import to_device
 from lite0ca.images import read_image
-from lite0ca.model import model_of
+from lite0ca.machine import to_device
+from lite0ca.runs import model_of
 
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert_torch"}
 RUNTIMES |= {"executorch": "executorch"}
@@ -317,12 +317,13 @@ def test_a_converter_that_fails_does_not_stop_the_others(tiny_run, tmp_path, mon
 
 
 def test_the_command_ends_with_4_when_a_proof_fails(monkeypatch, capsys):
-    from lite0ca import __main__, report
+    from lite0ca import __main__
+    from lite0ca import report as report_module
 
     def failed(*_, **__):
         raise ExportFailed("onnx int8: agrees on 90.0%, 99% are needed")
 
-    monkeypatch.setattr(report, "export", failed)
+    monkeypatch.setattr(report_module, "export", failed)
     assert __main__.main(["export", "run"]) == 4
     assert capsys.readouterr().err == ("error: onnx int8: agrees on 90.0%, 99% are needed\n")
 

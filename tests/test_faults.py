@@ -24,7 +24,7 @@ import torch
 from conftest import FAST, REPO, SLOW, TRIES
 from PIL import Image
 
-from lite0ca import runs
+from lite0ca import record
 from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.train import fit
@@ -292,7 +292,7 @@ def test_the_clock_set_back(leaves, tmp_path, monkeypatch):
         def now(cls, *_):
             return cls(next(cls.years), 1, 1)
 
-    monkeypatch.setattr(runs.datetime, "datetime", Clock)
+    monkeypatch.setattr(record.datetime, "datetime", Clock)
     settings = {"data_dir": str(leaves), "output_dir": str(tmp_path), "epochs": 1, "cache": "none"}
     settings |= {"image_size": 32, "batch_size": 4, "num_workers": 0, "patience": 0}
     made = [fit(Config.of(model_name="MobileNetV3_Small", **settings)).run for _ in range(3)]

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from lite0ca.files import SCRAP, whole, write_json
-from lite0ca.runs import remove_scraps
+from lite0ca.files import SCRAP, remove_scraps, whole, write_json
 
 
 def test_a_failure_leaves_the_old_file_and_no_scraps(tmp_path):

@@ -9,15 +9,15 @@ from torch import nn
 
 from lite0ca.config import Config
 from lite0ca.errors import InputError
-from lite0ca.evaluate import Precision
+from lite0ca.machine import Precision
 from lite0ca.model import (
     build_attention,
     build_model,
     coordinate_attention,
     mac_count,
-    model_of,
     parameter_count,
 )
+from lite0ca.runs import model_of
 from lite0ca.state import State
 from lite0ca.systems import FORMER_ATTENTIONS, SYSTEMS, System
 

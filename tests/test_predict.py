@@ -13,10 +13,10 @@ from lite0ca.__main__ import main
 from lite0ca.answers import settings_of
 from lite0ca.augment import resizing
 from lite0ca.config import Config
-from lite0ca.evaluate import Precision
 from lite0ca.images import read_image, side_for
-from lite0ca.model import model_of
+from lite0ca.machine import Precision
 from lite0ca.predict import logits_of_photos
+from lite0ca.runs import model_of
 
 
 def test_a_csv_that_cannot_be_written_is_said_before_any_work(tiny_run, tmp_path, capsys):

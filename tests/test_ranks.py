@@ -17,7 +17,7 @@ from lite0ca import loaders, ranks
 from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.errors import InputError
-from lite0ca.evaluate import Precision
+from lite0ca.machine import Precision
 from lite0ca.state import State
 from lite0ca.train import fit
 

@@ -9,10 +9,11 @@ import torch
 
 from lite0ca import runs
 from lite0ca.errors import InputError
+from lite0ca.record import new_folder
 
 
 def test_folders_of_one_minute_do_not_meet(tmp_path):
-    names = [runs.new_folder(tmp_path, "EfficientNet_Lite0_CA").name for _ in range(3)]
+    names = [new_folder(tmp_path, "EfficientNet_Lite0_CA").name for _ in range(3)]
     assert len(set(names)) == 3
     assert re.fullmatch(r"EfficientNet_Lite0_CA_\d\d_\d\d_\d{4}_\d{4}", names[0])
 

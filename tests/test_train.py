@@ -14,11 +14,12 @@ import torch
 from conftest import REPO, SLOW
 
 from lite0ca import runs, step, train
+from lite0ca import step as step_module
 from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.data import DataSet
 from lite0ca.errors import InputError, TrainingDiverged
-from lite0ca.evaluate import Precision
+from lite0ca.machine import Precision
 from lite0ca.model import LeafClassifier
 from lite0ca.state import State, parameter_groups
 from lite0ca.step import rate_factor
@@ -179,7 +180,7 @@ def test_nan_once_is_recovered(sample, tmp_path, monkeypatch, where, amp, capsys
                 state.model.backbone.bn1.running_var[0] = math.nan
         return loss, right
 
-    monkeypatch.setattr(step, "train_step", faulty)
+    monkeypatch.setattr(step_module, "train_step", faulty)
     monkeypatch.setattr(LeafClassifier, "normalize", poisoned)
     result = fit(settings(sample, tmp_path, amp=amp))
     assert "back to epoch 1 with the learning rates x 0.5 (1 of 3)" in capsys.readouterr().out
@@ -236,7 +237,7 @@ def test_a_save_within_an_epoch_never_keeps_nan(sample, tmp_path, monkeypatch):
             state.model.get_classifier().weight.data[0, 0] = math.nan
         return loss, right
 
-    monkeypatch.setattr(step, "train_step", faulty)
+    monkeypatch.setattr(step_module, "train_step", faulty)
     monkeypatch.setattr(stopping, "SAVE_EVERY_S", 0.0)
     result = fit(settings(sample, tmp_path))
     assert broken == [0] and result.metrics["restarts_after_nan"] == 1
@@ -245,7 +246,7 @@ def test_a_save_within_an_epoch_never_keeps_nan(sample, tmp_path, monkeypatch):
 
 def test_divergence_is_an_error_of_its_own(sample, tmp_path, monkeypatch):
     nan = lambda *_: (torch.tensor(math.nan), torch.tensor(0.0))  # noqa: E731
-    monkeypatch.setattr(step, "train_step", nan)
+    monkeypatch.setattr(step_module, "train_step", nan)
     with pytest.raises(TrainingDiverged, match="after going back 3 times"):
         fit(settings(sample, tmp_path))
 
@@ -390,13 +391,13 @@ def test_out_of_memory_halves_what_is_done_at_once(sample, tmp_path, monkeypatch
             raise error
         return real(state, *arguments)
 
-    monkeypatch.setattr(step, "train_step", small_memory)
+    monkeypatch.setattr(step_module, "train_step", small_memory)
     result = fit(settings(sample, tmp_path, epochs=1))
     out = capsys.readouterr().out
     assert "out of memory with 8 images at once: from now on 4" in out
     assert "out of memory with 4 images at once: from now on 2" in out
     assert result.metrics["epochs"] == 1
-    monkeypatch.setattr(step, "train_step", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(step_module, "train_step", lambda *_: (_ for _ in ()).throw(error))
     flags = ["--metadata", str(sample), "--output-dir", str(tmp_path), "--image-size=64"]
     assert main(["train", *flags, "--batch-size=4", "--num-workers=0"]) == 2
     assert "out of memory: lower" in capsys.readouterr().err

@@ -17,7 +17,7 @@ import pytest
 from conftest import RICE_LEAF
 from PIL import Image
 
-from lite0ca import web
+from lite0ca import machine, web
 from lite0ca.errors import InputError
 from lite0ca.images import read_image
 
@@ -158,7 +158,7 @@ def runtime():
     if not chromium():
         pytest.skip("no chromium")
     name = f"{web.RUNTIME}-{web.RUNTIME_VERSION}.tgz"
-    kept, own = Path.home() / ".cache/lite0ca" / name, web.cache_folder() / name
+    kept, own = Path.home() / ".cache/lite0ca" / name, machine.cache_folder() / name
     if kept.is_file() and not own.exists():
         own.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(kept, own)
