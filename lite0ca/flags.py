@@ -43,6 +43,16 @@ def add_flags(
         group.add_argument(flag(field.name), **options)
 
 
+def add_run(parser: argparse.ArgumentParser, others: str = ", or an exported file") -> None:
+    """The argument RUN of the commands that take a trained model up again."""
+    parser.add_argument("run", metavar="RUN", help=f"a run folder, a best_model.pt{others}")
+
+
+def add_run_flags(parser: argparse.ArgumentParser, names: str) -> None:
+    """Flags that go over the run's own settings; `names` with spaces between them."""
+    add_flags(parser, only=tuple(names.split()), whose="the run's")
+
+
 def from_flags(typed: Mapping[str, object]) -> Config:
     """The settings of the flags that were typed, over their preset or the run they resume."""
     typed = dict(typed)

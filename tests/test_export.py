@@ -229,18 +229,11 @@ def test_executorch_alone(exported, pictures):
 
 
 @pytest.mark.parametrize("form", ["run", *HERE])
-def test_evaluate_and_predict_take_any_exported_file(form, exported, sample, tmp_path, script):
+def test_evaluate_and_predict_take_any_exported_file(form, exported, tmp_path, capsys):
     run = exported[0]
     model = run if form == "run" else run / f"export/{NAME}{forms.FORMATS[form].suffix}"
-    if form != "onnx":  # one process is enough to see the command; the rest here
-        from lite0ca.report import evaluate_run
-
-        assert "macro-F1" in evaluate_run(str(model), None, None, str(tmp_path), num_workers=0)
-    else:
-        done = script(
-            "evaluate", model, "--output-dir", tmp_path, "--num-workers", 0, module="lite0ca"
-        )
-        assert done.returncode == 0, done.stderr
+    assert main(["evaluate", str(model), "--output-dir", str(tmp_path), "--num-workers", "0"]) == 0
+    assert "macro-F1" in capsys.readouterr().out
     (file,) = tmp_path.glob("scores_*.json")
     from lite0ca.answers import answers_of
 
@@ -250,14 +243,12 @@ def test_evaluate_and_predict_take_any_exported_file(form, exported, sample, tmp
 
 
 def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(exported, sample, capsys):
-    from lite0ca.report import predict_photos
-
     photo = str(next(sample.parent.glob("*/*.jpg")))
-    run = str(exported[0])
-    assert predict_photos(run, [photo], None, 1, None) == 0
+    ask = ["predict", str(exported[0]), photo, "--top", "1"]
+    assert main(ask) == 0
     first, _, answer = capsys.readouterr().out.splitlines()
     assert first.startswith("answered by ") and "torch's speed" in first
-    assert predict_photos(run, [photo], None, 1, None, device="cpu") == 0
+    assert main([*ask, "--device", "cpu"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == answer
     # Another training in the same folder: the files are of an earlier one. Or of another size.
     report = exported[0] / "export/export_report.json"
@@ -265,7 +256,7 @@ def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(exported,
     for change, said in (({"checkpoint_sha256": "0"}, "export again"), ({"image_size": 96}, "")):
         report.write_text(json.dumps(json.loads(kept) | change))
         try:
-            assert predict_photos(run, [photo], None, 1, None) == 0
+            assert main(ask) == 0
         finally:
             report.write_text(kept)
         shown = capsys.readouterr().out
@@ -317,14 +308,11 @@ def test_a_converter_that_fails_does_not_stop_the_others(tiny_run, tmp_path, mon
 
 
 def test_the_command_ends_with_4_when_a_proof_fails(monkeypatch, capsys):
-    from lite0ca import __main__
-    from lite0ca import report as report_module
-
     def failed(*_, **__):
         raise ExportFailed("onnx int8: agrees on 90.0%, 99% are needed")
 
-    monkeypatch.setattr(report_module, "export", failed)
-    assert __main__.main(["export", "run"]) == 4
+    monkeypatch.setattr(export_module, "export", failed)
+    assert main(["export", "run"]) == 4
     assert capsys.readouterr().err == ("error: onnx int8: agrees on 90.0%, 99% are needed\n")
 
 

@@ -1,0 +1,1 @@
+"""One file a command: its flags, what it does, what it prints."""

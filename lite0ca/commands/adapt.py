@@ -1,0 +1,25 @@
+"""Fit a run to photos of another place, without labels."""
+
+from __future__ import annotations
+
+import argparse
+
+from lite0ca.flags import add_run, add_run_flags
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser, others="")
+    parser.add_argument(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="image files or folders of the place: 32 photos or more, healthy leaves and sick ones",
+    )
+    parser.add_argument("--output-dir", metavar="DIR", help="(default: RUN_adapted)")
+    add_run_flags(parser, "skip_bad_images batch_size device amp num_workers")
+
+
+def run(run: str, photos: list[str], output_dir: str | None, **typed) -> None:
+    from lite0ca.adapt import adapt_run
+
+    print(adapt_run(run, photos, output_dir, **typed))

@@ -1,0 +1,69 @@
+"""Speed, size and score of the systems side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lite0ca.files import check_writable, whole
+from lite0ca.flags import add_flags, from_flags
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="(default: all of them)")
+    number = {"metavar": "N", "type": int}
+    parser.add_argument("--batch-size", default=32, help="for throughput (default: 32)", **number)
+    parser.add_argument("--rounds", default=5, help="turns of each system (default: 5)", **number)
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="of each measurement a round (default: 0.5)"
+    )
+    parser.add_argument("--results", help="a folder with finished runs: their scores are added")
+    parser.add_argument("--output-dir", default="results", help="(default: results)")
+    parser.add_argument(
+        "--forms", metavar="RUN/export", help="the exported files of a run instead, beside torch"
+    )
+    add_flags(parser, only=("image_size", "device", "amp"))
+
+
+def run(
+    systems: list[str], batch_size, rounds, seconds, results, output_dir, forms, **typed
+) -> None:
+    config = from_flags(typed)
+    if forms:
+        bench_exported_files(forms, batch_size, rounds, seconds)
+    else:
+        bench_systems(systems, config, batch_size, rounds, seconds, results, output_dir)
+
+
+def bench_systems(systems, config, batch_size, rounds, seconds, results, output_dir) -> None:
+    """Measure; writes the table as CSV, a plot, and with scores another, named by conditions."""
+    from lite0ca import bench, plots
+
+    check_writable(output_dir)
+    table = bench.benchmark(systems, config, batch_size, rounds, seconds, results)
+    stem = Path(output_dir) / bench.file_name(config, batch_size, systems)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with whole(f"{stem}.csv") as file:
+        table.to_csv(file, index=False)
+    title = bench.title_of(config, table)
+    plots.save(plots.speeds(table, title), f"{stem}-speed.png")
+    written = [f"{stem}.csv", f"{stem}-speed.png"]
+    if table[bench.SCORE].notna().any():
+        figure = plots.accuracy_against_cost(bench.fastest(table), bench.SCORE, title)
+        plots.save(figure, f"{stem}-pareto.png")
+        written.append(f"{stem}-pareto.png")
+    print(f"{title}\n{bench.as_text(table)}\n" + "\n".join(written))
+
+
+def bench_exported_files(folder: str, batch_size: int, rounds: int, seconds: float) -> None:
+    """The exported files of a run side by side with torch."""
+    import torch
+
+    from lite0ca.bench_forms import benchmark_forms
+    from lite0ca.machine import cpu_name
+
+    table = benchmark_forms(folder, batch_size, rounds, seconds)
+    columns = ["form", "threads", "latency_ms", "latency_p95_ms", "times_torch", "images_per_s"]
+    shown = table[[*columns, "gflops", "share_of_peak"]]
+    print(f"{cpu_name()}, torch {torch.__version__}, batch {batch_size} for images/s")
+    print(shown.to_string(index=False, float_format="{:.2f}".format))

@@ -1,0 +1,91 @@
+"""Score a run on a labelled data set."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from lite0ca.errors import InputError
+from lite0ca.files import check_writable, read_json, write_json
+from lite0ca.flags import add_run, add_run_flags
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--split",
+        choices=("train", "valid", "test", "all"),
+        help="which part (default: test; all where the data has no split)",
+    )
+    parser.add_argument(
+        "--background",
+        choices=("unchanged", "blurred", "recoloured", "removed"),
+        help="score on photos whose background is plain, with it changed: what is lost is what the "
+        "model read off tables and paper; 'unchanged' are the same photos as they are",
+    )
+    add_run_flags(
+        parser,
+        "metadata data_dir skip_bad_images batch_size image_size device amp num_workers output_dir",
+    )
+
+
+def run(
+    run: str, split: str | None, background: str | None, output_dir: str | None = None, **typed
+) -> None:
+    """Score a run's best model, or an exported file; writes JSON, confusion and reliability.
+
+    Without --metadata or --data-dir it is the run's own data. With `background` only photos with
+    a plain one count.
+    """
+    from lite0ca import confidence, evaluate, plots
+    from lite0ca.answers import answered
+    from lite0ca.data import classes_of
+    from lite0ca.forms import format_of
+    from lite0ca.machine import describe, device_of
+
+    folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
+    check_writable(folder)
+    facts, config, data, part, answers = answered(run, split, typed, background)
+    label2id = facts["label2id"]
+    classes = classes_of(label2id)
+    groups = answers["group"].to_numpy() if "group" in answers else None
+    truth, predicted = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
+    scores = evaluate.report(truth, predicted, classes, groups)
+    scores |= {"run": str(run), "epoch": facts["epoch"], "system": facts["system"]}
+    scores |= {"data": str(data.root.resolve()), "split": part, "image_size": config.image_size}
+    scores |= {"background": background} if background else {}
+    limit = confidence.limit_of(facts)
+    honest = confidence.honesty(answers["confidence"].to_numpy(), truth == predicted, limit)
+    scores |= honest
+    scores |= {"seed": facts["config"]["seed"], "device": describe(device_of(config.device))}
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{data.root.resolve().name}_{part}" + ("_drawn_sample" if data.is_sample else "")
+    name += f"_background_{background}" if background else ""
+    if format_of(run):
+        name = f"{Path(run).name}_{name}"
+    name = name_beside_others(folder, name, scores["data"])
+    written = [f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"]
+    write_json(folder / written[0], scores)
+    title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
+    plots.save(plots.confusion(scores["confusion"], classes, title), folder / written[1])
+    error = f"calibration error {honest['calibration_error']:.3f}"
+    title = f"{scores['system']['name']}\n{name}: {error}"
+    plots.save(plots.reliability(honest["bins"], title), folder / written[2])
+    print(f"{name}, {len(answers):,} images")
+    print(evaluate.as_text(scores))
+    print(confidence.honesty_as_text(honest))
+    print("\n".join(str(folder / file) for file in written))
+
+
+def name_beside_others(folder: Path, name: str, data: str) -> str:
+    """`name`, or with a number behind it where scores of another data set have that name."""
+    tried, number = name, 1
+    while True:
+        try:
+            if read_json(folder / f"scores_{tried}.json").get("data") == data:
+                return tried
+        except (OSError, InputError):  # not there, or damaged: nothing is lost
+            return tried
+        number += 1
+        tried = f"{name}_{number}"

@@ -1,0 +1,52 @@
+"""Files for phones, edge boards and CPUs, each proved."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lite0ca.flags import add_run, add_run_flags
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser, others="")
+    parser.add_argument(
+        "--format",
+        default="onnx",
+        metavar="NAME,NAME",
+        help="onnx, openvino, litert, executorch, or all (default: onnx)",
+    )
+    parser.add_argument("--int8", action="store_true", help="each format in 8 bits as well")
+    parser.add_argument("--opset", type=int, metavar="N", help="of ONNX (default: torch's)")
+    parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        dest="photo",
+        help="an ONNX file that takes a photo of any size and gives probabilities as well",
+    )
+    parser.add_argument("--web", metavar="DIR", help="a page for phones as well; needs npm once")
+    add_run_flags(parser, "metadata data_dir skip_bad_images image_size num_workers")
+    parser.add_argument("--output-dir", metavar="DIR", help="(default: RUN/export)")
+
+
+def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, **typed) -> None:
+    """Export, write the page for phones, print the table; raises `ExportFailed` at the end."""
+    from lite0ca import web as page
+    from lite0ca.export import PHOTO, export, refuse_failed
+    from lite0ca.forms import formats_named, open_file
+    from lite0ca.proof import forms_as_text
+    from lite0ca.runs import REPORT
+
+    formats = formats_named(format)
+    if web:  # what can be wrong with the page is said before minutes of work
+        page.files_of_page(Path(web).resolve())
+        page.runtime_package()
+    folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
+    print(f"{forms_as_text(rows)}\n{folder}\n{folder / REPORT}")
+    made = [folder / row["file"] for row in rows if row["form"] == PHOTO and row["passed"]]
+    if web and made:
+        facts = open_file(made[0])[0]
+        shown = {key: value for key, value in facts.items() if key not in ("config", "label2id")}
+        print(f"{page.write_page(made[0], shown, web)}")
+        print(f"to see it at http://localhost:8000: python -m http.server --directory {web}")
+    refuse_failed(folder, rows)

@@ -1,0 +1,38 @@
+"""Train EfficientNet-Lite0 with Coordinate Attention, or another system of the table, on photos of
+leaves."""
+
+from __future__ import annotations
+
+import argparse
+
+from lite0ca.flags import add_flags, from_flags
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser)
+
+
+def run(**typed) -> None:
+    config = from_flags(typed)
+    from lite0ca import ranks
+    from lite0ca.train import fit
+
+    result = fit(config)
+    if not ranks.first():
+        return
+    metrics = result.metrics
+    if metrics["best_epoch"]:
+        print(
+            f"best: epoch {metrics['best_epoch']} on {metrics['data']}, "
+            f"valid accuracy {metrics['valid_acc']:.4f}, macro-F1 {metrics['valid_f1']:.4f}; "
+            f"{metrics['num_params']:,} parameters, {metrics['size_mb']:.1f} MB, "
+            f"{metrics['fps']:.0f} images/s at batch {metrics['fps_batch_size']} "
+            f"on {metrics['fps_device']}"
+        )
+    print("\n".join(str(path) for path in sorted(result.run.iterdir())))
+    if config.plot and result.history:
+        from lite0ca import plots
+
+        curves = plots.training_curves(result.history, metrics["best_epoch"], result.run.name)
+        if not plots.show(curves):
+            print("--plot: no screen here; --save-history keeps the curves as training_plot.png")
