@@ -57,8 +57,6 @@ class Arm:
 ARMS = {
     "none": Arm({"attention": "none"}, seeds=5),
     "ca": Arm({}, seeds=5),
-    "ca-open": Arm({"attention": "ca-open"}),
-    "ca-stage": Arm({"attention": "ca-stage"}),
     "eca": Arm({"attention": "eca"}),
     "bot": Arm({"attention": "bot"}),
     "ca+bot": Arm({"attention": "ca+bot"}),

@@ -31,7 +31,6 @@ RECIPES = {
     "fast, 192 pixels throughout": "--preset fast --start-size 192",
     "fast, warm-up of an epoch": "--preset fast --warmup-epochs 1",
     "fast, no label smoothing": "--preset fast --label-smoothing 0",
-    "fast, head first": "--preset fast --head-epochs 3",
     "fast, no attention": "--preset fast --attention none",
 }
 

@@ -255,7 +255,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         default="onnx",
         metavar="NAME,NAME",
-        help="onnx, openvino, litert, executorch, torchscript, or all (default: onnx)",
+        help="onnx, openvino, litert, executorch, or all (default: onnx)",
     )
     parser.add_argument("--int8", action="store_true", help="each format in 8 bits as well")
     parser.add_argument("--opset", type=int, metavar="N", help="of ONNX (default: torch's)")

@@ -136,7 +136,7 @@ def settings_of(run: str, facts: dict, typed: dict) -> Config:
         settings |= {"metadata": None, "data_dir": None, "label2id": None}
     # Its machine may not be this one.
     settings |= {"device": "auto", "amp": None, "num_workers": Config.num_workers}
-    return Config.of(**{**settings, **typed})
+    return Config.of_stored(settings, **typed)
 
 
 def with_known_split(data: datasets.DataSet, run: str) -> datasets.DataSet:

@@ -10,16 +10,18 @@ import dataclasses
 import difflib
 import functools
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lite0ca.errors import InputError
 from lite0ca.files import read_json
 from lite0ca.presets import PRESETS
-from lite0ca.systems import ATTENTIONS, SYSTEMS, System
+from lite0ca.systems import ATTENTIONS, FORMER_ATTENTIONS, SYSTEMS, System
 
 LARGEST = 2**32  # of whole numbers; beyond, libraries raise errors of their own
 AUGMENTATIONS = ("standard", "strong")
+FORMER = ("head_epochs",)  # settings of earlier versions, without effect on what is trained
 GROUPS = {
     "data": "Data",
     "model": "Model",
@@ -152,13 +154,6 @@ class Config:
         low=32,
         multiple=32,
     )
-    head_epochs: int = setting(
-        "training",
-        0,
-        "passes before the first epoch that train attention and classifier alone, on features "
-        "of the backbone that are computed once",
-        low=0,
-    )
     seed: int = setting(
         "training", 42, "equal seeds give equal runs on one machine", low=0, below=2**32
     )
@@ -231,10 +226,6 @@ class Config:
             raise InputError(
                 f"--start-size {self.start_size}: must be at most --image-size {self.image_size}"
             )
-        if self.head_epochs and self.system.attention == "ca-stage":
-            raise InputError(
-                "--head-epochs: ca-stage lies inside the backbone, whose features are computed once"
-            )
         if self.start_size and "bot" in self.system.attention:
             raise InputError("--start-size: the positions of self-attention belong to one size")
 
@@ -249,6 +240,14 @@ class Config:
             raise InputError(f"--preset: {unknown(str(preset), known)}")
         changes = PRESETS[preset].changes if preset else {}
         return cls(preset=preset, **{**changes, **overrides})
+
+    @classmethod
+    def of_stored(cls, settings: Mapping[str, object], **overrides) -> Config:
+        """The settings that a run, a checkpoint or an exported file of any version keeps."""
+        kept = {name: value for name, value in settings.items() if name not in FORMER}
+        if kept.get("attention") in FORMER_ATTENTIONS:
+            del kept["attention"]
+        return cls.of(**{**kept, **overrides})
 
     @classmethod
     def of_run(cls, folder: str | Path, **overrides) -> Config:
@@ -273,8 +272,7 @@ class Config:
             raise InputError(f"{stored}: is damaged (holds no settings)")
         if "metadata" in overrides or "data_dir" in overrides:
             settings |= {"metadata": None, "data_dir": None, "label2id": None}
-        preset = settings.pop("preset", None)
-        return cls.of(preset, **{**settings, **overrides, "resume": str(folder)})
+        return cls.of_stored(settings, **overrides, resume=str(folder))
 
     def reading(self, source: Path) -> Config:
         """The same settings with the data that was found named, wherever they are used next."""

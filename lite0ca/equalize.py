@@ -37,8 +37,6 @@ def equalized(model: LeafClassifier, images: torch.Tensor) -> LeafClassifier:
     stages = list(getattr(model.backbone, "blocks", []))
     for number, stage in enumerate(stages):
         following = stages[number + 1][0] if number + 1 < len(stages) else None
-        if following is None and model.inside:
-            continue  # attention reads it too
         readers = [*list(stage)[1:], *([following] if following is not None else [])]
         if not all(type(block) in ENDS for block in [*stage, *readers]):
             continue

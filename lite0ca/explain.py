@@ -22,9 +22,9 @@ def grad_cam(model: LeafClassifier, photos: torch.Tensor, numbers: torch.Tensor)
         from captum.attr import LayerGradCam
     except ImportError:
         raise InputError(f"Grad-CAM needs captum: {EXTRA}") from None
-    layer = model.attention if not model.inside else model.backbone.bn2
     images = model.normalize(photos.permute(0, 3, 1, 2))  # B H W 3 -> B 3 H W
-    maps = LayerGradCam(model.eval(), layer).attribute(images, numbers, relu_attributions=True)
+    explained = LayerGradCam(model.eval(), model.attention)
+    maps = explained.attribute(images, numbers, relu_attributions=True)
     return maps[:, 0].detach().numpy()  # B 1 h w -> B h w
 
 

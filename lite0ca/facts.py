@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lite0ca.config import Config
 from lite0ca.errors import InputError
-from lite0ca.systems import ATTENTIONS, System
+from lite0ca.systems import ATTENTIONS, FORMER_ATTENTIONS, System
 
 FILE_NAME = re.compile(r"[\w.+-]{1,200}")  # of a system: exported files are called after it
 
@@ -52,7 +52,7 @@ def three_numbers(values) -> bool:
 
 def is_config(settings) -> bool:
     try:
-        Config.of(**settings)
+        Config.of_stored(settings)
     except (ValueError, TypeError):  # InputError among them
         return False
     return True
@@ -63,7 +63,7 @@ def is_system(row) -> bool:
     if type(row) is not dict or not set(row) <= fields or not {"name", "backbone"} <= set(row):
         return False
     row = dataclasses.asdict(System(**row))
-    if type(row["reduction"]) is not int or row["attention"] not in ATTENTIONS:
+    if type(row["reduction"]) is not int or row["attention"] not in ATTENTIONS + FORMER_ATTENTIONS:
         return False
     names = (row["name"], row["backbone"])
     return row["reduction"] >= 1 and all(type(n) is str and FILE_NAME.fullmatch(n) for n in names)

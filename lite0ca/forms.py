@@ -23,7 +23,7 @@ class Format:
     """A kind of file: its ending, the module that writes and runs it, the extra that it needs."""
 
     suffix: str
-    extra: str | None
+    extra: str
     int8: bool
 
     def module(self, name: str):
@@ -49,7 +49,6 @@ FORMATS = {
     "openvino": Format(".xml", "openvino", int8=True),
     "litert": Format(".tflite", "litert", int8=True),
     "executorch": Format(".pte", "executorch", int8=True),
-    "torchscript": Format(".torchscript", None, int8=False),
 }
 NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id", "epoch")
 

@@ -10,12 +10,12 @@ import torch
 from timm.layers import EcaModule
 from timm.layers.bottleneck_attn import BottleneckAttn
 from timm.layers.coord_attn import CoordAttn
-from timm.models import EfficientNet, register_model
+from timm.models import register_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lite0ca.errors import InputError
-from lite0ca.systems import SYSTEMS, System
+from lite0ca.systems import FORMER_ATTENTIONS, SYSTEMS, System
 
 
 class LeafClassifier(nn.Module):
@@ -25,11 +25,10 @@ class LeafClassifier(nn.Module):
     classifies. `normalize` is its weights' normalisation.
     """
 
-    def __init__(self, backbone: nn.Module, attention: nn.Module, inside: bool = False):
+    def __init__(self, backbone: nn.Module, attention: nn.Module):
         super().__init__()
         self.backbone = backbone
         self.attention = attention
-        self.inside = inside  # attention stands before the backbone's last 1x1 convolution
         cfg = backbone.pretrained_cfg
         self.register_buffer("mean", torch.tensor(cfg["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(cfg["std"]).view(3, 1, 1), persistent=False)
@@ -47,10 +46,6 @@ class LeafClassifier(nn.Module):
         return (images.float() / 255 - self.mean) / self.std
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        if self.inside:
-            x = self.backbone.blocks(self.backbone.bn1(self.backbone.conv_stem(x)))
-            x = self.attention(x)  # B c h w
-            return self.backbone.bn2(self.backbone.conv_head(x))  # B C h w
         x = self.backbone.forward_features(x)  # B 3 H W -> B C h w
         return self.attention(x)  # B C h w
 
@@ -85,36 +80,20 @@ class ResidualAttention(nn.Module):
         return x + self.norm(self.attention(x))  # B C h w
 
 
-class OpenGate(nn.Module):
-    """A sigmoid twice as high: a gate that knows nothing yet lets its features pass unchanged."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 2 * x.sigmoid()
-
-
-def coordinate_attention(channels: int, reduction: int, **timm_options) -> CoordAttn:
+def coordinate_attention(channels: int, reduction: int) -> CoordAttn:
     """Hou et al. 2021 (arXiv 2103.02907): timm's layer with the paper's bottleneck and biases."""
     bottleneck = max(8, channels // reduction)
-    return CoordAttn(channels, rd_channels=bottleneck, bias=True, **timm_options)
-
-
-def open_coordinate_attention(channels: int, reduction: int) -> CoordAttn:
-    """The same, equal to no attention at first: two fresh sigmoid gates leave a quarter of it."""
-    attention = coordinate_attention(channels, reduction, gate_layer=OpenGate)
-    for conv in (attention.conv_h, attention.conv_w):
-        nn.init.zeros_(conv.weight)
-        nn.init.zeros_(conv.bias)
-    return attention
+    return CoordAttn(channels, rd_channels=bottleneck, bias=True)
 
 
 def build_attention(kind: str, channels: int, cells: tuple[int, int], reduction: int) -> nn.Module:
     """One of `systems.ATTENTIONS` for a (B, channels, *cells) map; 'ca+bot' is CA, then BoT."""
+    if kind in FORMER_ATTENTIONS:
+        raise InputError(f"attention {kind}: only lite0ca 0.1 builds it; export the run with that")
     if kind == "none":
         return nn.Identity()
-    if kind in ("ca", "ca-stage"):
+    if kind == "ca":
         return coordinate_attention(channels, reduction)
-    if kind == "ca-open":
-        return open_coordinate_attention(channels, reduction)
     if kind == "eca":
         return EcaModule(channels)
     if channels % 4:
@@ -136,16 +115,8 @@ def build_model(
     except (RuntimeError, TypeError) as error:
         raise InputError(f"--backbone {system.backbone}: {error}") from None
     channels, *cells = feature_shape(net, system.backbone, image_size)
-    inside = system.attention == "ca-stage"
-    if inside:
-        if not isinstance(net, EfficientNet):
-            raise InputError(
-                f"--attention ca-stage: {system.backbone} has no 1x1 convolution after its last "
-                "stage, or pools before it; use --attention ca"
-            )
-        channels = net.conv_head.in_channels
     attention = build_attention(system.attention, channels, tuple(cells), system.reduction)
-    return LeafClassifier(net, attention, inside)
+    return LeafClassifier(net, attention)
 
 
 def feature_shape(backbone: nn.Module, name: str, image_size: int) -> tuple[int, int, int]:

@@ -24,6 +24,7 @@ except ImportError:  # Windows
     fcntl = None
 
 BEST, LAST = "best_model.pt", "last.pt"
+FORMER_SUFFIX = ".torchscript"  # of version 0.1: a program, which could do anything
 
 
 def new_folder(output_dir: str | Path, name: str) -> Path:
@@ -90,6 +91,8 @@ def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
     Raises `InputError` if the file is missing, truncated, no checkpoint, or lacks a key.
     """
     path = Path(path)
+    if path.suffix == FORMER_SUFFIX:
+        raise InputError(f"{path}: lite0ca runs no TorchScript any more; export the run as ONNX")
     try:
         with warnings.catch_warnings(action="ignore"):  # torch warns of what is refused below
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# ca-open: its gates start open. ca-stage: before the backbone's last 1x1 convolution, where Lite0's
-# map has a quarter of the channels.
-ATTENTIONS = ("none", "ca", "ca-open", "ca-stage", "eca", "bot", "ca+bot")
+ATTENTIONS = ("none", "ca", "eca", "bot", "ca+bot")
+FORMER_ATTENTIONS = ("ca-open", "ca-stage")  # of version 0.1; its exported files still answer
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from lite0ca.confidence import calibration
 from lite0ca.config import Config
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.evaluate import Precision, logits_of, macro_f1
-from lite0ca.head import train_head
 from lite0ca.loaders import score_loader, train_loader
 from lite0ca.model import parameter_count
 from lite0ca.record import Record, new_run, stored
@@ -81,8 +80,6 @@ def training(config: Config, device: torch.device) -> Result:
     weight = class_weights(data).to(device) if config.class_weights else None
     batches = train_loader(data.part("train"), data.label2id, config, reader)
     valid = score_loader(data.part("valid"), data.label2id, config, reader)
-    if config.head_epochs and not last:
-        train_head(state, batches, config, precision, weight)
     # A run folder appears only now, when nothing of the input can be wrong any more.
     run = (
         Path(config.resume)

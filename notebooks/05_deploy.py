@@ -46,7 +46,7 @@ overrides = {}  # settings over the preset, such as {"epochs": 5}
 metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
 run = None  # a run folder, such as "results/EfficientNet_Lite0_CA_24_11_2026_0915"
-formats = "onnx,torchscript"  # all: needs pip install 'lite0ca[deploy]'
+formats = "onnx"  # all: needs pip install 'lite0ca[deploy]'
 int8 = True
 
 # %%

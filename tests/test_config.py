@@ -69,7 +69,6 @@ def test_what_is_given_overrides_the_preset():
         ({"model_name": "ResNet18_ECA_"}, "did you mean 'ResNet18_ECA'"),
         ({"time_budget": 0.0}, "--time-budget must be above 0"),
         ({"epochs": None}, "--epochs needs a value"),
-        ({"attention": "ca-stage", "head_epochs": 2}, "--head-epochs: ca-stage lies inside"),
         ({"metadata": "a.csv", "data_dir": "b"}, "give one of them"),
     ],
 )
@@ -103,3 +102,10 @@ def test_a_config_is_plain_data():
     assert Config.of(**json.loads(json.dumps(config.as_dict()))) == config
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.epochs = 3
+
+
+def test_settings_of_earlier_versions_are_passed_over_where_they_are_stored():
+    stored = Config.of("fast").as_dict() | {"head_epochs": 3, "attention": "ca-open"}
+    assert Config.of_stored(stored) == Config.of("fast")
+    with pytest.raises(InputError, match="'head_epochs' is unknown"):
+        Config.of("fast", head_epochs=3)

@@ -42,9 +42,8 @@ def test_it_answers_as_the_trained_network(system, image_size):
     assert (answers - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
 
 
-@pytest.mark.parametrize("attention", ["ca-open", "ca-stage"])
-def test_other_places_and_gates_of_coordinate_attention(attention):
-    model = trained_looking("EfficientNet_Lite0", 64, attention=attention)
+def test_gates_and_channels_of_one_scale_answer_alike():
+    model = trained_looking("EfficientNet_Lite0_CA", 64)
     for name, value in model.attention.named_parameters():
         if name.startswith(("conv_h", "conv_w")):
             nn.init.normal_(value)

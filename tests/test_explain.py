@@ -14,7 +14,7 @@ from lite0ca.systems import SYSTEMS
 pytest.importorskip("captum")
 
 
-@pytest.mark.parametrize("attention", ["none", "ca", "ca-stage"])
+@pytest.mark.parametrize("attention", ["none", "ca", "ca+bot"])
 def test_grad_cam_is_the_papers(attention):
     """Channels weighed by the mean gradient of the class's logit, summed, negative parts cut."""
     torch.manual_seed(0)

@@ -4,7 +4,6 @@ import importlib.util
 import io
 import json
 import shutil
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from lite0ca.images import read_image
 from lite0ca.model import model_of
 
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert_torch"}
-RUNTIMES |= {"executorch": "executorch", "torchscript": "torch"}
+RUNTIMES |= {"executorch": "executorch"}
 HERE = [name for name, module in RUNTIMES.items() if importlib.util.find_spec(module)]
 NAME = "EfficientNet_Lite0_CA"
 
@@ -226,15 +225,6 @@ def test_executorch_alone(exported, pictures):
         assert np.abs(answer.numpy()[0] - row).max() < 1e-3
 
 
-def test_torchscript_alone(exported, pictures):
-    with warnings.catch_warnings(action="ignore"):  # torch has deprecated its own format
-        network = torch.jit.load(exported[0] / f"export/{NAME}.torchscript")
-    images = torch.from_numpy(normalised(pictures, {"mean": [0.5] * 3, "std": [0.5] * 3}))
-    with torch.inference_mode():
-        difference = network(images).numpy() - expected(exported[0], pictures)
-    assert np.abs(difference).max() < 1e-3
-
-
 # Evaluate and predict take a file in place of a run.
 
 
@@ -285,42 +275,44 @@ def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(exported,
 # What is wrong is said in one line.
 
 
+@needs("onnx")
 def test_a_form_that_misses_its_tolerance_is_not_kept(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr(proof, "FLOAT_TOLERANCE", 0.0)
     monkeypatch.setattr(proof, "SECONDS", 0.0)
     made = export_module.export(
         str(tiny_run),
-        ["torchscript"],
+        ["onnx"],
         int8=False,
         opset=None,
         photo=False,
         output_dir=tmp_path / "out",
         num_workers=0,
     )
-    with pytest.raises(ExportFailed, match=r"torchscript: logits differ by .*, 0 are allowed"):
+    with pytest.raises(ExportFailed, match=r"onnx: logits differ by .*, 0 are allowed"):
         export_module.refuse_failed(*made)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["export_report.json"]
     report = json.loads((tmp_path / "out/export_report.json").read_text())
     assert [row["passed"] for row in report["files"]] == [True, False]
 
 
+@needs("onnx")
 def test_a_converter_that_fails_does_not_stop_the_others(tiny_run, tmp_path, monkeypatch):
-    from lite0ca import form_torchscript
+    from lite0ca import form_onnx
 
     def broken(*_, **__):
         raise RuntimeError("no such operator\nand a page more")
 
-    monkeypatch.setattr(form_torchscript, "write", broken)
+    monkeypatch.setattr(form_onnx, "write", broken)
     made = export_module.export(
         str(tiny_run),
-        ["torchscript"],
+        ["onnx"],
         int8=False,
         opset=None,
         photo=False,
         output_dir=tmp_path / "out",
         num_workers=0,
     )
-    with pytest.raises(ExportFailed, match="torchscript: could not be made: no such operator; see"):
+    with pytest.raises(ExportFailed, match="onnx: could not be made: no such operator; see"):
         export_module.refuse_failed(*made)
 
 
@@ -419,6 +411,6 @@ def test_bench_times_all_forms_of_a_run(exported, capsys):
     briefly = ["--rounds", "1", "--seconds", "0", "--batch-size", "2"]
     assert main(["bench", "--forms", str(exported[0] / "export"), *briefly]) == 0
     shown = capsys.readouterr().out
-    assert "share_of_peak" in shown and f"{NAME}.torchscript" in shown
+    assert "share_of_peak" in shown and f"{NAME}.onnx" in shown
     assert main(["bench", "--forms", str(REPO / "tests")]) == 2
     assert "holds no exported file" in capsys.readouterr().err

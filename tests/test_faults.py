@@ -24,7 +24,7 @@ import torch
 from conftest import FAST, REPO, SLOW, TRIES
 from PIL import Image
 
-from lite0ca import form_torchscript, runs
+from lite0ca import runs
 from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.train import fit
@@ -218,13 +218,6 @@ def test_a_disk_that_is_full(leaves, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, which nobody can write to")
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
-def test_torchscript_on_a_full_disk_ends_no_process():
-    network = torch.nn.Conv2d(3, 4, 1).eval()
-    with pytest.raises(OSError, match="No space left"):
-        form_torchscript.write(network, {"image_size": 8}, Path("/dev/full"))
-
-
 def test_folders_that_cannot_be_written_to(leaves, run, tmp_path, capsys, monkeypatch):
     commands = [
         ["train", *FAST, "--data-dir", leaves, "--output-dir", "/proc/lite0ca"],

@@ -193,7 +193,6 @@ def test_each_flag_refuses_what_is_beyond_its_limits(field, capsys, tmp_path, mo
         "train --metadata a --data-dir b",
         "train --start-size 256 --image-size 224",
         "train --attention bot --start-size 64",
-        "train --attention ca-stage --head-epochs 1",
         "train --preset Basic",
         "train --backbone ../../x --data-dir nowhere",
         "train --devices 0",

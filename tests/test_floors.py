@@ -8,7 +8,7 @@ FLOORS = [
     {"__init__", "errors"},
     {"systems", "presets", "files", "guide", "signals", "quiet"}
     | {"confidence", "preprocess", "rounding", "litert_metadata", "background"},
-    {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert", "form_torchscript"},
+    {"config", "shards", "headless", "ranks"} | {"form_onnx", "form_litert"},
     {"flags", "images", "listing", "facts", "machine", "plots", "cluster", "stopping"}
     | {"form_openvino"},
     {"runs", "data", "groups", "model", "cache", "colors", "pictures", "launch", "web"}
@@ -16,7 +16,7 @@ FLOORS = [
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
     {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}
     | {"form_executorch", "compare", "explain"},
-    {"results", "step", "head", "pack", "proof", "executed", "leaderboard"} | {"adapt"},
+    {"results", "step", "pack", "proof", "executed", "leaderboard"} | {"adapt"},
     {"record", "export", "batch", "bench_forms"},
     {"train", "report"},
     {"__main__", "ranked"},

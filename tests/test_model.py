@@ -19,7 +19,7 @@ from lite0ca.model import (
     parameter_count,
 )
 from lite0ca.state import State
-from lite0ca.systems import SYSTEMS, System
+from lite0ca.systems import FORMER_ATTENTIONS, SYSTEMS, System
 
 
 def test_coordinate_attention_is_the_papers():
@@ -103,33 +103,10 @@ def test_self_attention_leaves_pretrained_features_alone_at_first():
     assert not torch.allclose(block(x), x)
 
 
-def test_open_gates_let_everything_through_at_first_and_can_learn():
-    x = torch.randn(2, 64, 7, 7)
-    block = build_attention("ca-open", 64, (7, 7), 16)
-    y = block(x)
-    assert torch.equal(y, x)
-    y.square().sum().backward()
-    assert block.conv_h.weight.grad.abs().max() > 0
-    assert not torch.allclose(build_attention("ca", 64, (7, 7), 16)(x), x)
-
-
-def test_attention_before_the_last_convolution_is_the_same_network_around_it():
-    """With its gates held at 1/2 each, the map before conv_head is a quarter, no more."""
-    torch.manual_seed(0)
-    plain = build_model(SYSTEMS["EfficientNet_Lite0"], 4, 64).eval()
-    inner = build_model(replace(SYSTEMS["EfficientNet_Lite0"], attention="ca-stage"), 4, 64).eval()
-    inner.backbone.load_state_dict(plain.backbone.state_dict())
-    gates = inner.attention
-    assert sum(p.numel() for p in gates.parameters()) == 320 * 20 + 20 + 2 * 20 + 2 * (6400 + 320)
-    for conv in (gates.conv_h, gates.conv_w):
-        nn.init.zeros_(conv.weight)
-        nn.init.zeros_(conv.bias)
-    x = torch.randn(1, 3, 64, 64)
-    before = plain.backbone.blocks(plain.backbone.bn1(plain.backbone.conv_stem(x)))
-    expected = plain.backbone.bn2(plain.backbone.conv_head(before / 4))
-    assert torch.allclose(inner.forward_features(x), expected, atol=1e-6)
-    with pytest.raises(InputError, match=r"resnet18.* has no 1x1 convolution"):
-        build_model(replace(SYSTEMS["ResNet18"], attention="ca-stage"), 4)
+@pytest.mark.parametrize("attention", FORMER_ATTENTIONS)
+def test_an_attention_of_version_0_1_says_so(attention):
+    with pytest.raises(InputError, match=f"attention {attention}: only lite0ca 0.1 builds it"):
+        build_model(replace(SYSTEMS["EfficientNet_Lite0_CA"], attention=attention), 4, 64)
 
 
 def test_normalisation_is_the_backbones():

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ import torch
 from conftest import FAST, TRIES
 
 from lite0ca.__main__ import main
-from lite0ca.form_torchscript import refuse_programs
 from lite0ca.forms import NEEDED
 
 NO = object()  # the fact is not there
@@ -125,17 +125,20 @@ def test_code_in_a_pickle_does_not_run(command, run, leaves, tmp_path, answer, m
         assert not os.path.exists("pwned")
 
 
-def test_a_torchscript_program_is_refused(tmp_path, answer, leaves, recwarn):
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "adapt"])
+def test_a_torchscript_program_is_never_opened(command, tmp_path, answer, leaves):
     class Writes(torch.nn.Module):
         def forward(self, x: torch.Tensor):
             torch.save(x, "pwned.pt")
             return x
 
     file = tmp_path / "evil.torchscript"
-    torch.jit.save(torch.jit.script(Writes()), file, _extra_files={"facts.json": "{}"})
-    with pytest.raises(ValueError, match="more than compute: save"):
-        refuse_programs(file)
-    assert "more than compute" in answer("predict", file, leaves)[2]
+    with warnings.catch_warnings(action="ignore"):  # torch has deprecated its own format
+        torch.jit.save(torch.jit.script(Writes()), file)
+    photos = {"predict": [leaves], "adapt": [leaves]}.get(command, [])
+    code, _, said = answer(command, file, *photos)
+    assert code == 2 and "runs no TorchScript any more" in said
+    assert sorted(tmp_path.iterdir()) == [file]
 
 
 def test_each_fact_of_a_run_to_resume_is_checked(run, leaves, tmp_path, answer):

@@ -322,7 +322,7 @@ def test_every_system_trains_resumes_evaluates_and_predicts(name, sample, tmp_pa
         {"class_weights": True, "label_smoothing": 0.1, "grad_clip": 0.0},
         {"ema": True, "warmup_epochs": 0.0},
         {"amp": True},
-        {"start_size": 32, "head_epochs": 2, "epochs": 2},
+        {"start_size": 32, "epochs": 2},
         {"attention": "bot", "dropout": 0.0},
         {"backbone": "mobilenetv3_large_100", "attention": "eca"},
     ],
