@@ -26,7 +26,7 @@ SHOWN = {
     "six colour numbers": "six colour numbers and a random forest, no network",
     "none": "Lite0 without attention, 4 epochs, 160 pixels",
     "ca": "the same with Coordinate Attention",
-    "basic": "`--preset basic`, the guide's: 15 epochs, 224 pixels",
+    "basic": "`--preset basic`, of [the guide](#if-you-come-from-the-guide): 15 epochs, 224 pixels",
     "fast": "`--preset fast`: 3 epochs, up to 192 pixels",
     "robust": "`--preset robust`: 14 epochs, up to 224 pixels",
 }
