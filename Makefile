@@ -9,7 +9,7 @@ PYTHON_KAGGLE := python3.12
 DATA := $(SAMPLE)/metadata.csv
 
 .NOTPARALLEL:
-.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy trust recipes study peers peers-exports format clean
+.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy trust loader recipes study peers peers-exports format clean
 
 demo: $(SAMPLE)/metadata.csv
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -95,6 +95,9 @@ trust: $(VENV)/installed-dev
 	    $(VENV)-audit/bin/python -m pip install --quiet pip-audit; }
 	$(VENV)-audit/bin/pip-audit --strict --path \
 	    $$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+loader: $(VENV)/installed-dev  ## the input pipeline on DATA beside torchvision's
+	$(PYTHON) benchmarks/input_pipeline.py --metadata $(DATA)
 
 recipes: $(VENV)/installed-dev  ## macro-F1 against wall time on DATA, over seeds; hours
 	$(PYTHON) benchmarks/time_to_score.py --metadata $(DATA)

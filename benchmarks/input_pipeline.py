@@ -1,4 +1,5 @@
-"""Photos a second that each stage of the input pipeline delivers, beside torchvision's usual one.
+"""Photos a second that each stage of the input pipeline delivers, beside torchvision's usual one:
+`python benchmarks/input_pipeline.py --data-dir my_photos`.
 
 The usual one is `ImageFolder`'s: Pillow decodes the whole photo, torchvision's transforms do the
 same augmentation, tensors come out normalised. Both are measured photo by photo on one core, and
@@ -7,8 +8,10 @@ as a loader with the same number of processes. Measurements take turns within a 
 
 from __future__ import annotations
 
+import argparse
 import io
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -22,11 +25,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as tv
 
+from lite0ca import data as datasets
 from lite0ca import machine
 from lite0ca.augment import augmentation
 from lite0ca.cache import PhotoReader, Store
 from lite0ca.config import Config
 from lite0ca.data import DataSet
+from lite0ca.errors import InputError
+from lite0ca.flags import add_flags, from_flags
 from lite0ca.images import content_of, read_image, side_for, source_of
 from lite0ca.loaders import EvenBatches, Photos, worker_options
 
@@ -193,3 +199,25 @@ def as_text(table: pd.DataFrame, config: Config) -> str:
         for stage, rows in table.groupby("stage", sort=False)
     ]
     return "\n\n".join([where, *blocks])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default: 3)")
+    add_flags(parser, only=("metadata", "data_dir", "num_workers", "image_size"))
+    typed = vars(parser.parse_args(argv))
+    rounds = typed.pop("rounds")
+    try:
+        if rounds < 1:
+            raise InputError(f"--rounds must be at least 1, not {rounds}")
+        config = from_flags(typed)
+        data = datasets.without_bad_images(datasets.load(config), skip=False)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(as_text(benchmark_loader(data, config, rounds), config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

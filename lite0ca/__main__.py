@@ -168,14 +168,11 @@ def export(run: str, format: str, int8, opset, photo, web, **typed) -> None:
 
 
 def bench(
-    systems: list[str], batch_size, rounds, seconds, results, output_dir, loader, forms, **typed
+    systems: list[str], batch_size, rounds, seconds, results, output_dir, forms, **typed
 ) -> None:
-    from lite0ca.report import bench_report, forms_report, loader_report
+    from lite0ca.report import bench_report, forms_report
 
     config = flags.from_flags(typed)
-    if loader:
-        print(loader_report(config, rounds))
-        return
     if forms:
         print(forms_report(forms, batch_size, rounds, seconds))
         return
@@ -281,13 +278,9 @@ def bench_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", help="a folder with finished runs: their scores are added")
     parser.add_argument("--output-dir", default="results", help="(default: results)")
     parser.add_argument(
-        "--loader", action="store_true", help="the input pipeline instead, on your photos"
-    )
-    parser.add_argument(
         "--forms", metavar="RUN/export", help="the exported files of a run instead, beside torch"
     )
-    named = ("metadata", "data_dir", "num_workers", "image_size", "device", "amp")
-    flags.add_flags(parser, only=named)
+    flags.add_flags(parser, only=("image_size", "device", "amp"))
 
 
 def batch_arguments(parser: argparse.ArgumentParser) -> None:

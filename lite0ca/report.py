@@ -11,8 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from lite0ca import bench, bench_loader, confidence, evaluate, machine, runs
-from lite0ca import data as datasets
+from lite0ca import bench, confidence, evaluate, machine, runs
 from lite0ca import web as page
 from lite0ca.answers import REPORT, answered, fastest_form, settings_of
 from lite0ca.bench_forms import benchmark_forms
@@ -207,11 +206,3 @@ def forms_report(folder: str, batch_size: int, rounds: int, seconds: float) -> s
     shown = table[[*columns, "gflops", "share_of_peak"]]
     title = f"{machine.cpu_name()}, torch {torch.__version__}, batch {batch_size} for images/s"
     return f"{title}\n{shown.to_string(index=False, float_format='{:.2f}'.format)}"
-
-
-def loader_report(config: Config, rounds: int) -> str:
-    """The stages of the input pipeline side by side with torchvision's, on the data it names."""
-    if rounds < 1:
-        raise InputError(f"--rounds must be at least 1, not {rounds}")
-    data = datasets.without_bad_images(datasets.load(config), skip=False)
-    return bench_loader.as_text(bench_loader.benchmark_loader(data, config, rounds), config)

@@ -2,13 +2,13 @@
 
 import json
 
+import input_pipeline
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from lite0ca import bench, machine, plots
-from lite0ca.__main__ import main
 from lite0ca.config import Config
 from lite0ca.errors import InputError
 
@@ -148,7 +148,7 @@ def test_plots_stand_systems_without_a_score():
 def test_the_loader_beside_torchvision(sample, capsys):
     """Every stage has a speed, the ratios are to torchvision, and nothing is left behind."""
     arguments = ["--metadata", str(sample), "--image-size", "64", "--rounds", "1"]
-    assert main(["bench", "--loader", *arguments, "--num-workers", "1"]) == 0
+    assert input_pipeline.main([*arguments, "--num-workers", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     row = lambda name: next(line.split() for line in lines if name in line)  # noqa: E731
     assert row("torchvision: both")[-1] == row("torchvision ImageFolder, epoch 1")[-1] == "1.0"
@@ -157,4 +157,4 @@ def test_the_loader_beside_torchvision(sample, capsys):
     assert speed("torchvision: both") == pytest.approx(both, rel=0.02)
     for name in ("read the cache", "augment", "no cache, epoch 1", "cache, epoch 2 and on"):
         assert speed(name) > 0
-    assert main(["bench", "--loader", *arguments[:4], "--rounds", "0"]) == 2
+    assert input_pipeline.main([*arguments[:4], "--rounds", "0"]) == 2

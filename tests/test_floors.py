@@ -14,7 +14,7 @@ FLOORS = [
     {"runs", "data", "groups", "model", "cache", "colors", "pictures", "launch", "web"}
     | {"augment"},
     {"split", "sample", "weights", "evaluate", "loaders", "forms", "deployed"},
-    {"state", "predict", "bench", "bench_loader", "notebook", "answers", "equalize"}
+    {"state", "predict", "bench", "notebook", "answers", "equalize"}
     | {"form_executorch", "compare", "explain"},
     {"results", "step", "pack", "proof", "executed", "leaderboard"} | {"adapt"},
     {"record", "export", "batch", "bench_forms"},
