@@ -117,8 +117,7 @@ with tempfile.TemporaryDirectory() as folder:
 # One leaf photographed again, turned or cropped, is no new evidence. If its photos stand on both
 # sides of a split, the test rewards memory. The groups come from the data's `group` column, or from
 # a search: photos with similar colours are candidates, and OpenCV's SIFT keypoints, of the photo or
-# of its mirror image, have to agree on one rotation, scale and shift
-# (`lite0ca/data/near_duplicates.py`).
+# of its mirror image, have to agree on one rotation, scale and shift.
 
 # %%
 if "group" not in rows:
