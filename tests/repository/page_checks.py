@@ -222,7 +222,7 @@ def wrong_tables(text: str) -> list[str]:
 
 def private_words(text: str) -> list[str]:
     """Paths of somebody's machine, and where packages come from."""
-    found = re.search(r"(?<![\w.])/(root|work|home)/\w|pypi\.org|index-url|npmjs\.", text)
+    found = re.search(r"(?<![\w.])/(root|work|home)/\w|pypi[.]org|index[-]url|npmjs[.]", text)
     return [f"names {found[0]}"] if found else []
 
 
