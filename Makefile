@@ -47,8 +47,8 @@ $(VENV)/installed-dev: pyproject.toml
 	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,onnx,explain]'
 	@touch $(VENV)/installed $@
 
-readme: $(VENV)/installed-dev  ## write the generated tables into README.md
-	$(PYTHON) tools/readme_tables.py README.md
+readme: $(VENV)/installed-dev  ## write the generated tables into the documents
+	$(PYTHON) tools/readme_tables.py README.md docs/reference.md
 
 notebooks: $(VENV)/installed-dev  ## run them on the sample and store the outputs
 	$(PYTHON) tools/notebook_pairs.py notebooks/*.py

@@ -252,3 +252,21 @@ print(f"brightest cell / darkest cell of a photo: median {pd.Series(spread).medi
 # The pictures stretch every map from its darkest to its brightest cell; the ratio tells how much
 # that is worth. Near 1 the gate hardly prefers any place, and what looks like attention is contrast
 # stretching.
+#
+# ## Where the guide is wrong
+# Its commands run here as they stand. These of its claims do not hold:
+#
+# | the guide says | true, or measured here |
+# | --- | --- |
+# | Fused-MBConv blocks, Swish | timm's and Google's Lite0 is MBConv with ReLU6, no squeeze-and-excite (above) |
+# | 4.7M parameters | 3,686,132 with 4 classes and CA at reduction 16 (above); 4.65M is the net of 1,000 classes, without CA |
+# | about 0.4 GFLOPs | 387 million multiply-accumulates at 224 pixels, 384 million without CA (above) |
+# | reduction 8 is "ultra lightweight", 32 "more capacity" | the reverse (above) |
+# | 90-92 % accuracy; the data set is not stated | its recipe is the row `basic` of the [README's results](../README.md#results); accuracies stand in [07_study](07_study.ipynb) |
+# | 612 FPS on a T4, about 80 on a CPU; batch size and runtime are not stated | depends on both: [04_benchmark](04_benchmark.ipynb). Every run states batch, size and device beside `fps` |
+# | on a CPU faster than MobileNetV3-Small CA | the reverse: [04_benchmark](04_benchmark.ipynb) |
+# | risk of NaN very low, since gradients are clipped | clipping cannot mend a NaN: runs go back to the last good epoch ([reliability](../docs/reliability.md#nan)) |
+# | `quantize_dynamic({Linear})` speeds the CPU up | Lite0 has one linear layer, 5,124 of its parameters: [05_deploy](05_deploy.ipynb) |
+# | TFLite by `from_keras_model(model)` | a call of Keras, which cannot take a torch module; `export --format litert` does |
+# | `opset_version=11` | obsolete; `--opset 11` is there for old runtimes |
+# | always turn `--pretrained` on, which is off by default | kept off as in the guide; a run without it says that its weights are random |

@@ -1,19 +1,18 @@
-"""The README's tables from `Config`, the presets, the systems and the study's CSV files:
-`python tools/readme_tables.py FILE`.
+"""The documents' tables, from `Config`, the presets, the systems and the study's CSV files:
+`python tools/readme_tables.py README.md docs/reference.md`.
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import re
 import sys
 from pathlib import Path
+from statistics import mean, stdev
 
-import pandas as pd
-
-from lite0ca import compare
 from lite0ca.config import GROUPS, Config, flag, value_type
 from lite0ca.files import whole
 from lite0ca.flags import as_typed, default_text
@@ -22,6 +21,15 @@ from lite0ca.systems import SYSTEMS
 
 COMMON = ("pretrained", "save_history")  # in every preset
 STUDY = Path(__file__).resolve().parent.parent / "benchmarks/study"
+# Arm of the study -> what was trained, in words.
+SHOWN = {
+    "six colour numbers": "six colour numbers and a random forest, no network",
+    "none": "Lite0 without attention, 4 epochs, 160 pixels",
+    "ca": "the same with Coordinate Attention",
+    "basic": "`--preset basic`, of [the guide](#if-you-come-from-the-guide): 15 epochs, 224 pixels",
+    "fast": "`--preset fast`: 3 epochs, up to 192 pixels",
+    "robust": "`--preset robust`: 14 epochs, up to 224 pixels",
+}
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -66,64 +74,55 @@ def systems() -> str:
     return markdown(["`--model-name`", "timm backbone", "attention", "reduction"], rows)
 
 
-def study() -> str:
-    """Every arm of the study on the given split: scores, and what it is beside no attention."""
-    scores = compare.summary(compare.runs_of(STUDY)).loc["given"]
-    beside = compare.effects(STUDY, "none", [arm for arm in scores.index[1:] if arm != "none"])
+def results() -> str:
+    """Arms of the study on three sets of photos; the number of runs behind each score."""
+    runs, answers = rows_of("runs.csv"), rows_of("answers_given.csv")
+    plain = sum(row["ca 1 recoloured"] != "" for row in answers)  # others have no such background
     rows = []
-    for arm, row in scores.iterrows():
-        shown = [row["valid_f1"], row["test_f1"], row["background_recoloured_f1"]]
-        shown += [row["background_removed_f1"], row["calibration_error"]]
-        rows.append([arm, str(row["n"]), *shown, *effect_text(beside, arm)])
-    head = ["arm", "runs", "valid macro-F1", "test", "test, background recoloured", "removed"]
-    head += ["calibration error, test", "test minus `none` (95 % interval)", ""]
-    return markdown(head, rows)
+    for arm, text in SHOWN.items():
+        given = [row for row in runs if row["arm"] == arm and row["split"] == "given"]
+        in_fields = (arm, f"{arm}, field")
+        fields = [row for row in runs if row["arm"] in in_fields and row["split"] == "field"]
+        scores = [spread(given, "test_f1"), spread(given, "background_recoloured_f1")]
+        rows.append([text, *scores, spread(fields, "test_f1"), minutes(given)])
+    head = ["macro-F1 (runs)", f"{len(answers)} test photos"]
+    head.append(f"{plain} of them, background recoloured")
+    head.append(f"trained without fields, {len(rows_of('answers_field.csv'))} photos in fields")
+    return markdown([*head, "minutes of training"], rows)
 
 
-def field() -> str:
-    """Trained on plain backgrounds, scored in fields."""
-    return asked_elsewhere("field", "none")
+def rows_of(file: str) -> list[dict[str, str]]:
+    with open(STUDY / file, encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
 
 
-def scenes() -> str:
-    """Trained on plain backgrounds and healthy fields, scored in fields."""
-    return asked_elsewhere("scenes", "ca")
+def spread(runs: list[dict[str, str]], column: str) -> str:
+    """Mean, standard deviation over the seeds, and how many there are."""
+    values = [float(row[column]) for row in runs if row[column]]
+    if len(values) < 2:
+        return "".join(f"{value:.3f}" for value in values)
+    return f"{mean(values):.3f} ± {stdev(values):.3f} ({len(values)})"
 
 
-def asked_elsewhere(split: str, baseline: str) -> str:
-    """Every arm of one of the splits whose test photos are unlike those of training."""
-    scores = compare.summary(compare.runs_of(STUDY)).loc[split]
-    baseline, end = f"{baseline}, {split}", f", {split}"
-    beside = compare.effects(STUDY, baseline, [a for a in scores.index[1:] if a != baseline])
-    rows = []
-    for arm, row in scores.iterrows():
-        shown = [arm.removesuffix(end), str(row["n"]), row["valid_f1"], row["test_f1"]]
-        rows.append([*shown, *effect_text(beside, arm)])
-    head = ["arm", "runs", "valid macro-F1 (as in training)", "in fields"]
-    head += [f"in fields minus `{baseline.removesuffix(end)}` (95 % interval)", ""]
-    return markdown(head, rows)
-
-
-def effect_text(effects: pd.DataFrame, arm: str) -> list[str]:
-    if arm not in effects.index:
-        return ["", ""]
-    row = effects.loc[arm]
-    numbers = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-    return [numbers, row["verdict"]]
+def minutes(runs: list[dict[str, str]]) -> str:
+    """The shortest and the longest training, as its own machine was busy or not."""
+    taken = [float(row["train_seconds"]) / 60 for row in runs if row["train_seconds"]]
+    return f"{min(taken):.0f} to {max(taken):.0f}" if taken else ""
 
 
 def filled(text: str) -> str:
     """The text with every table between its marks made anew."""
-    for table in (flags, presets, systems, study, field, scenes):
+    for table in (results, flags, presets, systems):
         mark = table.__name__
-        block = f"<!-- {mark} -->\n\n{table()}\n\n<!-- /{mark} -->"
         pattern = f"<!-- {mark} -->.*?<!-- /{mark} -->"
-        text = re.sub(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
+        if re.search(pattern, text, flags=re.DOTALL):
+            block = f"<!-- {mark} -->\n\n{table()}\n\n<!-- /{mark} -->"
+            text = re.sub(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
     return text
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    text = filled(path.read_text(encoding="utf-8"))
-    with whole(path) as file:
-        file.write(text)
+    for name in sys.argv[1:]:
+        text = filled(Path(name).read_text(encoding="utf-8"))
+        with whole(name) as file:
+            file.write(text)
