@@ -38,12 +38,13 @@ from onnxruntime.quantization import quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
-from lite0ca import bench, form_onnx, machine
-from lite0ca.bench_forms import PEAK, SIDE, MatrixProduct
-from lite0ca.deployed import deployed
-from lite0ca.machine import CPU
-from lite0ca.model import build_model, mac_count, parameter_count
-from lite0ca.systems import SYSTEMS
+from lite0ca.export.fusion import deployed
+from lite0ca.formats import onnx as onnx_format
+from lite0ca.machine.device import CPU, cpu_name, keep_freed_memory
+from lite0ca.model.network import build_model, mac_count, parameter_count
+from lite0ca.settings.systems import SYSTEMS
+from lite0ca.speed import systems
+from lite0ca.speed.exported_files import PEAK, SIDE, MatrixProduct
 
 CLASSES, CALIBRATION = 4, 16
 OWN, EAGER, ORT = "lite0ca, Lite0 CA", "torch, eager", "ONNX Runtime"
@@ -64,7 +65,7 @@ def facts(size: int) -> dict:
 def own(system: str) -> Callable:
     def write(path: Path, size: int) -> nn.Module:
         network = build_model(SYSTEMS[system], CLASSES, size).eval()
-        form_onnx.write(deployed(network, size), facts(size), path)
+        onnx_format.write(deployed(network, size), facts(size), path)
         return network
 
     return write
@@ -73,7 +74,7 @@ def own(system: str) -> Callable:
 def own_int8(path: Path, size: int) -> nn.Module:
     network = build_model(SYSTEMS["EfficientNet_Lite0_CA"], CLASSES, size).eval()
     photos = torch.rand(CALIBRATION, 3, size, size) * 2 - 1
-    form_onnx.write_int8(deployed(network, size), facts(size), path, photos)
+    onnx_format.write_int8(deployed(network, size), facts(size), path, photos)
     return network
 
 
@@ -107,7 +108,7 @@ def timm_int8(path: Path, size: int) -> nn.Module:
     return network
 
 
-class Reader(form_onnx.quantization.CalibrationDataReader):
+class Reader(onnx_format.quantization.CalibrationDataReader):
     def __init__(self, photos: list[dict]):
         self.photos = iter(photos)
 
@@ -184,15 +185,15 @@ def compare(files: dict[str, File], size: int, rounds: int, seconds: float) -> p
     """A row a file and runtime: milliseconds of one image, and the ratio to ours."""
     rows = {}
     for threads in sorted({1, torch.get_num_threads()}):
-        setup = bench.Setup(CPU, threads)
+        setup = systems.Setup(CPU, threads)
         models = {
             (name, runtime): open_file(file.path, threads)
             for name, file in files.items()
             for runtime, open_file in RUNTIMES.items()
         }
         models |= {(OWN, EAGER): files[OWN].network, PEAK: MatrixProduct()}
-        with bench.using(setup, {OWN: files[OWN].network}):
-            times = bench.measured(models, setup, size, 1, rounds, seconds)
+        with systems.using(setup, {OWN: files[OWN].network}):
+            times = systems.measured(models, setup, size, 1, rounds, seconds)
         peak_macs_per_s = SIDE**3 / np.median(times.pop(PEAK)[0])
         plural = "s" if threads > 1 else ""
         for key, (single, _) in times.items():
@@ -216,7 +217,7 @@ def main() -> None:
     settings = parser.parse_args()
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5:
         print(f"note: other work is running here, the load is {os.getloadavg()[0]:.1f}")
-    machine.keep_freed_memory()
+    keep_freed_memory()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         files = written(Path(folder), settings.image_size)
@@ -227,7 +228,7 @@ def main() -> None:
         print(f"| {' | '.join(map(str, row))} |")
     packages = {"torch": torch, "onnxruntime": onnxruntime, "openvino": openvino}
     versions = ", ".join(f"{name} {package.__version__}" for name, package in packages.items())
-    print(f"\n{machine.cpu_name()}, {settings.image_size} pixels, batch 1, {versions}")
+    print(f"\n{cpu_name()}, {settings.image_size} pixels, batch 1, {versions}")
 
 
 if __name__ == "__main__":

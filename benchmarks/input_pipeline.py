@@ -25,16 +25,16 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2 as tv
 
-from lite0ca import data as datasets
-from lite0ca import machine
-from lite0ca.augment import augmentation
-from lite0ca.cache import PhotoReader, Store
-from lite0ca.config import Config
-from lite0ca.data import DataSet
+from lite0ca.data import dataset
+from lite0ca.data.dataset import DataSet
 from lite0ca.errors import InputError
-from lite0ca.flags import add_flags, from_flags
-from lite0ca.images import content_of, read_image, side_for, source_of
-from lite0ca.loaders import EvenBatches, Photos, loader_workers, worker_options
+from lite0ca.images.augmentation import augmentation
+from lite0ca.images.cache import PhotoReader, Store
+from lite0ca.images.loaders import EvenBatches, Photos, loader_workers, worker_options
+from lite0ca.images.reading import content_of, read_image, side_for, source_of
+from lite0ca.machine.device import bar, cpu_name
+from lite0ca.settings.config import Config
+from lite0ca.settings.flags import add_flags, from_flags
 
 STAGE = "photo by photo, images/s of one core"
 LOADER = "loader, images/s"
@@ -55,7 +55,7 @@ def benchmark_loader(data: DataSet, config: Config, rounds: int) -> pd.DataFrame
     def note(what: str, stage: str, seconds: float) -> None:
         speeds.setdefault((stage, what), []).append(len(files) / seconds)
 
-    for _ in machine.bar(range(rounds), "loader"):
+    for _ in bar(range(rounds), "loader"):
         with tempfile.TemporaryDirectory() as folder:
             reader = empty_cache(folder, files, config.image_size)
             for what, seconds in stages(files, config.image_size, reader):
@@ -192,7 +192,7 @@ def loader_of(photos: Dataset, config: Config) -> DataLoader:
 def as_text(table: pd.DataFrame, config: Config) -> str:
     """The table as a person reads it, with its conditions above."""
     workers = loader_workers(config.num_workers)
-    where = f"{machine.cpu_name()}, {workers} loader processes, {config.image_size} pixels"
+    where = f"{cpu_name()}, {workers} loader processes, {config.image_size} pixels"
     formats = {"images_per_s": "{:,.0f}".format, "times_torchvision": "{:.1f}".format}
     blocks = [
         f"{stage}\n{rows.drop(columns='stage').to_string(index=False, formatters=formats)}"
@@ -211,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
         if rounds < 1:
             raise InputError(f"--rounds must be at least 1, not {rounds}")
         config = from_flags(typed)
-        data = datasets.without_bad_images(datasets.load(config), skip=False)
+        data = dataset.without_bad_images(dataset.load(config), skip=False)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

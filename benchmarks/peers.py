@@ -36,8 +36,8 @@ def lite0ca(settings, folder: Path, flags: str = "") -> tuple:
 
     The second epoch may find photos that the first one decoded and kept: that is its default.
     """
-    from lite0ca.model import build_model
-    from lite0ca.systems import SYSTEMS
+    from lite0ca.model.network import build_model
+    from lite0ca.settings.systems import SYSTEMS
 
     system, results = SYSTEMS["EfficientNet_Lite0"], Path.cwd() / "results"
     command = [sys.executable, str(REPOSITORY / "train_EfficientNet_Lite0_CA.py")]

@@ -23,16 +23,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lite0ca import compare, confidence, machine
-from lite0ca import data as datasets
-from lite0ca.adapt import adapt_run
-from lite0ca.answers import answers_of, with_plain_background
-from lite0ca.background import KINDS
-from lite0ca.colors import color_answers
-from lite0ca.config import Config
-from lite0ca.evaluate import macro_f1
+from lite0ca.data import dataset
+from lite0ca.evaluation import calibration, comparison
+from lite0ca.evaluation.adaptation import adapt_run
+from lite0ca.evaluation.color_baseline import color_answers
+from lite0ca.evaluation.metrics import macro_f1
+from lite0ca.evaluation.predictions import answers_of, with_plain_background
 from lite0ca.files import whole
-from lite0ca.train import fit
+from lite0ca.images.background import KINDS
+from lite0ca.machine.device import cpu_name
+from lite0ca.settings.config import Config
+from lite0ca.training.fit import fit
 
 STUDY = Path(__file__).resolve().parent / "study"
 # One size throughout, since self-attention has positions; otherwise the preset `fast`.
@@ -79,7 +80,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(file, index=False, float_format="%.9g")
 
 
-def made_split(name: str, data: datasets.DataSet, folder: Path) -> Path:
+def made_split(name: str, data: dataset.DataSet, folder: Path) -> Path:
     """The CSV of split "field" or "scenes"."""
     plain = with_plain_background(data, SHORT["image_size"]).rows["path"]
     rows = data.rows.assign(path=data.rows["absolute_path"].map(str))
@@ -110,7 +111,7 @@ def short(path: str) -> str:
     return "/".join(Path(path).parts[-2:])
 
 
-def test_of(data: datasets.DataSet) -> pd.DataFrame:
+def test_of(data: dataset.DataSet) -> pd.DataFrame:
     """The test photos, with short paths and class numbers as `truth`."""
     rows = data.part("test")
     return rows.assign(path=rows["path"].map(short), truth=rows["label"].map(data.label2id))
@@ -127,14 +128,14 @@ def scores(found: dict, truth: pd.Series) -> dict:
     row["test_accuracy"] = right.mean()
     if "confidence" in test:
         known = test["confidence"].to_numpy()
-        row["calibration_error"] = confidence.calibration_error(known, right)
+        row["calibration_error"] = calibration.calibration_error(known, right)
         row["confidence"] = known.mean()
     return row
 
 
 def keep(folder: Path, split: str, name: str, found: dict, photos: pd.DataFrame) -> None:
     """Add a run's answers to the table of its split: a row a photo, a column a kind."""
-    file = folder / compare.ANSWERS.format(split)
+    file = folder / comparison.ANSWERS.format(split)
     table = pd.read_csv(file) if file.is_file() else photos
     columns = {
         f"{name} {kind}": table["path"].map(rows["answer"]).astype("Int64")
@@ -145,7 +146,7 @@ def keep(folder: Path, split: str, name: str, found: dict, photos: pd.DataFrame)
 
 
 def trained(
-    name: str, seed: int, data: datasets.DataSet, metadata: Path, folder: Path
+    name: str, seed: int, data: dataset.DataSet, metadata: Path, folder: Path
 ) -> list[dict]:
     """Train, ask, keep the answers; returns the row of the run.
 
@@ -171,7 +172,7 @@ def trained(
     row = {"seed": seed, "split": arm.split, "preset": config.preset}
     row |= {"attention": config.system.attention, "parameters": result.metrics["num_params"]}
     row |= {key: getattr(config, key) for key in names} | {"reduction": config.system.reduction}
-    row |= {"train_seconds": result.metrics["train_seconds"], "cpu": machine.cpu_name()}
+    row |= {"train_seconds": result.metrics["train_seconds"], "cpu": cpu_name()}
     row |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
     valid = {name: result.metrics["valid_f1"]}  # not of what is adapted to other photos
     return [
@@ -180,7 +181,7 @@ def trained(
     ]
 
 
-def floor(data: datasets.DataSet, split: str, folder: Path) -> dict:
+def floor(data: dataset.DataSet, split: str, folder: Path) -> dict:
     """What six colour numbers know, as a row like the others."""
     test = test_of(data)
     answers = pd.Series(color_answers(data.part("train"), test)).map(data.label2id)
@@ -201,16 +202,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         given = Path(arguments.metadata).absolute()
         sources = {"given": given}
-        data = {"given": datasets.load(Config(metadata=str(given)))}
+        data = {"given": dataset.load(Config(metadata=str(given)))}
         for split in sorted({ARMS[name].split for name in arguments.arms} - {"given"}):
             sources[split] = made_split(split, data["given"], Path(scratch))
-            data[split] = datasets.load(Config(metadata=str(sources[split])))
+            data[split] = dataset.load(Config(metadata=str(sources[split])))
         jobs = [(FLOOR, 0, split) for split in sources]
         # Seed by seed, so that a study that is cut short has some of every arm.
         for seed in range(1, 1 + max(ARMS[name].seeds for name in arguments.arms)):
             jobs += [(a, seed, ARMS[a].split) for a in arguments.arms if seed <= ARMS[a].seeds]
         for number, (name, seed, split) in enumerate(jobs, 1):
-            runs = compare.runs_of(folder)
+            runs = comparison.runs_of(folder)
             if ((runs["arm"] == name) & (runs["seed"] == seed) & (runs["split"] == split)).any():
                 continue
             print(f"{number} of {len(jobs)}: {name}, seed {seed}", flush=True)
@@ -218,8 +219,9 @@ def main() -> None:
                 rows = [floor(data[split], split, folder)]
             else:
                 rows = trained(name, seed, data[split], sources[split], folder)
-            write(pd.concat([runs, pd.DataFrame(rows)], ignore_index=True), folder / compare.RUNS)
-    print(compare.summary(compare.runs_of(folder)).to_string())
+            runs = pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
+            write(runs, folder / comparison.RUNS)
+    print(comparison.summary(comparison.runs_of(folder)).to_string())
 
 
 if __name__ == "__main__":

@@ -193,8 +193,8 @@ def measure(settings) -> int:
     row = next(row for row in ROWS + VARIANTS if row.name == settings.measure)
     settings.classes = sum(path.is_dir() for path in (settings.folder / "train").iterdir())
     speeds, network = getattr(peers, row.tool)(settings, settings.folder, **row.options)
-    from lite0ca.machine import cpu_name
-    from lite0ca.model import mac_count, parameter_count
+    from lite0ca.machine.device import cpu_name
+    from lite0ca.model.network import mac_count, parameter_count
 
     figures = {"images_per_s": speeds, "cpu": cpu_name(), "parameters": parameter_count(network)}
     print(json.dumps(figures | {"macs": mac_count(network, settings.image_size)}))

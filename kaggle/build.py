@@ -21,9 +21,9 @@ import nbformat
 from checks import SLUG, problems_of_dataset, problems_of_kernel
 from rewheel import rebuilt_wheel
 
-from lite0ca.config import Config
 from lite0ca.errors import InputError
 from lite0ca.files import write_json
+from lite0ca.settings.config import Config
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent

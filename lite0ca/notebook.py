@@ -19,12 +19,12 @@ from IPython import get_ipython
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
-from lite0ca.config import Config, unknown
-from lite0ca.data import SAMPLE
+from lite0ca.data.dataset import SAMPLE
+from lite0ca.data.sample import drawn_sample
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
-from lite0ca.flags import as_typed, assignments
-from lite0ca.presets import PRESETS
-from lite0ca.sample import drawn_sample
+from lite0ca.settings.config import Config, unknown
+from lite0ca.settings.flags import as_typed, assignments
+from lite0ca.settings.presets import PRESETS
 
 INJECTED = "# Parameters"  # first line of the cell that papermill adds behind the notebook's own
 

@@ -61,10 +61,11 @@ notebook.table(config)
 # gets one: 70/15/15, by class, near-duplicates kept together.
 
 # %%
-from lite0ca import data as datasets
-from lite0ca import images, plots, split
+from lite0ca.data import dataset, split
+from lite0ca.images.reading import in_threads, problem_of, read_image, size_of
+from lite0ca.plots import style
 
-data = split.for_training(datasets.load(config), config)
+data = split.for_training(dataset.load(config), config)
 rows = data.rows
 
 # %% tags=["nbval-check-output"]
@@ -73,7 +74,7 @@ import pandas as pd
 pd.crosstab(rows["label"], rows["split"], margins=True)
 
 # %%
-notebook.picture(plots.class_counts(rows["label"], rows["split"]))
+notebook.picture(style.class_counts(rows["label"], rows["split"]))
 
 # %% [markdown]
 # An uneven set needs macro-F1, which counts every class alike; accuracy alone hides a class that is
@@ -84,19 +85,19 @@ notebook.picture(plots.class_counts(rows["label"], rows["split"]))
 # ground, light, distance?
 
 # %%
-from lite0ca import pictures
+from lite0ca.plots.photos import wall
 
 some = rows.sample(frac=1, random_state=config.seed).groupby("label").head(6).sort_values("label")
-photos = [images.read_image(path) for path in some["absolute_path"]]
+photos = [read_image(path) for path in some["absolute_path"]]
 titles = some["label"].str.replace("_", " ").tolist()
-notebook.picture(pictures.wall(photos, titles), format="jpeg")
+notebook.picture(wall(photos, titles), format="jpeg")
 
 # %% [markdown]
 # ## Sizes and bad files
 # Photos far smaller than the image size are blown up and carry less than they seem to.
 
 # %% tags=["nbval-check-output"]
-sizes = images.in_threads(images.size_of, rows["absolute_path"].tolist())
+sizes = in_threads(size_of, rows["absolute_path"].tolist())
 pd.DataFrame(sizes, columns=["width", "height"]).describe().loc[["count", "min", "50%", "max"]]
 
 # %% [markdown]
@@ -110,7 +111,7 @@ whole_photo = Path(rows["absolute_path"][0]).read_bytes()
 with tempfile.TemporaryDirectory() as folder:
     damaged = Path(folder, "damaged.jpg")
     damaged.write_bytes(whole_photo[: len(whole_photo) // 2])
-    print(images.problem_of(damaged).replace(folder, "folder"))
+    print(problem_of(damaged).replace(folder, "folder"))
 
 # %% [markdown]
 # ## The same leaf twice
@@ -121,7 +122,7 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %%
 if "group" not in rows:
-    from lite0ca.groups import find_groups
+    from lite0ca.data.near_duplicates import find_groups
 
     rows = rows.assign(group=find_groups(rows["absolute_path"].tolist()))
 members = rows["group"].value_counts()
@@ -137,15 +138,15 @@ print(f"{(crossing > 1).sum()} of {len(crossing):,} groups are in two splits or 
 
 # %%
 alike = rows[rows["group"].isin(members.index[:3])].groupby("group").head(4)
-photos = [images.read_image(path) for path in alike["absolute_path"]]
+photos = [read_image(path) for path in alike["absolute_path"]]
 titles = [f"{label} ({part})".replace("_", " ") for label, part in alike[["label", "split"]].values]
-notebook.picture(pictures.wall(photos, titles), format="jpeg")
+notebook.picture(wall(photos, titles), format="jpeg")
 
 # %% [markdown]
 # Does the search find groups that are known? On the first 60 photos, without being told:
 
 # %%
-from lite0ca.groups import find_groups
+from lite0ca.data.near_duplicates import find_groups
 
 first = rows.head(60)
 groups = [first["group"].to_numpy(), find_groups(first["absolute_path"].tolist())]
@@ -173,14 +174,14 @@ print("{} known pairs; {} found, {} of them known".format(*pairs))
 # so brightness and colour move a little; hue hardly, since it tells diseases apart.
 
 # %%
-from lite0ca.augment import augmentation
-from lite0ca.loaders import train_loader
+from lite0ca.images.augmentation import augmentation
+from lite0ca.images.loaders import train_loader
 
-photo = images.read_image(rows["absolute_path"][0])
+photo = read_image(rows["absolute_path"][0])
 augment = augmentation(config.image_size)
 augmented = [augment(image=photo)["image"] for _ in range(11)]
 titles = ["as it is", *["augmented"] * len(augmented)]
-notebook.picture(pictures.wall([photo, *augmented], titles), format="jpeg")
+notebook.picture(wall([photo, *augmented], titles), format="jpeg")
 
 # %% [markdown]
 # One batch. Guess its shape and type before you run the cell: does it hold 0 to 1, or 0 to 255?
@@ -223,8 +224,8 @@ print(tuple(batch.shape), batch.dtype, tuple(numbers.shape), numbers.dtype)
 # has to beat it by far before anything it says is about disease.
 
 # %%
-from lite0ca.colors import color_answers
-from lite0ca.evaluate import as_text, report
+from lite0ca.evaluation.color_baseline import color_answers
+from lite0ca.evaluation.metrics import as_text, report
 
 part = "test" if (rows["split"] == "test").any() else "valid"
 asked = rows[rows["split"] == part]
@@ -235,7 +236,7 @@ print(as_text(scores))
 
 # %%
 title = f"six colour numbers on {part}: macro-F1 {scores['macro_f1']:.2f}"
-notebook.picture(plots.confusion(scores["confusion"], data.classes, title))
+notebook.picture(style.confusion(scores["confusion"], data.classes, title))
 
 # %% [markdown]
 # Guessing gives one divided by the number of classes. The first row of the [README's

@@ -60,7 +60,7 @@ notebook.table(config)
 # %%
 import torch
 
-from lite0ca.model import build_model, mac_count, parameter_count
+from lite0ca.model.network import build_model, mac_count, parameter_count
 
 if (config.system.backbone, config.system.attention) != ("tf_efficientnet_lite0.in1k", "ca"):
     raise ValueError("this notebook takes EfficientNet-Lite0 with Coordinate Attention apart")
@@ -118,7 +118,7 @@ def coordinate_attention(x, parts):
 # Equal to the package's block, or all of the above is a story:
 
 # %% tags=["nbval-check-output"]
-from lite0ca.model import coordinate_attention as packages_attention
+from lite0ca.model.network import coordinate_attention as packages_attention
 
 block = packages_attention(1280, reduction=16).eval()
 features = torch.randn(2, 1280, 7, 6)  # not square, so that rows and columns cannot be mixed up
@@ -145,7 +145,7 @@ print(f"a fresh block passes {share:.2f} of each feature")
 # %% tags=["nbval-check-output"]
 from dataclasses import replace
 
-from lite0ca.systems import SYSTEMS
+from lite0ca.settings.systems import SYSTEMS
 
 lite0_ca, lite0 = SYSTEMS["EfficientNet_Lite0_CA"], SYSTEMS["EfficientNet_Lite0"]
 sizes = {f"reduction {r}": replace(lite0_ca, reduction=r) for r in (8, 16, 32)}
@@ -173,14 +173,13 @@ pd.DataFrame(cost, columns=columns).set_index("pixels")
 # tell the classes apart better than those of random weights, with only a linear layer trained.
 
 # %%
-from lite0ca import data as datasets
-from lite0ca import machine, split
-from lite0ca.loaders import score_loader
-from lite0ca.machine import to_device
-from lite0ca.weights import load_imagenet
+from lite0ca.data import dataset, split
+from lite0ca.images.loaders import score_loader
+from lite0ca.machine.device import keep_freed_memory, to_device
+from lite0ca.model.weights import load_imagenet
 
-machine.keep_freed_memory()
-data = split.for_training(datasets.load(config), replace(config, train_limit=160, valid_limit=60))
+keep_freed_memory()
+data = split.for_training(dataset.load(config), replace(config, train_limit=160, valid_limit=60))
 loaders = [score_loader(data.part(part), data.label2id, config) for part in ("train", "valid")]
 cpu = torch.device("cpu")
 
@@ -217,21 +216,21 @@ assert pretrained_score > random_score
 # gate, averaged over the channels. At 7 x 7 cells or fewer this is a coarse lamp, no microscope.
 
 # %%
-from lite0ca import runs
-from lite0ca.runs import model_of
-from lite0ca.train import fit
+from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.training.fit import fit
 
 run = run or fit(config).run
-checkpoint = runs.load_best(run)
+checkpoint = load_best(run)
 trained = model_of(checkpoint)
 
 # %%
-from lite0ca import images, pictures
-from lite0ca.augment import resizing
+from lite0ca.images.augmentation import resizing
+from lite0ca.images.reading import read_image
+from lite0ca.plots.photos import wall, with_heat
 
 some = data.part("valid").groupby("label").head(2)
 resize = resizing(checkpoint["config"]["image_size"])
-photos = [resize(image=images.read_image(p))["image"] for p in some["absolute_path"]]
+photos = [resize(image=read_image(p))["image"] for p in some["absolute_path"]]
 batch = torch.stack([torch.from_numpy(photo) for photo in photos])  # B H W 3
 with torch.inference_mode():
     maps = trained.backbone.forward_features(trained.normalize(to_device(batch, cpu)))  # B C h w
@@ -239,10 +238,10 @@ with torch.inference_mode():
 lamps = (rows * columns).mean(dim=1).numpy()  # B h w
 
 # %%
-lit = [pictures.with_heat(photo, lamp) for photo, lamp in zip(photos, lamps)]
+lit = [with_heat(photo, lamp) for photo, lamp in zip(photos, lamps)]
 pairs = [picture for pair in zip(photos, lit) for picture in pair]
 titles = [title for label in some["label"] for title in (label.replace("_", " "), "its gates")]
-notebook.picture(pictures.wall(pairs, titles, columns=8), format="jpeg")
+notebook.picture(wall(pairs, titles, columns=8), format="jpeg")
 
 # %%
 spread = lamps.max(axis=(1, 2)) / lamps.min(axis=(1, 2))

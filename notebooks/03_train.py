@@ -69,18 +69,18 @@ notebook.presets()
 
 # %%
 from lite0ca.errors import InputError
-from lite0ca.train import fit
+from lite0ca.training.fit import fit
 
 result = fit(config)
 if not result.history:
     raise InputError(f"no epoch is finished; go on with overrides = {{'resume': '{result.run}'}}")
 
 # %%
-from lite0ca import plots
+from lite0ca.plots import style
 
 metrics = result.metrics
 title = f"{result.run.name}, {metrics['data']}"
-notebook.picture(plots.training_curves(result.history, metrics["best_epoch"], title))
+notebook.picture(style.training_curves(result.history, metrics["best_epoch"], title))
 
 # %% [markdown]
 # Train and valid loss falling together: more epochs may help. Valid rising while train falls:
@@ -130,8 +130,8 @@ notebook.picture(plots.training_curves(result.history, metrics["best_epoch"], ti
 # %%
 import pandas as pd
 
-from lite0ca import evaluate
-from lite0ca.answers import answers_of
+from lite0ca.evaluation.metrics import as_text, report
+from lite0ca.evaluation.predictions import answers_of
 
 table = pd.read_csv(result.run / "data.csv")
 part = "test" if (table["split"] == "test").any() else "valid"
@@ -139,19 +139,19 @@ machine = {name: getattr(config, name) for name in ("device", "amp", "num_worker
 answers = answers_of(result.run, part, **machine)
 
 # %%
-from lite0ca import runs
-from lite0ca.data import classes_of
+from lite0ca.data.dataset import classes_of
+from lite0ca.formats.checkpoint import load_best
 
-label2id = runs.load_best(result.run)["label2id"]
+label2id = load_best(result.run)["label2id"]
 classes = classes_of(label2id)
 truth, answered = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
 groups = answers["group"].to_numpy() if "group" in answers else None
-scores = evaluate.report(truth, answered, classes, groups)
-print(f"{part} split of {metrics['data']}\n{evaluate.as_text(scores)}")
+scores = report(truth, answered, classes, groups)
+print(f"{part} split of {metrics['data']}\n{as_text(scores)}")
 
 # %%
 title = f"{part}: macro-F1 {scores['macro_f1']:.3f}"
-notebook.picture(plots.confusion(scores["confusion"], classes, title))
+notebook.picture(style.confusion(scores["confusion"], classes, title))
 
 # %% [markdown]
 # ## Sure and wrong
@@ -159,14 +159,15 @@ notebook.picture(plots.confusion(scores["confusion"], classes, title))
 # second disease on the leaf, an odd ground.
 
 # %%
-from lite0ca import images, pictures
+from lite0ca.images.reading import read_image
+from lite0ca.plots.photos import wall
 
 wrong = answers[answers["label"] != answers["answer"]].nlargest(12, "confidence")
 columns = wrong[["label", "answer", "confidence"]].itertuples(index=False)
 titles = [f"{true}\nsaid {said}\n{sure:.2f}".replace("_", " ") for true, said, sure in columns]
-photos = [images.read_image(path) for path in wrong["absolute_path"]]
+photos = [read_image(path) for path in wrong["absolute_path"]]
 print(f"{(truth != answered).sum()} of {len(answers)} wrong")
-notebook.picture(pictures.wall(photos, titles, columns=4), format="jpeg") if photos else None
+notebook.picture(wall(photos, titles, columns=4), format="jpeg") if photos else None
 
 # %% [markdown]
 # ## What it cost

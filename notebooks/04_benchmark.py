@@ -69,7 +69,7 @@ notebook.table(config)
 # %% tags=["nbval-check-output"]
 import torch
 
-from lite0ca.model import build_model
+from lite0ca.model.network import build_model
 
 torch.manual_seed(0)
 model = build_model(config.system, classes=4).eval()
@@ -90,7 +90,7 @@ print("equal")
 import tempfile
 from dataclasses import replace
 
-from lite0ca.train import fit
+from lite0ca.training.fit import fit
 
 if results is None:
     Path("build").mkdir(exist_ok=True)
@@ -105,31 +105,31 @@ if results is None:
 # GPU in float32, then in mixed precision.
 
 # %%
-from lite0ca import bench
+from lite0ca.speed.systems import SCORE, as_text, benchmark, fastest, title_of
 
 timing = replace(config, image_size=pixels)
-table = bench.benchmark(tuple(systems), timing, batch_size, rounds, seconds, results)
-title = bench.title_of(timing, table)
+table = benchmark(tuple(systems), timing, batch_size, rounds, seconds, results)
+title = title_of(timing, table)
 print(title)
-print(bench.as_text(table))
+print(as_text(table))
 
 # %%
-from lite0ca import plots
+from lite0ca.plots import style
 
-notebook.picture(plots.speeds(table, title), dpi=70)
+notebook.picture(style.speeds(table, title), dpi=70)
 
 # %%
-fastest = bench.fastest(table)
-notebook.picture(plots.accuracy_against_cost(fastest, bench.SCORE, title), dpi=70)
+fastest = fastest(table)
+notebook.picture(style.accuracy_against_cost(fastest, SCORE, title), dpi=70)
 
 # %% [markdown]
 # ## The guide's figures beside these
 # The guide states neither data set, nor batch size, nor runtime, so its columns are quotations.
 
 # %%
-from lite0ca import guide
+from lite0ca.speed import guide
 
-beside = fastest.set_index("system")[["parameters", "images_per_s", bench.SCORE, *guide.COLUMNS]]
+beside = fastest.set_index("system")[["parameters", "images_per_s", SCORE, *guide.COLUMNS]]
 beside[beside["guide_accuracy_percent"] != ""].round(3)
 
 # %% [markdown]

@@ -61,7 +61,7 @@ notebook.table(config)
 # for figures that count.
 
 # %%
-from lite0ca.train import fit
+from lite0ca.training.fit import fit
 
 if run is None:
     run = fit(config).run
@@ -75,20 +75,20 @@ if run is None:
 # Guess first which file will be the smallest, and which the fastest.
 
 # %%
-from lite0ca.export import export
-from lite0ca.forms import formats_named
+from lite0ca.export.export import export
+from lite0ca.formats.opening import formats_named
 
 folder, rows = export(str(run), formats_named(formats), int8, None, photo=True, output_dir=None)
 
 # %%
-from lite0ca.proof import forms_as_text
+from lite0ca.export.verification import forms_as_text
 
 print(forms_as_text(rows))
 
 # %%
-from lite0ca import plots
+from lite0ca.plots import style
 
-notebook.picture(plots.forms(rows, f"{Path(run).name}, batch 1"))
+notebook.picture(style.forms(rows, f"{Path(run).name}, batch 1"))
 
 # %% [markdown]
 # ## Measured on a run of real leaves
@@ -123,8 +123,8 @@ notebook.picture(plots.forms(rows, f"{Path(run).name}, batch 1"))
 # %% tags=["nbval-check-output"]
 import torch
 
-from lite0ca.deployed import deployed
-from lite0ca.model import build_model
+from lite0ca.export.fusion import deployed
+from lite0ca.model.network import build_model
 
 torch.manual_seed(0)
 model = build_model(config.system, classes=4).eval()
@@ -144,8 +144,8 @@ print(f"the same answer; {norms[0]} norms before, {norms[1]} after")
 # lets those to come make up for the error, weighted by what the layer really sees.
 
 # %% tags=["nbval-check-output"]
-from lite0ca.rounding import on_grid
-from lite0ca.weights import load_imagenet
+from lite0ca.export.gptq import on_grid
+from lite0ca.model.weights import load_imagenet
 
 load_imagenet(model)
 weight = deployed(model, 224).backbone.conv_stem[-1].weight.data.flatten(1).double()  # 32 27

@@ -59,17 +59,16 @@ notebook.table(config)
 # for answers that count.
 
 # %%
-from lite0ca import runs
-from lite0ca.runs import model_of
-from lite0ca.train import fit
+from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.training.fit import fit
 
 if run is None:
     run = fit(config).run
-checkpoint = runs.load_best(run)
+checkpoint = load_best(run)
 model, label2id = model_of(checkpoint), checkpoint["label2id"]
 
 # %%
-from lite0ca.answers import answers_of
+from lite0ca.evaluation.predictions import answers_of
 
 machine = {"num_workers": config.num_workers}
 answers = answers_of(run, "test", **machine)
@@ -86,19 +85,20 @@ print(f"{len(wrong)} of {len(answers)} answers on the test split are wrong")
 # %%
 import torch
 
-from lite0ca import images, pictures
-from lite0ca.augment import resizing
-from lite0ca.explain import grad_cam
+from lite0ca.evaluation.explanation import grad_cam
+from lite0ca.images.augmentation import resizing
+from lite0ca.images.reading import read_image
+from lite0ca.plots.photos import wall, with_heat
 
 resize = resizing(checkpoint["config"]["image_size"])
 
 
 def shown(rows):
     """Photos of some rows, each beside itself in the light of its map; and their titles."""
-    photos = [resize(image=images.read_image(p))["image"] for p in rows["absolute_path"]]
+    photos = [resize(image=read_image(p))["image"] for p in rows["absolute_path"]]
     batch = torch.stack([torch.from_numpy(photo) for photo in photos])  # B H W 3
     maps = grad_cam(model, batch, torch.tensor(rows["answer"].map(label2id).to_numpy()))
-    lit = [pictures.with_heat(photo, heat) for photo, heat in zip(photos, maps)]
+    lit = [with_heat(photo, heat) for photo, heat in zip(photos, maps)]
     titles = [f"{row.label}\n{row.answer} {row.confidence:.2f}" for row in rows.itertuples()]
     titles = [title.replace("_", " ") for title in titles]
     return [p for pair in zip(photos, lit) for p in pair], [t for one in titles for t in (one, "")]
@@ -109,7 +109,7 @@ import pandas as pd
 
 right = answers[answers["answer"] == answers["label"]].groupby("label").head(1)
 both = pd.concat([right, wrong.head(4)])
-notebook.picture(pictures.wall(*shown(both), columns=8), format="jpeg")
+notebook.picture(wall(*shown(both), columns=8), format="jpeg")
 
 # %% [markdown]
 # Each photo stands beside itself in that light; above it its label, and below that the answer with
@@ -123,8 +123,8 @@ notebook.picture(pictures.wall(*shown(both), columns=8), format="jpeg")
 # lesion at the very edge of a leaf can be cut away with the table.)
 
 # %%
-from lite0ca.background import KINDS, with_background
-from lite0ca.evaluate import macro_f1
+from lite0ca.evaluation.metrics import macro_f1
+from lite0ca.images.background import KINDS, with_background
 
 found = {kind: answers_of(run, "test", background=kind, **machine) for kind in KINDS}
 first = found["unchanged"]
@@ -143,10 +143,10 @@ print(f"{len(first)} of {len(answers)} test photos have a plain background")
 
 # %%
 some = first.groupby("label").head(1)
-photos = [images.read_image(path) for path in some["absolute_path"]]
+photos = [read_image(path) for path in some["absolute_path"]]
 changed = [with_background(photo, kind, seed=1) for kind in KINDS for photo in photos]
 titles = [kind for kind in KINDS for _ in photos]
-notebook.picture(pictures.wall(changed, titles, columns=len(photos)), format="jpeg")
+notebook.picture(wall(changed, titles, columns=len(photos)), format="jpeg")
 
 # %% [markdown]
 # ## The surest mistakes
@@ -158,8 +158,8 @@ titles = [
     f"{row.label}\nsaid {row.answer}\n{row.confidence:.2f}".replace("_", " ")
     for row in worst.itertuples()
 ]
-photos = [images.read_image(path) for path in worst["absolute_path"]]
-notebook.picture(pictures.wall(photos, titles), format="jpeg") if photos else None
+photos = [read_image(path) for path in worst["absolute_path"]]
+notebook.picture(wall(photos, titles), format="jpeg") if photos else None
 
 # %% [markdown]
 # ## Labels that may be wrong
@@ -168,7 +168,7 @@ notebook.picture(pictures.wall(photos, titles), format="jpeg") if photos else No
 # are left out, since the model has learned their labels, wrong ones as well.
 
 # %%
-from lite0ca.explain import suspects
+from lite0ca.evaluation.explanation import suspects
 
 unseen = pd.concat([answers_of(run, part, **machine) for part in ("valid", "test")])
 doubtful = suspects(unseen, label2id)
@@ -177,8 +177,8 @@ print(f"{len(doubtful)} of {len(unseen)} labels of valid and test are doubtful")
 # %%
 top = doubtful.head(12)
 titles = [f"{r.label}?\n{r.answer}".replace("_", " ") for r in top.itertuples()]
-photos = [images.read_image(path) for path in top["absolute_path"]]
-notebook.picture(pictures.wall(photos, titles), format="jpeg") if photos else None
+photos = [read_image(path) for path in top["absolute_path"]]
+notebook.picture(wall(photos, titles), format="jpeg") if photos else None
 
 # %%
 doubtful[["path", "label", "answer", "label_quality"]].head(12).round(3)

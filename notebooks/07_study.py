@@ -44,13 +44,14 @@ if spec is None or spec.origin is None:  # a clone in this folder is no package 
 study = "benchmarks/study"  # the folder that `make study` writes; yours, if you ran your own
 
 # %%
-from lite0ca import compare, notebook
+from lite0ca import notebook
 from lite0ca.errors import InputError
+from lite0ca.evaluation import comparison
 
 notebook.begin()
-runs = compare.runs_of(study)
+runs = comparison.runs_of(study)
 if runs.empty:
-    raise InputError(f"{study}: no {compare.RUNS}; clone the repository, or run make study")
+    raise InputError(f"{study}: no {comparison.RUNS}; clone the repository, or run make study")
 trained = runs.dropna(subset=["epochs"])
 hours = trained["train_seconds"].sum() / 3600
 print(f"{len(trained)} runs of {trained['arm'].nunique()} arms, {hours:.1f} hours of training")
@@ -73,7 +74,7 @@ conditions.assign(seeds=trained.groupby("arm", sort=False).size())
 # forest on six colour numbers, which looks at no leaf.
 
 # %% tags=["nbval-check-output"]
-scores = compare.summary(runs)
+scores = comparison.summary(runs)
 shown = ["n", "valid_f1", "test_f1", "test_accuracy", "calibration_error"]
 print(scores[shown].to_string())
 
@@ -88,14 +89,14 @@ print(scores[shown].to_string())
 # %% tags=["nbval-check-output"]
 kinds = ["ca", "ca-open", "ca-stage", "eca", "bot", "ca+bot", "ca, reduction 8", "ca, reduction 32"]
 arms = [arm for arm in kinds if arm in set(trained["arm"])]
-against_none = compare.effects(study, "none", arms)
+against_none = comparison.effects(study, "none", arms)
 print(against_none.round(3).to_string())
 
 # %%
-from lite0ca import plots
+from lite0ca.plots import style
 
 label = "test macro-F1 minus that without attention"
-notebook.picture(plots.effects(against_none, "What attention brings", label))
+notebook.picture(style.effects(against_none, "What attention brings", label))
 
 # %% [markdown]
 # "No difference shown" is a result: with so many photos and seeds an effect smaller than the
@@ -119,7 +120,7 @@ notebook.picture(plots.effects(against_none, "What attention brings", label))
 # level; one that has learned tables and paper falls. These are 176 photos of 118 leaves.
 
 # %%
-from lite0ca.background import KINDS
+from lite0ca.images.background import KINDS
 
 columns = [f"background_{kind}_f1" for kind in KINDS]
 wanted = ["none", "ca", "fast", "basic", "robust"]
@@ -128,7 +129,7 @@ given = given.reindex([arm for arm in wanted if arm in given.index]).set_axis(KI
 given.round(3)
 
 # %%
-notebook.picture(plots.by_background(given, "What is left when only the leaf is"))
+notebook.picture(style.by_background(given, "What is left when only the leaf is"))
 
 # %% [markdown]
 # Does the preset `robust` earn its longer training? Its score minus that of others on the test
@@ -137,12 +138,14 @@ notebook.picture(plots.by_background(given, "What is left when only the leaf is"
 # %% tags=["nbval-check-output"]
 import pandas as pd
 
-beside = {arm: compare.effects(study, arm, ["robust"]) for arm in ("none", "ca", "fast", "basic")}
+beside = {
+    arm: comparison.effects(study, arm, ["robust"]) for arm in ("none", "ca", "fast", "basic")
+}
 print(pd.concat(beside, names=["minus", "arm"]).round(3).to_string())
 
 # %% tags=["nbval-check-output"]
 gains = {
-    photos: compare.effects(study, "basic", ["robust"], photos)
+    photos: comparison.effects(study, "basic", ["robust"], photos)
     for photos in ("test", "recoloured", "removed")
 }
 print(pd.concat(gains, names=["photos"]).round(3).to_string())
@@ -169,10 +172,10 @@ print(field[["n", "valid_f1", "test_f1", "test_accuracy"]].to_string())
 
 # %%
 others = [arm for arm in field.index[1:] if arm != "none, field"]
-against = compare.effects(study, "none, field", others)
+against = comparison.effects(study, "none, field", others)
 print(against.round(3).to_string())
 label = "field macro-F1 minus that of none"
-notebook.picture(plots.effects(against, "From the lab to the field", label))
+notebook.picture(style.effects(against, "From the lab to the field", label))
 
 # %% [markdown]
 # Single runs of the short recipe lie 0.1 apart here, so three runs a side do not show what CA
@@ -187,7 +190,7 @@ notebook.picture(plots.effects(against, "From the lab to the field", label))
 
 # %% tags=["nbval-check-output"]
 print(scores.loc["scenes"][["n", "valid_f1", "test_f1", "test_accuracy"]].to_string())
-table = pd.read_csv(f"{study}/{compare.ANSWERS.format('scenes')}")
+table = pd.read_csv(f"{study}/{comparison.ANSWERS.format('scenes')}")
 healthy = table.loc[table["label"] == "healthy", "truth"].iloc[0]
 answers = table[table["truth"] != healthy].filter(regex=" test$")
 called_healthy = (answers == healthy).mean()
@@ -201,7 +204,7 @@ print(called_healthy.groupby(called_healthy.index.str.replace(r" \d+ test$", "",
 
 # %% tags=["nbval-check-output"]
 adapted = {
-    arm: compare.effects(study, arm, ["robust, adapted, scenes"])
+    arm: comparison.effects(study, arm, ["robust, adapted, scenes"])
     for arm in ("ca, scenes", "robust, scenes")
 }
 print(pd.concat(adapted, names=["minus", "arm"]).round(3).to_string())

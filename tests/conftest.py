@@ -33,17 +33,17 @@ FAST += ["--device", "cpu", "--model-name", "MobileNetV3_Small"]
 @pytest.fixture(scope="session", autouse=True)
 def speed_is_measured_briefly():
     """Two seconds after each of the suite's many trainings would be minutes of it."""
-    from lite0ca import bench
+    from lite0ca.speed import systems
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "FPS_SECONDS", 0.0)
+        patch.setattr(systems, "FPS_SECONDS", 0.0)
         yield
 
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Path:
     """The CSV of the drawn sample."""
-    from lite0ca.sample import write_sample
+    from lite0ca.data.sample import write_sample
 
     return write_sample(tmp_path_factory.mktemp("sample") / "data")
 
@@ -59,8 +59,8 @@ def rice_leaf() -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(sample, tmp_path_factory) -> Iterator[Path]:
     """A run folder: two epochs on 40 drawn leaves at 64 pixels, with pretrained weights."""
-    from lite0ca.config import Config
-    from lite0ca.train import fit
+    from lite0ca.settings.config import Config
+    from lite0ca.training.fit import fit
 
     settings = {"epochs": 2, "train_limit": 40, "valid_limit": 12, "image_size": 64}
     settings |= {"batch_size": 8, "num_workers": 0, "head_lr": 1e-3, "base_lr": 1e-3}

@@ -38,7 +38,7 @@ def draw(side: int, scale: float, corner: float) -> Image.Image:
 
 
 if __name__ == "__main__":
-    folder = Path(__file__).resolve().parent.parent / "lite0ca/web"
+    folder = Path(__file__).resolve().parent.parent / "lite0ca/export/page"
     for name, side, scale, corner in (
         ("icon-192.png", 192, 0.8, 0.22),
         ("icon-512.png", 512, 0.8, 0.22),

@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-from lite0ca.config import GROUPS, Config, flag, value_type
 from lite0ca.files import whole
-from lite0ca.flags import as_typed, default_text
-from lite0ca.presets import PRESETS
-from lite0ca.systems import SYSTEMS
+from lite0ca.settings.config import GROUPS, Config, flag, value_type
+from lite0ca.settings.flags import as_typed, default_text
+from lite0ca.settings.presets import PRESETS
+from lite0ca.settings.systems import SYSTEMS
 
 COMMON = ("pretrained", "save_history")  # in every preset
 STUDY = Path(__file__).resolve().parent.parent / "benchmarks/study"

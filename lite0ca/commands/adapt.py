@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lite0ca.flags import add_run, add_run_flags
+from lite0ca.settings.flags import add_run, add_run_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(run: str, photos: list[str], output_dir: str | None, **typed) -> None:
-    from lite0ca.adapt import adapt_run
+    from lite0ca.evaluation.adaptation import adapt_run
 
     print(adapt_run(run, photos, output_dir, **typed))

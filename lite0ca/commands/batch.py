@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lite0ca.presets import PRESETS
+from lite0ca.settings.presets import PRESETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(presets: list[str], **typed) -> int:
-    from lite0ca.batch import batch
+    from lite0ca.headless.batch import batch
 
     return batch(presets, **typed)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lite0ca.files import check_writable, whole
-from lite0ca.flags import add_flags, from_flags
+from lite0ca.settings.flags import add_flags, from_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,30 +37,31 @@ def run(
 
 def bench_systems(systems, config, batch_size, rounds, seconds, results, output_dir) -> None:
     """Measure; writes the table as CSV, a plot, and with scores another, named by conditions."""
-    from lite0ca import bench, plots
+    from lite0ca.plots import style
+    from lite0ca.speed.systems import SCORE, as_text, benchmark, fastest, file_name, title_of
 
     check_writable(output_dir)
-    table = bench.benchmark(systems, config, batch_size, rounds, seconds, results)
-    stem = Path(output_dir) / bench.file_name(config, batch_size, systems)
+    table = benchmark(systems, config, batch_size, rounds, seconds, results)
+    stem = Path(output_dir) / file_name(config, batch_size, systems)
     stem.parent.mkdir(parents=True, exist_ok=True)
     with whole(f"{stem}.csv") as file:
         table.to_csv(file, index=False)
-    title = bench.title_of(config, table)
-    plots.save(plots.speeds(table, title), f"{stem}-speed.png")
+    title = title_of(config, table)
+    style.save(style.speeds(table, title), f"{stem}-speed.png")
     written = [f"{stem}.csv", f"{stem}-speed.png"]
-    if table[bench.SCORE].notna().any():
-        figure = plots.accuracy_against_cost(bench.fastest(table), bench.SCORE, title)
-        plots.save(figure, f"{stem}-pareto.png")
+    if table[SCORE].notna().any():
+        figure = style.accuracy_against_cost(fastest(table), SCORE, title)
+        style.save(figure, f"{stem}-pareto.png")
         written.append(f"{stem}-pareto.png")
-    print(f"{title}\n{bench.as_text(table)}\n" + "\n".join(written))
+    print(f"{title}\n{as_text(table)}\n" + "\n".join(written))
 
 
 def bench_exported_files(folder: str, batch_size: int, rounds: int, seconds: float) -> None:
     """The exported files of a run side by side with torch."""
     import torch
 
-    from lite0ca.bench_forms import benchmark_forms
-    from lite0ca.machine import cpu_name
+    from lite0ca.machine.device import cpu_name
+    from lite0ca.speed.exported_files import benchmark_forms
 
     table = benchmark_forms(folder, batch_size, rounds, seconds)
     columns = ["form", "threads", "latency_ms", "latency_p95_ms", "times_torch", "images_per_s"]

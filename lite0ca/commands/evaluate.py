@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError
 from lite0ca.files import check_writable, read_json, write_json
-from lite0ca.flags import add_run, add_run_flags
+from lite0ca.settings.flags import add_run, add_run_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +38,12 @@ def run(
     Without --metadata or --data-dir it is the run's own data. With `background` only photos with
     a plain one count.
     """
-    from lite0ca import confidence, evaluate, plots
-    from lite0ca.answers import answered
-    from lite0ca.data import classes_of
-    from lite0ca.forms import format_of
-    from lite0ca.machine import describe, device_of
+    from lite0ca.data.dataset import classes_of
+    from lite0ca.evaluation import calibration, metrics
+    from lite0ca.evaluation.predictions import answered
+    from lite0ca.formats.opening import format_of
+    from lite0ca.machine.device import describe, device_of
+    from lite0ca.plots import style
 
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     check_writable(folder)
@@ -51,12 +52,12 @@ def run(
     classes = classes_of(label2id)
     groups = answers["group"].to_numpy() if "group" in answers else None
     truth, predicted = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
-    scores = evaluate.report(truth, predicted, classes, groups)
+    scores = metrics.report(truth, predicted, classes, groups)
     scores |= {"run": str(run), "epoch": facts["epoch"], "system": facts["system"]}
     scores |= {"data": str(data.root.resolve()), "split": part, "image_size": config.image_size}
     scores |= {"background": background} if background else {}
-    limit = confidence.limit_of(facts)
-    honest = confidence.honesty(answers["confidence"].to_numpy(), truth == predicted, limit)
+    limit = calibration.limit_of(facts)
+    honest = calibration.honesty(answers["confidence"].to_numpy(), truth == predicted, limit)
     scores |= honest
     scores |= {"seed": facts["config"]["seed"], "device": describe(device_of(config.device))}
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,13 +69,13 @@ def run(
     written = [f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"]
     write_json(folder / written[0], scores)
     title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
-    plots.save(plots.confusion(scores["confusion"], classes, title), folder / written[1])
+    style.save(style.confusion(scores["confusion"], classes, title), folder / written[1])
     error = f"calibration error {honest['calibration_error']:.3f}"
     title = f"{scores['system']['name']}\n{name}: {error}"
-    plots.save(plots.reliability(honest["bins"], title), folder / written[2])
+    style.save(style.reliability(honest["bins"], title), folder / written[2])
     print(f"{name}, {len(answers):,} images")
-    print(evaluate.as_text(scores))
-    print(confidence.honesty_as_text(honest))
+    print(metrics.as_text(scores))
+    print(calibration.honesty_as_text(honest))
     print("\n".join(str(folder / file) for file in written))
 
 

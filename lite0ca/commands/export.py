@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lite0ca.flags import add_run, add_run_flags
+from lite0ca.settings.flags import add_run, add_run_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,22 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, **typed) -> None:
     """Export, write the page for phones, print the table; raises `ExportFailed` at the end."""
-    from lite0ca import web as page
-    from lite0ca.export import PHOTO, export, refuse_failed
-    from lite0ca.forms import formats_named, open_file
-    from lite0ca.proof import forms_as_text
-    from lite0ca.runs import REPORT
+    from lite0ca.export import phone_page
+    from lite0ca.export.export import PHOTO, export, refuse_failed
+    from lite0ca.export.verification import forms_as_text
+    from lite0ca.formats.checkpoint import REPORT
+    from lite0ca.formats.opening import formats_named, open_file
 
     formats = formats_named(format)
     if web:  # what can be wrong with the page is said before minutes of work
-        page.files_of_page(Path(web).resolve())
-        page.runtime_package()
+        phone_page.files_of_page(Path(web).resolve())
+        phone_page.runtime_package()
     folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
     print(f"{forms_as_text(rows)}\n{folder}\n{folder / REPORT}")
     made = [folder / row["file"] for row in rows if row["form"] == PHOTO and row["passed"]]
     if web and made:
         facts = open_file(made[0])[0]
         shown = {key: value for key, value in facts.items() if key not in ("config", "label2id")}
-        print(f"{page.write_page(made[0], shown, web)}")
+        print(f"{phone_page.write_page(made[0], shown, web)}")
         print(f"to see it at http://localhost:8000: python -m http.server --directory {web}")
     refuse_failed(folder, rows)

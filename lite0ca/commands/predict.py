@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError
 from lite0ca.files import check_writable, whole
-from lite0ca.flags import add_run, add_run_flags
+from lite0ca.settings.flags import add_run, add_run_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +41,12 @@ def run(
         raise InputError(f"--csv {csv}: is a folder; name a file")
     if csv:
         check_writable(Path(csv).parent)
-    from lite0ca import confidence
-    from lite0ca.answers import fastest_form, settings_of
-    from lite0ca.data import classes_of
-    from lite0ca.forms import open_model
-    from lite0ca.machine import Precision, device_of, keep_freed_memory
-    from lite0ca.predict import logits_of_photos, photo_paths, workers_for
+    from lite0ca.data.dataset import classes_of
+    from lite0ca.evaluation import calibration
+    from lite0ca.evaluation.inference import logits_of_photos, photo_paths, workers_for
+    from lite0ca.evaluation.predictions import fastest_form, settings_of
+    from lite0ca.formats.opening import open_model
+    from lite0ca.machine.device import Precision, device_of, keep_freed_memory
 
     paths = photo_paths(photos)
     run = fastest_form(run, typed)
@@ -63,7 +63,7 @@ def run(
     )
     temperature = facts.get("temperature", 1.0)
     if sure_from is None:
-        sure_from = confidence.limit_of(facts)
+        sure_from = calibration.limit_of(facts)
     unread = 0
     with ExitStack() as stack:
         table = None

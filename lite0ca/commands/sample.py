@@ -11,6 +11,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(folder: str, seed: int) -> None:
-    from lite0ca.sample import write_sample
+    from lite0ca.data.sample import write_sample
 
     print(f"drawn sample (no real leaves): {write_sample(folder, seed)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lite0ca.flags import add_flags, from_flags
+from lite0ca.settings.flags import add_flags, from_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(folder: str, shard_mb: float, **typed) -> None:
-    from lite0ca.pack import pack
+    from lite0ca.data.packing import pack
 
     print(pack(folder, shard_mb, from_flags(typed)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from lite0ca.flags import add_flags, from_flags
+from lite0ca.settings.flags import add_flags, from_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,11 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(**typed) -> None:
     config = from_flags(typed)
-    from lite0ca import ranks
-    from lite0ca.train import fit
+    from lite0ca.machine import distributed
+    from lite0ca.training.fit import fit
 
     result = fit(config)
-    if not ranks.first():
+    if not distributed.first():
         return
     metrics = result.metrics
     if metrics["best_epoch"]:
@@ -31,8 +31,8 @@ def run(**typed) -> None:
         )
     print("\n".join(str(path) for path in sorted(result.run.iterdir())))
     if config.plot and result.history:
-        from lite0ca import plots
+        from lite0ca.plots import style
 
-        curves = plots.training_curves(result.history, metrics["best_epoch"], result.run.name)
-        if not plots.show(curves):
+        curves = style.training_curves(result.history, metrics["best_epoch"], result.run.name)
+        if not style.show(curves):
             print("--plot: no screen here; --save-history keeps the curves as training_plot.png")

@@ -14,9 +14,9 @@ from conftest import REPO
 from readme_tables import filled
 
 from lite0ca.__main__ import parse
-from lite0ca.config import Config
 from lite0ca.errors import InputError
-from lite0ca.flags import assignments
+from lite0ca.settings.config import Config
+from lite0ca.settings.flags import assignments
 
 SCRIPT = "train_EfficientNet_Lite0_CA.py"
 

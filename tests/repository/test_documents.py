@@ -24,7 +24,7 @@ from page_checks import (
 )
 from readme_tables import presets
 
-from lite0ca.presets import PRESETS
+from lite0ca.settings.presets import PRESETS
 
 NOTEBOOKS = sorted(REPO.glob("notebooks/*.py"))
 # Every page, but for what is built. Two of them name what is gone.

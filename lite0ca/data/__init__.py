@@ -1,0 +1,1 @@
+"""Any data set -> one table of photos with class, group and split."""

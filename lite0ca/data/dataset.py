@@ -1,0 +1,280 @@
+"""Any data set -> one table: path, file, label, and where it has them split and group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from lite0ca.data.metadata_csv import SPLIT_NAMES, read_csv, without_repeats
+from lite0ca.errors import InputError
+from lite0ca.images import tar_shards
+from lite0ca.images.reading import (
+    bytes_of,
+    images_in,
+    in_threads,
+    is_image,
+    problem_at_a_glance,
+    problem_of,
+    read_image,
+)
+from lite0ca.images.tar_shards import expanded, rows_in, table_of
+from lite0ca.machine import device
+from lite0ca.machine.device import kaggle_folders
+from lite0ca.settings.config import Config, unknown
+
+SAMPLE = "sample"  # what notebooks and batches take for --metadata to ask for drawings
+READ_UP_TO = 20_000  # images that are read before training begins; minutes for more
+DRAWN = "drawn sample"  # in the sample's column `source`
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """`rows`: path (as the source gives it), absolute_path, label, split, group, the rest.
+
+    `split` and `group` are columns only if the source has them, or once they were made.
+    `source` is the CSV file or the folder, `root` the folder that paths are relative to.
+    """
+
+    rows: pd.DataFrame
+    label2id: dict[str, int]
+    root: Path
+    source: Path
+
+    def part(self, split: str) -> pd.DataFrame:
+        return self.rows[self.rows["split"] == split]
+
+    @property
+    def classes(self) -> list[str]:
+        return classes_of(self.label2id)
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether these are drawings: no figure of theirs may pass for one of leaves."""
+        return "source" in self.rows and bool((self.rows["source"] == DRAWN).any())
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over paths, labels, splits and file sizes: equal data, equal fingerprint."""
+        digest = hashlib.sha256(json.dumps(self.label2id, sort_keys=True).encode())
+        columns = ["path", "label", "split", "absolute_path"]
+        for path, label, split, absolute in self.rows[columns].to_numpy():
+            line = f"{path}\t{label}\t{split}\t{bytes_of(absolute)}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+
+def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
+    """The table that the settings name or, without any, that is found. Raises `InputError`.
+
+    `label2id` of a trained model takes the place of the data's own.
+    """
+    source, found = find(config)
+    in_tars = tar_shards.named(source)
+    read = read_tars if in_tars else read_csv if source.is_file() else read_folder
+    rows = read(source)
+    root = source.parent if source.is_file() or in_tars else source
+    above = os.path.abspath(root)
+    rows["absolute_path"] = [os.path.normpath(os.path.join(above, path)) for path in rows["path"]]
+    rows = without_repeats(rows, source)
+    if label2id is None:
+        label2id = read_label2id(config, root, rows)
+    strange = sorted(set(rows["label"]) - set(label2id))
+    if strange:
+        raise InputError(f"{source}: label {unknown(strange[0], sorted(label2id))}")
+    data = DataSet(rows, label2id, root, source)
+    print(
+        f"data: {len(rows):,} {'drawings (the sample)' if data.is_sample else 'images'}, "
+        f"{rows['label'].nunique()} classes in {shown(source)} ({found})"
+    )
+    return data
+
+
+def shown(path: Path) -> str:
+    """The path as people read it: from here where it lies below, so notebooks can be shared."""
+    here, there = Path.cwd(), path.absolute()
+    return str(there.relative_to(here) if there.is_relative_to(here) else path)
+
+
+def refuse_look_alikes(labels: list[str], source: Path) -> None:
+    """Raise `InputError` for two classes that a person would read as one."""
+    seen = {}
+    for label in labels:
+        plain = " ".join(unicodedata.normalize("NFC", label).casefold().split())
+        if plain in seen:
+            raise InputError(
+                f"{source}: classes {seen[plain]!r} and {label!r} are one name in other letters, "
+                "capitals, spaces or accents: write them alike, or list both in label2id.json"
+            )
+        seen[plain] = label
+
+
+def one_line(name: str) -> str:
+    """A file name as it can be printed: not endless, no line breaks or bytes that are no text."""
+    name = name if len(name) <= 200 else f"{name[:200]}…"
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def find(config: Config) -> tuple[Path, str]:
+    """(CSV file or folder, how it was found)."""
+    if config.metadata:
+        return existing(config.metadata, "--metadata", is_folder=False), "--metadata"
+    if config.data_dir and tar_shards.named(config.data_dir):
+        return Path(config.data_dir), "--data-dir"
+    if config.data_dir:
+        return existing(config.data_dir, "--data-dir", is_folder=True), "--data-dir"
+    if os.path.isfile("data/metadata.csv"):
+        return Path("data/metadata.csv"), "found without flags"
+    if named := os.environ.get("LITE0CA_DATA"):
+        return existing(named, "$LITE0CA_DATA"), "$LITE0CA_DATA"
+    attached = [source for folder in kaggle_folders() for source in look_in(folder)]
+    if len(attached) > 1:
+        listed = ", ".join(map(str, attached))
+        raise InputError(f"several data sets are attached: {listed}; name one with --data-dir")
+    if attached:
+        return attached[0], "attached on Kaggle"
+    raise InputError(
+        "no data: give --metadata FILE.csv or --data-dir FOLDER, put it at data/metadata.csv, "
+        "or try the drawn sample: python -m lite0ca sample"
+    )
+
+
+def existing(path: str, flag: str, is_folder: bool | None = None) -> Path:
+    found = Path(path)
+    if not os.path.exists(path):  # where Path.exists would raise for a name too long
+        raise InputError(f"{flag} {one_line(path)}: does not exist")
+    if is_folder is not None and found.is_dir() != is_folder:
+        raise InputError(f"{flag} {path}: must be a {'folder' if is_folder else 'CSV file'}")
+    if found.is_dir() and (found / "metadata.csv").is_file() and is_folder is None:
+        return found / "metadata.csv"
+    return found
+
+
+def look_in(folder: Path, depth: int = 4) -> list[Path]:
+    """Every metadata.csv and folder of classes in or below `folder`, none inside another."""
+    if (folder / "metadata.csv").is_file():
+        return [folder / "metadata.csv"]
+    if len({inner.name for _, inner in class_folders(folder)}) >= 2:
+        return [folder]
+    below = subfolders(folder) if depth else []
+    return [found for inner in below for found in look_in(inner, depth - 1)]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Those that are not hidden, and no link to where we are or above."""
+    inside = (path for path in folder.iterdir() if not path.name.startswith("."))
+    here = folder.resolve()
+    return sorted(p for p in inside if p.is_dir() and not here.is_relative_to(p.resolve()))
+
+
+def class_folders(folder: Path) -> list[tuple[str | None, Path]]:
+    """(split, class folder) of a folder of classes, or of one with train/valid/test above them."""
+    inside = subfolders(folder)
+    splits = [(SPLIT_NAMES[f.name.lower()], f) for f in inside if f.name.lower() in SPLIT_NAMES]
+    above = splits or [(None, folder)]
+    classes = [(split, inner) for split, outer in above for inner in subfolders(outer)]
+    with_images = [(split, inner) for split, inner in classes if next(images_in(inner), None)]
+    # train_images/<class> beside test_images: folders of classes are not classes.
+    return [] if any(holds_classes(inner) for _, inner in with_images) else with_images
+
+
+def holds_classes(folder: Path) -> bool:
+    """Whether the images lie in two or more sub-folders, and none in the folder itself."""
+    if any(is_image(name) for name in os.listdir(folder)):
+        return False
+    return sum(next(images_in(inner), None) is not None for inner in subfolders(folder)) >= 2
+
+
+def read_folder(folder: Path) -> pd.DataFrame:
+    """Columns path and label, and split if there are train/valid/test folders."""
+    rows = [
+        {"path": os.path.relpath(image, folder), "label": inner.name, "split": split}
+        for split, inner in class_folders(folder)
+        for image in images_in(inner)
+    ]
+    if not rows:
+        inner = [f.name for f in subfolders(folder)][:5]
+        raise InputError(
+            f"{folder}: expected a sub-folder with images for each class, or train/valid/test "
+            f"above them; found {', '.join(inner) if inner else 'no sub-folder'}"
+        )
+    table = pd.DataFrame(rows)
+    return table.drop(columns="split") if table["split"].isna().all() else table
+
+
+def read_tars(pattern: Path) -> pd.DataFrame:
+    """As `read_csv`, of the photos in the tars that the pattern names."""
+    files = expanded(str(pattern))
+    return rows_in(files, read_csv(table_of(files)))
+
+
+def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, int]:
+    """The class numbers: from --label2id, from label2id.json beside the data, else by name."""
+    file = Path(config.label2id) if config.label2id else root / "label2id.json"
+    if config.label2id and not file.is_file():
+        raise InputError(f"--label2id {file}: there is no such file")
+    labels = sorted(rows["label"].unique())
+    if file.is_file():
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+            pairs = json.loads(text, object_pairs_hook=tuple)  # not dict, which hides a repeat
+            label2id = dict(pairs)
+            numbers = sorted(number for _, number in pairs)
+        except (ValueError, TypeError, RecursionError):
+            pairs = numbers = ()
+        if (
+            type(pairs) is not tuple
+            or not pairs
+            or any(type(number) is not int for number in numbers)
+        ):
+            raise InputError(f'{file}: must be JSON like {{"healthy": 0, "blast": 1}}')
+        if numbers != list(range(len(numbers))) or len(pairs) > len(label2id):
+            raise InputError(f"{file}: must number the classes 0 to {len(numbers) - 1}, each once")
+        if absent := sorted(set(label2id) - set(labels)):
+            print(f"{file}: no image of {', '.join(absent)} in this data")
+    else:
+        refuse_look_alikes(labels, root)
+        label2id = {label: number for number, label in enumerate(labels)}
+    if len(labels) < 2:
+        raise InputError(f"training needs 2 or more classes; all images are {labels[0]!r}")
+    return label2id
+
+
+def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -> DataSet:
+    """The data set without files that are missing or cannot be read; stops unless `skip`.
+
+    Every image is read once, up to 20,000, or with `skip`. Of more only the first bytes are
+    looked at: training then stops at the first file that turns out bad.
+    """
+    files = list(data.rows["absolute_path"])
+    if len(files) > READ_UP_TO and not skip:
+        problems = in_threads(problem_at_a_glance, files)
+    else:
+        bar = lambda steps: device.bar(steps, "reading every image once", len(files))  # noqa: E731
+        problems = in_threads(lambda path: problem_of(path, read), files, bar)
+    problems = pd.Series(problems, data.rows.index)
+    bad = problems.notna()
+    if not bad.any():
+        return data
+    listed = [f"{one_line(p)} ({problems[i]})" for i, p in data.rows["path"][bad].head(20).items()]
+    more = f" and {bad.sum() - 20:,} more" if bad.sum() > 20 else ""
+    if not skip:
+        raise InputError(
+            f"{bad.sum():,} of {len(data.rows):,} images in {data.source} cannot be used: "
+            f"{'; '.join(listed)}{more}. Mend them, or leave them out with --skip-bad-images"
+        )
+    print(f"bad images left out, {bad.sum():,} of {len(bad):,}: {'; '.join(listed)}{more}")
+    if bad.all():
+        raise InputError(f"{data.source}: no readable image remains")
+    return replace(data, rows=data.rows[~bad].reset_index(drop=True))
+
+
+def classes_of(label2id: dict[str, int]) -> list[str]:
+    """The class names in the order of their numbers."""
+    return sorted(label2id, key=label2id.get)

@@ -1,0 +1,122 @@
+"""A CSV that lists photos -> its table; each mistake is named with its line."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from pathlib import Path
+
+import pandas as pd
+
+from lite0ca.errors import InputError, first_line
+from lite0ca.settings.config import unknown
+
+SPLITS = ("train", "valid", "test")
+SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
+SPLIT_NAMES |= {name: name for name in SPLITS}
+COLUMNS = ("path", "label", "split", "group")
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Columns path, label, split if given, and all others as they are, everything as text.
+
+    Raises `InputError`.
+    """
+    blank = blank_lines_above(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=pd.errors.ParserWarning)  # of lost cells
+            rows = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+                skip_blank_lines=False,  # or the lines named below would be others
+                skiprows=blank,
+            )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
+        raise InputError(f"{path}: is not a CSV file in UTF-8: {first_line(error)}") from None
+    except pd.errors.ParserWarning:
+        raise InputError(f"{path}: has lines with more cells than its header has names") from None
+    rows = with_plain_names(rows)
+    missing = [column for column in ("path", "label") if column not in rows]
+    if missing:
+        has = ", ".join(map(str, rows.columns))[:200]
+        hint = "; separate them by commas" if len(rows.columns) == 1 else ""
+        raise InputError(f"{path}: has no column {missing[0]!r} (its columns: {has}{hint})")
+    rows.index += 2 + blank  # line numbers
+    rows = rows[rows.apply(lambda column: column.str.strip() != "").any(axis=1)]
+    if rows.empty:
+        raise InputError(f"{path}: lists no image")
+    named = [column for column in COLUMNS if column in rows]
+    rows[named] = rows[named].apply(lambda column: column.str.strip())
+    for column in named:
+        if (rows[column] == "").any():
+            line = (rows[column] == "").idxmax()
+            raise InputError(f"{path}: line {line} has no {column}")
+    if "split" in rows:
+        split = rows["split"].str.lower().map(SPLIT_NAMES)
+        if split.isna().any():
+            line = split.isna().idxmax()
+            wrong = rows["split"][line]
+            raise InputError(f"{path}: line {line}: split {unknown(wrong, SPLITS)}")
+        rows["split"] = split
+    rows["path"] = [with_slashes(path.parent, name) for name in rows["path"]]
+    return rows.reset_index(drop=True)
+
+
+def blank_lines_above(path: Path) -> int:
+    """How many lines of a file are blank before the first that is not."""
+    with open(path, "rb") as file:
+        return sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), file))
+
+
+def with_plain_names(rows: pd.DataFrame) -> pd.DataFrame:
+    """` Path ` is the column path, unless there is one already."""
+    plain = {name: name.strip().lower() for name in rows.columns}
+    # Not `Group` and `Split`: those may mean something else, and would decide the split unasked.
+    needed = ("path", "label")
+    wanted = {name: to for name, to in plain.items() if to in needed and to not in rows}
+    return rows.rename(columns=wanted) if len({*wanted.values()}) == len(wanted) else rows
+
+
+def with_slashes(folder: Path, name: str) -> str:
+    """A path written on Windows as it is found here."""
+    if "\\" not in name or os.path.exists(folder / name):
+        return name
+    return name.replace("\\", "/")
+
+
+def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
+    """Each file once, whatever way its path is written. Raises `InputError` if its rows differ."""
+    repeated = rows[rows.duplicated("absolute_path", keep=False)]
+    if repeated.empty:
+        return rows
+    for column in ("label", "split"):
+        if column in rows:
+            values = repeated.groupby("absolute_path", sort=False)[column].nunique()
+            if (values > 1).any():
+                path = repeated["path"][repeated["absolute_path"] == values.idxmax()].iloc[0]
+                raise InputError(f"{source}: {path} is listed with two {column}s")
+    rows = rows.drop_duplicates("absolute_path", ignore_index=True)
+    print(f"{source}: lines that repeat a path are left out, {len(rows):,} images remain")
+    return rows
+
+
+def read_made_split(path: Path) -> pd.DataFrame:
+    """data.csv of a run: path, label, split, perhaps group, bytes, as text. Raises `InputError`."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table["bytes"].astype(int)
+    except FileNotFoundError:
+        raise InputError(f"{path}: is gone, and with it which image was in which split") from None
+    except (ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
+        reason = first_line(error)
+        raise InputError(f"{path}: is damaged: is no table of a run ({reason})") from None
+    if missing := {"path", "label", "split"} - set(table):
+        raise InputError(f"{path}: is damaged: has no column {min(missing)!r}")
+    if strange := set(table["split"]) - set(SPLITS):
+        raise InputError(f"{path}: is damaged: split {unknown(min(strange), SPLITS)}")
+    return table

@@ -1,0 +1,85 @@
+"""A data set -> tar shards in WebDataset's layout, and a table that says where a photo lies."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+
+from lite0ca.data import dataset, split
+from lite0ca.data.metadata_csv import COLUMNS, SPLITS
+from lite0ca.errors import InputError
+from lite0ca.files import whole, write_json
+from lite0ca.images.reading import bytes_of, content_of
+from lite0ca.images.tar_shards import tars_of
+from lite0ca.machine.device import bar
+from lite0ca.settings.config import Config
+
+
+def pack(folder: str, shard_mb: float, config: Config) -> Path:
+    """Write `folder`/000.tar, 001.tar …, label2id.json and, last, metadata.csv; returns the latter.
+
+    Files go in as they are, shuffled with the seed, each tar from one split; data without a split
+    gets one, as in training. A photo is three members: 00000042.jpg, .cls (its class number) and
+    .json (path, label, split, group). Raises `InputError` if the folder has shards already.
+    """
+    if shard_mb <= 0:
+        raise InputError(f"--shard-mb must be above 0, not {shard_mb:g}")
+    target = Path(folder)
+    if (target / "metadata.csv").exists():
+        raise InputError(f"{folder}: holds shards or a table already; name another folder")
+    if any(target.glob("*.tar")):
+        raise InputError(
+            f"{folder}: holds tars without their table, as a packing leaves that was interrupted; "
+            "remove them, or name another folder"
+        )
+    data = dataset.load(config)
+    if tars_of(data.rows["absolute_path"]) is not None:
+        raise InputError(f"{data.source}: its photos lie in tars already")
+    data = split.for_training(data, config)
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(target / "label2id.json", data.label2id)
+    rows = data.rows.sample(frac=1, random_state=config.seed)
+    rows["bytes"] = rows["absolute_path"].map(bytes_of)
+    tables = []
+    for part in SPLITS:
+        inside = rows[rows["split"] == part]
+        number = (inside["bytes"].cumsum() - inside["bytes"]) // (1e6 * shard_mb)
+        tables += [one for _, one in inside.groupby(number.to_numpy())]
+    digits = max(3, len(str(len(tables) - 1)))
+    written = []
+    for number, one in enumerate(bar(tables, "shards")):
+        name = f"{number:0{digits}}.tar"
+        with whole(target / name, "wb") as file:
+            written.append(one.assign(path=write_tar(file, name, one, data.label2id)))
+    table = pd.concat(written)
+    with whole(target / "metadata.csv") as file:
+        table.drop(columns=["absolute_path", "bytes"]).to_csv(file, index=False)
+    print(f"{len(table):,} images, {rows['bytes'].sum() / 1e6:,.0f} MB, in {len(tables)} shards")
+    return target / "metadata.csv"
+
+
+def write_tar(file, name: str, rows: pd.DataFrame, label2id: dict[str, int]) -> list[str]:
+    """The photos of `rows` as one tar; returns where each lies: NAME#OFFSET-END."""
+    places = []
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, row in enumerate(rows.to_dict("records")):
+            content = content_of(row["absolute_path"])
+            suffix = os.path.splitext(row["path"])[1].lower()
+            facts = {column: row[column] for column in COLUMNS if column in row}
+            add(tar, f"{key:08}{suffix}", content)
+            end = tar.offset - -len(content) % tarfile.BLOCKSIZE
+            places.append(f"{name}#{end - len(content)}-{end}")
+            add(tar, f"{key:08}.cls", str(label2id[row["label"]]).encode())
+            add(tar, f"{key:08}.json", json.dumps(facts, ensure_ascii=False, default=str).encode())
+    return places
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)  # no owner, no time: equal photos, equal tars
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))

@@ -1,0 +1,176 @@
+"""Drawn leaves: a small stand-in data set, so that everything runs with no download.
+
+Four classes by their lesions, on blades, grounds and in light that do not depend on the class.
+Every figure from it is a figure of drawings: it says whether the code works, nothing about rice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from lite0ca.data.dataset import DRAWN
+from lite0ca.errors import InputError
+from lite0ca.files import SCRAP, remove_scraps, whole, write_json
+from lite0ca.images.reading import in_threads
+
+CLASSES = ("bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast")
+LEAVES = 67  # a class; every second leaf is photographed twice, so 100 photos
+SIDE, CANVAS = 224, 448  # pixels of a photo; drawn at twice its size, then reduced
+SHARES = {"train": 0.7, "valid": 0.15, "test": 0.15}
+
+
+def write_sample(folder: str | Path, seed: int = 0) -> Path:
+    """About 400 JPEGs, metadata.csv and label2id.json in `folder`; returns the CSV's path.
+
+    Raises `InputError` rather than mix drawings into a folder that holds anything else.
+    """
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed must be at least 0 and below {2**32}, not {seed}")
+    folder = Path(folder)
+    strange = [path for path in folder.rglob("*") if path.is_file() and not own_file(path)]
+    if strange or (folder / "metadata.csv").exists():
+        first = strange[0] if strange else folder / "metadata.csv"
+        raise InputError(f"{folder} holds data already ({first}): give the sample another folder")
+    jobs, rows = [], []
+    for number, label in enumerate(CLASSES):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for leaf in range(LEAVES):
+            split, shots = split_of(leaf / LEAVES), 1 + (leaf % 2 == 0)
+            paths = [f"{label}/sample_{leaf:03d}_{shot}.jpg" for shot in range(shots)]
+            jobs.append(([folder / path for path in paths], label, (seed, number, leaf)))
+            rows += [(path, label, split, f"{label}_{leaf:03d}", DRAWN) for path in paths]
+    in_threads(lambda job: write_photos(*job), jobs)
+    columns = ["path", "label", "split", "group", "source"]
+    with whole(folder / "metadata.csv") as file:
+        pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
+    write_json(folder / "label2id.json", {label: i for i, label in enumerate(CLASSES)})
+    for place in (folder, *(folder / label for label in CLASSES)):
+        remove_scraps(place)
+    return folder / "metadata.csv"
+
+
+def own_file(path: Path) -> bool:
+    """Whether an interrupted drawing left this file."""
+    is_scrap = path.name.startswith(".") and path.name.endswith(SCRAP)
+    return is_scrap or path.name.startswith("sample_")
+
+
+def split_of(position: float) -> str:
+    """The split of a leaf by its position 0..1 in its class."""
+    if position < SHARES["train"]:
+        return "train"
+    return "valid" if position < SHARES["train"] + SHARES["valid"] else "test"
+
+
+def write_photos(paths: list[Path], label: str, leaf_seed: tuple) -> None:
+    """All photos of one leaf; they differ in pose, ground and light."""
+    blade, mask = draw_leaf(label, np.random.default_rng(leaf_seed))
+    for shot, path in enumerate(paths):
+        _, jpeg = cv2.imencode(".jpg", photo_of(blade, mask, [*leaf_seed, 1000 + shot]))
+        with whole(path, "wb") as file:
+            file.write(jpeg.tobytes())
+
+
+def photo_of(blade: np.ndarray, mask: np.ndarray, seed: list[int]) -> np.ndarray:
+    """The leaf somewhere, (SIDE, SIDE, 3) bytes, BGR."""
+    rng = np.random.default_rng(seed)
+    turn = rng.uniform(-35, 35) + 90 * rng.integers(2)
+    pose = cv2.getRotationMatrix2D((CANVAS / 2, CANVAS / 2), turn, rng.uniform(0.9, 1.25))
+    pose[:, 2] += rng.uniform(-25, 25, 2)
+    blade, mask = (
+        # Repeating the border lets the blade run on to the edge of the photo.
+        cv2.warpAffine(layer, pose, (CANVAS, CANVAS), borderMode=cv2.BORDER_REPLICATE)
+        for layer in (blade, mask)
+    )
+    mask = cv2.GaussianBlur(mask, (0, 0), 1.5)[..., None]
+    photo = mask * blade + (1 - mask) * ground(rng)
+    photo = photo * rng.uniform(0.8, 1.15) + rng.uniform(-12, 12, 3)
+    photo = cv2.resize(photo, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    photo += rng.normal(0, 4, photo.shape)
+    return photo[..., ::-1].clip(0, 255).astype(np.uint8)
+
+
+def noise(rng: np.random.Generator, cells: int) -> np.ndarray:
+    """Smooth random field, (CANVAS, CANVAS), mean 0, deviation about 1."""
+    coarse = rng.normal(size=(cells, cells)).astype(np.float32)
+    return cv2.resize(coarse, (CANVAS, CANVAS), interpolation=cv2.INTER_CUBIC)
+
+
+def ground(rng: np.random.Generator) -> np.ndarray:
+    """Soil, water, cloth or paper, (CANVAS, CANVAS, 3)."""
+    colors = [(120, 95, 70), (95, 115, 120), (150, 140, 150), (205, 205, 200), (85, 110, 70)]
+    color = np.array(colors[rng.integers(len(colors))], np.float32)
+    texture = 10 * noise(rng, 8) + 8 * noise(rng, 64)
+    return color + rng.uniform(-15, 15, 3) + texture[..., None]
+
+
+def draw_leaf(label: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(leaf (CANVAS, CANVAS, 3) RGB float, mask 0..1): a blade along x, then its lesions."""
+    y, x = np.mgrid[:CANVAS, :CANVAS].astype(np.float32)
+    middle = CANVAS / 2 + rng.uniform(5, 25) * np.sin(x / rng.uniform(90, 160) + rng.uniform(0, 6))
+    half = rng.uniform(55, 85) * (1 - np.clip((x - 300) / 330, 0, 1) ** 2)
+    across = (y - middle) / half  # -1 and 1 at the margins
+    mask = (np.abs(across) < 1).astype(np.float32)
+    green = np.array([rng.uniform(70, 120), rng.uniform(135, 175), rng.uniform(45, 80)], np.float32)
+    veins = 7 * np.cos(across * rng.uniform(35, 50)) - 25 * np.exp(-((across / 0.05) ** 2))
+    blade = green + (veins + 6 * noise(rng, 24) - 18 * across**2)[..., None]
+    blade = blade.astype(np.float32)
+    if label == "bacterial_leaf_blight":
+        blight(blade, x, across, rng)
+    elif label != "healthy":
+        lesion, count = {"brown_spot": (spot, (10, 26)), "leaf_blast": (diamond, (3, 8))}[label]
+        for _ in range(rng.integers(*count)):
+            cx = rng.uniform(40, 410)
+            cy = middle[0, int(cx)] + rng.uniform(-0.8, 0.8) * half[0, int(cx)]
+            # Only a window around the lesion is painted, or 26 lesions take a second a photo.
+            top, left = max(0, int(cy) - 80), max(0, int(cx) - 90)
+            window = np.s_[top : top + 160, left : left + 180]
+            lesion(blade[window], x[window] - cx, y[window] - cy, rng)
+    return blade, mask
+
+
+def lay(blade: np.ndarray, color, cover: np.ndarray) -> None:
+    """Colour laid over the blade, in place, where `cover` (0..1) says."""
+    blade += (np.array(color, np.float32) - blade) * cover.clip(0, 1)[..., None]
+
+
+def edge(distance: np.ndarray, softness: float) -> np.ndarray:
+    """1 inside (distance below 1), 0 outside, soft between."""
+    return 1 / (1 + np.exp(((distance - 1) / softness).clip(-30, 30)))
+
+
+def spot(blade, dx, dy, rng) -> None:
+    """Brown spot: a round to oval brown dot with a yellow halo."""
+    distance = np.hypot(dx / rng.uniform(1, 1.6), dy) / rng.uniform(5, 13)
+    lay(blade, (190, 170, 70), 0.7 * edge(distance / 1.6, 0.12))
+    lay(blade, (110, 62, 30), edge(distance, 0.12))
+    lay(blade, (150, 105, 70), 0.6 * edge(distance / 0.4, 0.3))
+
+
+def diamond(blade, dx, dy, rng) -> None:
+    """Leaf blast: a spindle along the blade, grey inside, with a brown border."""
+    length = rng.uniform(30, 62)
+    distance = np.abs(dx) / length + np.abs(dy) / (length * rng.uniform(0.28, 0.42))
+    lay(blade, (190, 165, 80), 0.5 * edge(distance / 1.25, 0.08))
+    lay(blade, (125, 70, 40), edge(distance, 0.05))
+    lay(blade, (185, 180, 165), edge(distance / 0.66, 0.1))
+
+
+def blight(blade, x, across, rng) -> None:
+    """Bacterial leaf blight: a straw-coloured stripe with a wavy border from the margin inwards."""
+    side = rng.choice([-1, 1])
+    wavy = 0.12 * noise(rng, 14) + 0.06 * noise(rng, 40)
+    reach = rng.uniform(0.35, 0.8) * ((x - rng.uniform(0, 150)) / 220).clip(0, 1)
+    inside = (side * across - (1 - 1.2 * reach) + wavy) / 0.2
+    lay(blade, (205, 195, 95), 0.8 * edge(1 - inside, 0.3))
+    lay(blade, (222, 208, 160), 0.9 * edge(1.6 - inside, 0.3))
+
+
+def drawn_sample() -> Path:
+    """The CSV of the drawn sample, drawn where it is not there yet."""
+    table = Path("build/drawn_sample/metadata.csv")
+    return table if table.is_file() else write_sample(table.parent)

@@ -1,0 +1,191 @@
+"""Splits made here: 70 / 15 / 15, stratified, seeded, near-duplicates kept together; and limits."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from lite0ca.data.dataset import READ_UP_TO, DataSet, without_bad_images
+from lite0ca.data.metadata_csv import SPLITS
+from lite0ca.data.near_duplicates import equal_starts, find_groups
+from lite0ca.errors import InputError
+from lite0ca.images.reading import bytes_of, read_image
+from lite0ca.machine import device
+from lite0ca.settings.config import Config
+
+FOLDS, HELD_OUT = 20, 0.15  # of the images for valid, and for test
+TRIES = 2000
+
+
+def for_training(
+    data: DataSet,
+    config: Config,
+    made: pd.DataFrame | None = None,
+    read: Callable = read_image,
+) -> DataSet:
+    """`data` with a split in which every class is trained, limits applied, every image readable.
+
+    `made` is the table of an earlier run (path, split, group): its split is used again where
+    the data has none of its own. `read` is what reads an image, to see if it can be read.
+    """
+    if made is not None:
+        data = with_split_of(data, made)
+        if len(data.rows) < len(made):
+            missing = len(made) - len(data.rows)
+            raise InputError(f"{data.root}: {missing:,} images of the run are no longer in it")
+    # All of them, whatever the limits: a smoke test should find the bad files too.
+    data = without_bad_images(data, config.skip_bad_images, read)
+    if "split" not in data.rows:
+        data = with_made_split(data, config.seed, ("test", "valid"))
+    elif "valid" not in set(data.rows["split"]):
+        data = with_made_valid(data, config.seed)
+    rows = pd.concat(
+        limited(data.part(split), split, limit, config.seed)
+        for split, limit in zip(SPLITS, (config.train_limit, config.valid_limit, None))
+    )
+    data = replace(data, rows=rows.reset_index(drop=True))
+    trained = set(data.part("train")["label"])
+    if len(trained) < 2:
+        raise InputError(f"the train split needs 2 or more classes, it has {len(trained)}")
+    if lost := sorted(set(data.part("valid")["label"]) - trained):
+        raise InputError(f"class {lost[0]!r} is in the valid split but not in the train split")
+    counts = data.rows["split"].value_counts().reindex(SPLITS, fill_value=0)
+    print("split: " + ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+    return data
+
+
+def limited(rows: pd.DataFrame, split: str, limit: int | None, seed: int) -> pd.DataFrame:
+    """At most `limit` rows, drawn so that each class keeps its share and at least one row."""
+    if limit is None or limit >= len(rows):
+        return rows
+    if limit < (classes := rows["label"].nunique()):
+        raise InputError(f"--{split}-limit {limit}: the data has {classes} classes, one each")
+    shuffled = rows.sample(frac=1, random_state=seed).groupby("label")
+    rank, count = shuffled.cumcount(), shuffled["label"].transform("size")
+    # Every first part of this order holds the classes in their shares, one of each foremost.
+    order = ((rank + 0.5) / count).where(rank > 0, 0).sort_values(kind="stable")
+    return rows.loc[sorted(order.index[:limit])]
+
+
+def with_made_split(data: DataSet, seed: int, held_out: tuple[str, ...]) -> DataSet:
+    """Columns split and group: `held_out` get 15 % each, train the rest; whole groups only."""
+    rows = data.rows.copy()
+    if "group" not in rows and len(rows) > READ_UP_TO:
+        rows["group"] = equal_starts(list(rows["absolute_path"]))
+        print(
+            f"near-duplicates: {len(rows):,} images are too many to compare; only copies of one "
+            "file are kept in one split. Give a column `group` if a leaf was shot more than once"
+        )
+    elif "group" not in rows:
+        cv2.setNumThreads(1)  # the photos are spread over the cores already
+        bar = lambda steps: device.bar(steps, "finding near-duplicates")  # noqa: E731
+        rows["group"] = find_groups(list(rows["absolute_path"]), bar)
+        print(
+            f"near-duplicates: {len(rows):,} images show {rows['group'].nunique():,} leaves or "
+            "scenes; all photos of one go to one split"
+        )
+    labels = rows.groupby("group")["label"].nunique()
+    if (labels > 1).any():
+        print(f"{(labels > 1).sum()} groups of near-duplicates carry two labels: check them")
+    splits = len(held_out) + 1
+    fewest = rows.groupby("label")["group"].nunique()
+    if fewest.min() < splits:
+        raise InputError(
+            f"class {fewest.idxmin()!r} has {fewest.min()} independent photos; a split needs "
+            f"{splits} or more of each class. Add photos, or give a split column"
+        )
+    rows["split"] = split_of_folds(rows, folds_of(rows, seed), held_out, seed)
+    return replace(data, rows=rows)
+
+
+def with_made_valid(data: DataSet, seed: int) -> DataSet:
+    """A valid split kept from the train images, for data that comes with train and test only."""
+    train = data.part("train").drop(columns="split")
+    if train.empty:
+        raise InputError("the data's split column has neither train nor valid images")
+    print(f"the data has no valid split: {HELD_OUT:.0%} of the train images are kept for it")
+    train = with_made_split(replace(data, rows=train), seed, ("valid",)).rows
+    # Groups found among the train images alone would leave the others without one.
+    rest = data.rows[data.rows["split"] != "train"]
+    return replace(data, rows=pd.concat([train[data.rows.columns], rest], ignore_index=True))
+
+
+def folds_of(rows: pd.DataFrame, seed: int) -> np.ndarray:
+    """A fold number for each row: equal parts with the classes in their shares, groups whole."""
+    folds = min(FOLDS, rows["label"].value_counts().max(), rows["group"].nunique())
+    fold = np.empty(len(rows), int)
+    # The groups are shuffled here: up to scikit-learn 1.6 (Kaggle's) `shuffle=True` mixes up which
+    # group has which classes, and the folds lose the classes' shares.
+    names, group = np.unique(rows["group"], return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(names))[group]
+    splitter = StratifiedGroupKFold(int(folds))
+    with warnings.catch_warnings():
+        # A class with fewer photos than folds: `split_of_folds` sees to it that all splits get it.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for number, (_, chosen) in enumerate(splitter.split(rows, rows["label"], shuffled)):
+            fold[chosen] = number
+    return fold
+
+
+def split_of_folds(
+    rows: pd.DataFrame, fold: np.ndarray, held_out: tuple[str, ...], seed: int
+) -> np.ndarray:
+    """Folds dealt to the splits at random, until every class is in every split.
+
+    Where no dealing does that (many classes of a few photos), single groups of the best one move.
+    """
+    rng = np.random.default_rng(seed)
+    folds = fold.max() + 1
+    share = max(1, round(HELD_OUT * folds))
+    names = np.array(["train"] * folds, dtype=object)
+    for number, name in enumerate(held_out):
+        names[number * share : (number + 1) * share] = name
+    counts = pd.crosstab(rows["label"], fold).to_numpy()  # classes, folds
+    best, fewest = None, np.inf
+    for _ in range(TRIES):
+        dealt = rng.permutation(names)
+        lacking = sum((counts[:, dealt == name].sum(axis=1) == 0).sum() for name in {*names})
+        if lacking < fewest:
+            best, fewest = dealt, lacking
+        if not lacking:
+            break
+    return best[fold] if not fewest else with_every_class(rows.assign(split=best[fold]), held_out)
+
+
+def with_every_class(rows: pd.DataFrame, held_out: tuple[str, ...]) -> np.ndarray:
+    """The column split, with a group moved for each class that a split lacks.
+
+    Raises `InputError` if that cannot be, since groups hold several classes.
+    """
+    split = rows["split"].copy()
+    parts = ("train", *held_out)
+    for label, part in itertools.product(sorted(rows["label"].unique()), parts):
+        of_class = rows["label"] == label
+        if (split[of_class] == part).any():
+            continue
+        where = rows["group"][of_class].groupby(split[of_class]).agg(["nunique", "first"])
+        where = where.reindex([name for name in parts if name in where.index])
+        split[rows["group"] == where["first"][where["nunique"].idxmax()]] = part
+    if (rows["label"].groupby(split).nunique() < rows["label"].nunique()).any():
+        rare = rows.groupby("label")["group"].nunique().idxmin()
+        raise InputError(
+            f"no split puts every class into every part (class {rare!r} has the fewest "
+            "independent photos). Add photos, or give a split column"
+        )
+    return split.to_numpy()
+
+
+def with_split_of(data: DataSet, made: pd.DataFrame) -> DataSet:
+    """The split of an earlier run, by path and file size; images it did not use are left out."""
+    known = [name for name in ("bytes", "split", "group") if name in made]
+    rows = data.rows.drop(columns=known, errors="ignore")
+    rows = rows.merge(made[["path", *known]], on="path")
+    same = rows.pop("bytes").astype(int) == rows["absolute_path"].map(bytes_of)
+    return replace(data, rows=rows[same].reset_index(drop=True))

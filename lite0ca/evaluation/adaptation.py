@@ -1,0 +1,102 @@
+"""BatchNorm's statistics moved towards photos of another place: no labels, no training.
+
+Another camera shifts what every channel of a network sees; some dozen photos of the place show by
+how much (Schneider et al. 2020, arXiv 2006.16971).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lite0ca.errors import InputError
+from lite0ca.evaluation.inference import photo_loader, photo_paths, workers_for
+from lite0ca.evaluation.predictions import settings_of
+from lite0ca.files import SCRAP, check_writable
+from lite0ca.formats.checkpoint import BEST, load_best, model_of, run_folder, save_checkpoint
+from lite0ca.machine.device import Precision, bar, device_of, keep_freed_memory, to_device
+
+SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (README)
+LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new
+KEPT = ("config.json", "data.csv")  # beside the model they make a folder a run's
+
+
+def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> str:
+    """Write a run folder with the adapted model, `RUN_adapted` or `output_dir`; returns its path.
+
+    Raises `InputError` for fewer than `LEAST` photos, an unreadable one, and for a network without
+    BatchNorm.
+    """
+    checkpoint, source = load_best(run), run_folder(run)
+    folder = Path(output_dir or f"{source.resolve()}_adapted")
+    if folder.exists():
+        raise InputError(f"{folder}: is there already; name another folder with --output-dir")
+    check_writable(folder)
+    paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
+    model, config = model_of(checkpoint), settings_of(run, checkpoint, {"batch_size": 64, **typed})
+    keep_freed_memory()
+    precision = Precision.of(device_of(config.device), config.amp)
+    model.to(precision.device, memory_format=torch.channels_last)
+    adapt(model, batches_of(paths[:MOST], config), precision)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".", suffix=SCRAP) as scratch:
+        made = Path(scratch, "run")
+        made.mkdir()
+        for file in KEPT:
+            if (source / file).is_file():
+                shutil.copy(source / file, made)
+        save_checkpoint(made / BEST, checkpoint | {"model": model.cpu().state_dict()})
+        os.rename(made, folder)
+    return str(folder)
+
+
+def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
+    """uint8 photos (B, S, S, 3), B the same give or take one.
+
+    Raises `InputError` for a bad one, and in the end if there were fewer than `LEAST`.
+    """
+    used, batches = 0, math.ceil(len(paths) / config.batch_size)
+    parts = np.array_split(np.arange(len(paths)), batches)
+    workers = workers_for(paths, config.num_workers)
+    even = [part.tolist() for part in parts]
+    stream = photo_loader(paths, config.image_size, workers, batch_sampler=even)
+    for batch in bar(stream, "looking at the photos"):
+        bad = next((problem for *_, problem in batch if problem), None)
+        if bad and not config.skip_bad_images:
+            raise InputError(f"{bad}; --skip-bad-images leaves such out")
+        good = [photo for _, photo, problem in batch if not problem]
+        if len(good) > 1:  # one photo has no spread in some layers
+            used += len(good)
+            yield torch.stack(good)
+    if used < LEAST:
+        raise InputError(f"{used} photos say too little of a place: give {LEAST} or more")
+
+
+@torch.no_grad()
+def adapt(model: nn.Module, batches: Iterable[torch.Tensor], precision: Precision) -> None:
+    """Move BatchNorm's statistics, in place, `SHARE` of the way to those of uint8 (B, H, W, 3)."""
+    seen = copy.deepcopy(model).eval()
+    norms = [module for module in seen.modules() if isinstance(module, _BatchNorm)]
+    if not norms:
+        raise InputError("this network has no BatchNorm: there is nothing to adapt")
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    for photos in batches:
+        with precision.autocast():
+            seen(seen.normalize(to_device(photos, precision.device)))
+    theirs = dict(seen.named_buffers())
+    for name, own in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            own.lerp_(theirs[name], SHARE)

@@ -1,0 +1,100 @@
+"""Photos -> logits, batch by batch: a folder of any size streams in constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from lite0ca.errors import InputError
+from lite0ca.images.augmentation import resizing
+from lite0ca.images.loaders import loader_workers, quiet_child
+from lite0ca.images.reading import images_in, is_image, read_image, side_for
+from lite0ca.machine.device import Precision, bar, to_device
+from lite0ca.model.network import LeafClassifier
+
+
+class PhotoFiles(Dataset):
+    """(path, uint8 photo (H, W, 3) or None, what is wrong with the file) for each file."""
+
+    def __init__(self, paths: list[str], image_size: int):
+        self.paths = np.array(paths, dtype=np.str_)
+        self.side, self.transform = side_for(image_size), resizing(image_size)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int):
+        path = str(self.paths[index])
+        try:
+            photo = self.transform(image=read_image(path, self.side))["image"]
+            return path, torch.from_numpy(photo), None
+        except OSError as error:
+            return path, None, str(error)
+
+
+def photo_paths(named: list[str]) -> list[str]:
+    """The files, and all images in and below the folders, in a fixed order."""
+    paths = []
+    for name in named:
+        if os.path.isdir(name):
+            inside = [str(path) for path in images_in(Path(name))]
+            if not inside:
+                raise InputError(f"{name}: no image in this folder")
+            paths += inside
+        elif not os.path.exists(name):
+            raise InputError(f"{name}: there is no such file or folder")
+        elif not is_image(name):
+            raise InputError(f"{name}: is not an image file by its name (.jpg, .png, .webp, …)")
+        else:
+            paths.append(name)
+    return paths
+
+
+def workers_for(paths: list[str], num_workers: int) -> int:
+    """Loader processes: starting them takes longer than reading a few photos."""
+    return loader_workers(num_workers) if len(paths) > 200 else 0
+
+
+def photo_loader(paths: list[str], image_size: int, workers: int, **batches) -> DataLoader:
+    """Lists of what `PhotoFiles` gives; `batches` is `batch_size` or `batch_sampler`."""
+    return DataLoader(
+        PhotoFiles(paths, image_size),
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=quiet_child,
+        **batches,
+    )
+
+
+@torch.inference_mode()
+def logits_of_photos(
+    model, paths: list[str], image_size: int, precision: Precision, batch_size=32, workers=0
+) -> Iterator[tuple[str, torch.Tensor | None, str | None]]:
+    """(path, logits (classes,), None), or (path, None, what is wrong with the file)."""
+    model.to(precision.device, memory_format=torch.channels_last).eval()
+    for batch in photo_loader(paths, image_size, workers, batch_size=batch_size):
+        good = [photo for _, photo, _ in batch if photo is not None]
+        if good:
+            photos = to_device(torch.stack(good), precision.device)
+            with precision.autocast():
+                logits = iter(model(model.normalize(photos)).float().cpu())  # B classes
+        for path, photo, problem in batch:
+            yield path, None if photo is None else next(logits), problem
+
+
+@torch.inference_mode()
+def logits_of(model: LeafClassifier, loader, precision: Precision) -> tuple[torch.Tensor, ...]:
+    """(logits (N, classes) float32, class numbers (N,)) of all batches of a loader, on the CPU."""
+    model.eval()
+    logits, numbers = [], []
+    for photos, number in bar(loader, "scoring"):
+        photos = to_device(photos, precision.device)
+        with precision.autocast():
+            logits.append(model(model.normalize(photos)).float())
+        numbers.append(number)
+    return torch.cat(logits).cpu(), torch.cat(numbers)

@@ -1,0 +1,1 @@
+"""A trained network -> files for phones, boards and CPUs, each held against it."""

@@ -1,0 +1,195 @@
+"""A trained model as a page for phones: a static folder that answers in the browser, offline too.
+
+Everything it needs is in the folder, so no other server is asked and no photo leaves the phone.
+The page itself lies in `page/`; what runs the network there is npm's onnxruntime-web.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from lite0ca.errors import InputError
+from lite0ca.files import SCRAP, whole
+from lite0ca.machine.device import cache_folder
+
+PAGE = Path(__file__).with_name("page")
+SERVICE_WORKER = "service-worker.js"  # lists the files of its page, and so tells a page of ours
+MODEL = "model.onnx"
+RUNTIME = "onnxruntime-web"
+RUNTIME_VERSION = "1.30.0"
+RUNTIME_SHA512 = (
+    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+)
+# .js, since some servers do not know that .mjs is JavaScript, and browsers insist.
+RUNTIME_FILES = {
+    "onnxruntime.js": "ort.wasm.bundle.min.mjs",
+    "onnxruntime.wasm": "ort-wasm-simd-threaded.wasm",
+}
+
+
+def write_page(model: Path, facts: Mapping, folder: str | Path) -> Path:
+    """Write the page around an ONNX file; returns its folder.
+
+    The model takes `photo`, uint8 (height, width, 3), and gives `probabilities` (classes,).
+    `facts` is plain data: `classes` in the model's order, `image_size`, `name`, `data`, `version`;
+    without `sure_from` the page is never sure; `drawn_sample` makes it warn. An earlier page in
+    `folder` is replaced, other files beside it stay. Raises `InputError` if the folder holds
+    something else, or if onnxruntime-web cannot be had.
+    """
+    target = Path(folder).resolve()
+    earlier = files_of_page(target)
+    content = content_of_page(Path(model), facts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = target.with_name(f".{target.name}.{os.getpid()}{SCRAP}")
+    try:
+        building.mkdir()
+        for name, data in content.items():
+            with whole(building / name, "wb") as file:
+                file.write(data)
+        if earlier:
+            for name in content:  # the service worker last: until then the folder is the old page
+                os.replace(building / name, target / name)
+            for name in set(earlier) - set(content):
+                (target / name).unlink(missing_ok=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                target.rmdir()  # empty; Windows does not rename onto a folder
+            os.rename(building, target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return Path(folder)
+
+
+def files_of_page(folder: Path) -> list[str]:
+    """The files of an earlier page in `folder`; none if it is empty or not there.
+
+    Raises `InputError` for anything else.
+    """
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        raise InputError(f"--web {folder}: is a file; the page needs a folder of its own")
+    inside = sorted(path.name for path in folder.iterdir())
+    if not inside:
+        return []
+    with contextlib.suppress(OSError, ValueError):
+        text = (folder / SERVICE_WORKER).read_text(encoding="utf-8")
+        if "lite0ca" in text and (line := re.search(r"^const FILES = (\[.*\]);$", text, re.M)):
+            named = {*json.loads(line[1]), SERVICE_WORKER}
+            return [name for name in inside if name in named]
+    raise InputError(
+        f"--web {folder}: holds files that are no page of ours ({inside[0]}); "
+        "give the page a folder of its own"
+    )
+
+
+def content_of_page(model: Path, facts: Mapping) -> dict[str, bytes]:
+    """All files of the page by name, the service worker last."""
+    files = {
+        path.name: path.read_bytes()
+        for path in sorted(PAGE.iterdir())
+        if path.is_file() and not path.name.startswith(".") and path.suffix != ".py"
+    }
+    service_worker = files.pop(SERVICE_WORKER).decode()
+    files |= runtime_files()
+    files[MODEL] = model.read_bytes()
+    loaded = {name: len(files[name]) for name in (MODEL, "onnxruntime.wasm")}
+    about = {**facts, "download": loaded, "runtime": f"{RUNTIME} {RUNTIME_VERSION}"}
+    text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
+    files["model.json"] = f"{text}\n".encode()
+
+    page = files["index.html"].decode()
+    policy = re.search(r'Content-Security-Policy"\s+content="([^"]+)"', page)
+    digest = hashlib.sha256(service_worker.encode())
+    for name, data in sorted(files.items()):
+        digest.update(f"\n{name} {len(data)}\n".encode() + data)
+    for name, value in (
+        ("VERSION", digest.hexdigest()[:20]),
+        ("FILES", sorted(files)),
+        ("POLICY", " ".join(policy[1].split())),
+    ):
+        service_worker = filled_in(service_worker, name, value)
+    return {**files, SERVICE_WORKER: service_worker.encode()}
+
+
+def filled_in(script: str, name: str, value) -> str:
+    """`const NAME = …;` of a script with another value."""
+    line = f"const {name} = {json.dumps(value)};"
+    script, count = re.subn(rf"^const {name} = .*;$", lambda _: line, script, flags=re.MULTILINE)
+    assert count == 1, name
+    return script
+
+
+def runtime_files() -> dict[str, bytes]:
+    """onnxruntime-web by the names that the page has for it."""
+    with tarfile.open(fileobj=io.BytesIO(runtime_package())) as package:
+        return {
+            ours: package.extractfile(f"package/dist/{theirs}").read()
+            for ours, theirs in RUNTIME_FILES.items()
+        }
+
+
+def runtime_package() -> bytes:
+    """npm's archive of onnxruntime-web: kept from an earlier time, or fetched once."""
+    kept = cache_folder() / f"{RUNTIME}-{RUNTIME_VERSION}.tgz"
+    with contextlib.suppress(OSError):
+        package = kept.read_bytes()
+        if is_intact(package):
+            return package
+    package = npm_pack(kept)
+    if not is_intact(package):
+        raise InputError(
+            f"--web: what npm gave as {RUNTIME} {RUNTIME_VERSION} is not the published package "
+            "(its sha512 differs); is there a proxy or a mirror between?"
+        )
+    with contextlib.suppress(OSError):  # without a cache it is fetched again next time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with whole(kept, "wb") as file:
+            file.write(package)
+    return package
+
+
+def is_intact(package: bytes) -> bool:
+    return base64.b64encode(hashlib.sha512(package).digest()).decode() == RUNTIME_SHA512
+
+
+def npm_pack(kept: Path) -> bytes:
+    """Fetch the archive with npm; raises `InputError` with what to do if that fails."""
+    otherwise = f"or put {kept.name}, from a machine that can, into {kept.parent}"
+    npm = shutil.which("npm")
+    if npm is None:
+        raise InputError(
+            f"--web: {RUNTIME} {RUNTIME_VERSION} is fetched with npm, once, and npm is not "
+            f"installed: install Node.js, {otherwise}"
+        )
+    print(f"--web: fetching {RUNTIME} {RUNTIME_VERSION} with npm, once (33 MB)", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [npm, "pack", f"{RUNTIME}@{RUNTIME_VERSION}", "--ignore-scripts"]
+        command += ["--prefer-offline", "--fetch-retries=1", "--loglevel=error"]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
+        archives = list(Path(scratch).glob("*.tgz"))
+        if done.returncode or not archives:
+            raise InputError(
+                f"--web: npm could not fetch {RUNTIME} {RUNTIME_VERSION} "
+                f"({npm_reason(done.stderr)}): go online once, {otherwise}"
+            )
+        return archives[0].read_bytes()
+
+
+def npm_reason(said: str) -> str:
+    """The line that says why: npm first gives codes, and where its log is at the end."""
+    lines = [line.removeprefix("npm error ").strip() for line in said.splitlines()]
+    told = [line for line in lines if line and not line.startswith(("code ", "errno ", "syscall "))]
+    return (told or lines or ["it did not say why"])[0]

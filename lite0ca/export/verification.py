@@ -1,0 +1,143 @@
+"""What an exported file must show: the answers of the network that it was made from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from lite0ca.evaluation.inference import logits_of
+from lite0ca.evaluation.metrics import macro_f1
+from lite0ca.images.reading import read_image
+from lite0ca.machine.device import CPU
+from lite0ca.speed import systems
+
+FLOAT_TOLERANCE = 1e-3  # of a logit, and every answer the same
+INT8_AGREEMENT = 0.99  # of the answers
+ROUNDS, SECONDS = 5, 0.3  # of timing, each form in turn
+NOISY = "torch, photos +-1 grey level"  # a row beside the forms
+
+
+class Proof:
+    """The answers of a trained network to the photos of a split, to hold files against."""
+
+    def __init__(self, network: nn.Module, batches: list, rows, facts: dict):
+        self.network = network.to(CPU.device)
+        self.batches, self.paths, self.facts = batches, list(rows["absolute_path"]), facts
+        logits, numbers = logits_of(network, batches, CPU)
+        self.logits, self.truth = logits.numpy(), numbers.numpy()
+
+    def of(self, network: nn.Module, int8: bool) -> dict:
+        """Scores, differences, and whether they pass. `network` is an exported file, opened."""
+        logits = logits_of(network, self.batches, CPU)[0].numpy()
+        expected = self.logits
+        if network.takes_photos:  # and answers with probabilities
+            expected = log_softmax(expected / self.facts["temperature"])
+        row = self.compared(logits, expected)
+        if int8:
+            passed = row["agreement"] >= INT8_AGREEMENT
+            problem = f"agrees on {row['agreement']:.1%}, {INT8_AGREEMENT:.0%} are needed"
+        else:
+            difference = row["largest_logit_difference"]
+            passed = row["agreement"] == 1 and difference <= FLOAT_TOLERANCE
+            problem = f"logits differ by {difference:.2g}, {FLOAT_TOLERANCE:g} are allowed"
+            if row["agreement"] < 1:
+                problem = f"agrees on {row['agreement']:.1%} only, logits within {difference:.2g}"
+        if passed and network.takes_photos:
+            row |= self.of_whole_photos(network, expected)
+        return row | {"passed": passed, "problem": None if passed else problem}
+
+    def of_noisy_photos(self) -> dict:
+        """The trained network itself, on photos with at most one grey level of noise.
+
+        What an int8 file changes is to be held against this: a network that hangs on the finest
+        grain loses answers to any rounding, and to any camera.
+        """
+        generator = torch.Generator().manual_seed(0)
+        noisy = [(with_noise(photos, generator), numbers) for photos, numbers in self.batches]
+        row = self.compared(logits_of(self.network, noisy, CPU)[0].numpy(), self.logits)
+        return row | {"form": NOISY, "file": None, "passed": True, "problem": None}
+
+    def compared(self, logits: np.ndarray, expected: np.ndarray) -> dict:
+        answers, expected_answers = logits.argmax(1), expected.argmax(1)
+        reference = macro_f1(self.truth, expected_answers)
+        return {
+            "accuracy": float((answers == self.truth).mean()),
+            "macro_f1": macro_f1(self.truth, answers),
+            "macro_f1_change": macro_f1(self.truth, answers) - reference,
+            "agreement": float((answers == expected_answers).mean()),
+            "largest_logit_difference": float(np.abs(logits - expected).max()),
+        }
+
+    def of_whole_photos(self, network: nn.Module, expected: np.ndarray) -> dict:
+        """The file's own resizing against ours, on the photos as they lie on the disk.
+
+        Reported, not judged: a photo much larger than the input is averaged once there and twice
+        here, and a network that hangs on the finest grain answers otherwise.
+        """
+        answers = np.stack([network.session.of_photo(read_image(path)) for path in self.paths])
+        return {
+            "photo_agreement": float((answers.argmax(1) == expected.argmax(1)).mean()),
+            "largest_probability_difference": float(np.abs(answers - np.exp(expected)).max()),
+        }
+
+
+def with_noise(photos: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """uint8 photos, each value changed by -1, 0 or 1."""
+    noise = torch.randint(-1, 2, photos.shape, generator=generator, dtype=torch.int16)
+    return (photos.short() + noise).clamp(0, 255).byte()
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(logits).log_softmax(dim=1).numpy()
+
+
+def with_speed(rows: list[dict], networks: dict, trained: nn.Module, image_size: int) -> list[dict]:
+    """The rows with latency and throughput, torch's own first; all take turns in this process."""
+    setup = systems.Setup(CPU, torch.get_num_threads())
+    models = {"torch": trained, **networks}
+    with systems.using(setup, {"torch": trained}):
+        times = systems.measured(models, setup, image_size, 16, ROUNDS, SECONDS)
+    figures = {name: systems.summary(*times[name], 16) for name in models}
+    first = figures["torch"]["latency_ms"]
+    rows = [{"form": "torch", "file": None, "passed": True, "problem": None}, *rows]
+    for row in rows:
+        if own := figures.get(row["file"] or row["form"]):
+            row |= own | {"times_torch": first / own["latency_ms"]}
+    return rows
+
+
+def verdict(row: dict) -> str:
+    """One line for a person who waits."""
+    failed = "" if row["passed"] else f"FAILED: {row['problem']}; "
+    if "size_mb" not in row:
+        return f"{row['form']}: {failed}not kept ({row['seconds']:.0f} s)"
+    return (
+        f"{row['form']}: {failed}{row['file']}, {row['size_mb']:.1f} MB, "
+        f"macro-F1 {row['macro_f1']:.4f}, "
+        f"same answer on {row['agreement']:.1%}, largest logit difference "
+        f"{row['largest_logit_difference']:.2g} ({row['seconds']:.0f} s)"
+    )
+
+
+def forms_as_text(rows: list[dict]) -> str:
+    """The columns that a person compares, a line a form."""
+    shown = {
+        "form": ("form", "{}"),
+        "size_mb": ("MB", "{:.1f}"),
+        "accuracy": ("accuracy", "{:.3f}"),
+        "macro_f1": ("macro-F1", "{:.3f}"),
+        "agreement": ("same answer", "{:.1%}"),
+        "largest_logit_difference": ("logits differ by", "{:.1g}"),
+        "latency_ms": ("ms", "{:.1f}"),
+        "times_torch": ("x torch", "{:.1f}"),
+        "images_per_s": ("images/s", "{:.0f}"),
+    }
+    table = pd.DataFrame(
+        {
+            title: [write.format(row[name]) if name in row else "" for row in rows]
+            for name, (title, write) in shown.items()
+        }
+    )
+    return table.to_string(index=False)

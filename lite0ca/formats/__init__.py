@@ -1,0 +1,1 @@
+"""Every file that a trained network can lie in: written, checked, opened."""

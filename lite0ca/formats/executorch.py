@@ -1,0 +1,134 @@
+"""ExecuTorch (.pte) with XNNPACK, for phones and edge boards: one picture at a time."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+from executorch.runtime import Runtime, Verification
+from torch import nn
+
+from lite0ca.model.network import Gates
+
+TOP = 127  # steps of the largest weight
+FACTS = "facts"  # a method of the file that takes nothing and returns JSON
+
+
+def write(network: nn.Module, facts: dict, path: Path) -> None:
+    """Normalised float32 (1, 3, S, S) -> logits (1, classes)."""
+    lower(captured(network, facts), facts, path)
+
+
+def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
+    """Static int8 by PT2E, but for attention and classifier; calibrates on (N, 3, S, S) `images`.
+
+    XNNPACK's quantiser knows ReLU as a part of a convolution, but not ReLU6: what lies before it
+    would be rounded, in far larger steps. A range that ends at 6 cuts off what is above as well.
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    network, up_to_6 = without_relu6(network)
+    quantizer = XNNPACKQuantizer().set_global(precision(up_to_6))
+    in_float32 = [network.attention, network.get_classifier()]
+    in_float32 += [module for module in network.modules() if isinstance(module, Gates)]
+    names = tuple(name for name, module in network.named_modules() if module in in_float32)
+    quantizer.set_filter_function(lambda node: not lies_in(node, names))
+    with warnings.catch_warnings(action="ignore"):
+        observed = prepare_pt2e(captured(network, facts).module(), quantizer)
+        with torch.inference_mode():
+            for image in images:
+                observed(image[None])
+        quantized = convert_pt2e(observed)
+    lower(captured(quantized, facts), facts, path)
+
+
+def without_relu6(network: nn.Module) -> tuple[nn.Module, bool]:
+    """(a copy with ReLU for ReLU6, True), or the network itself if it has ReLU of its own."""
+    kinds = {type(module) for module in network.modules()}
+    if nn.ReLU6 not in kinds or nn.ReLU in kinds:
+        return network, False
+    network = copy.deepcopy(network)
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.ReLU6):
+                setattr(parent, name, nn.ReLU())
+    return network, True
+
+
+def precision(up_to_6: bool):
+    """int8 as XNNPACK computes it: a scale a tensor, and one a channel of the weights.
+
+    With `up_to_6` what is never negative, being behind a ReLU, ends at 6: to calibrate with, too.
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import QuantizationConfig
+    from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+    from torchao.quantization.pt2e.quantizer import QuantizationSpec
+
+    class Observer(MinMaxObserver):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.clamp(max=6) if up_to_6 and x.min() >= 0 else x)
+
+    # The default's smallest scale, 2^-12, is more than some channels' weights need.
+    smallest = {"eps": 2.0**-30}
+    activations = QuantizationSpec(
+        torch.int8, Observer.with_args(**smallest), -128, 127, torch.per_tensor_affine
+    )
+    weights = QuantizationSpec(
+        torch.int8,
+        PerChannelMinMaxObserver.with_args(**smallest),
+        -127,
+        127,
+        torch.per_channel_symmetric,
+        ch_axis=0,
+    )
+    return QuantizationConfig(activations, activations, weights, None)
+
+
+def lies_in(node: torch.fx.Node, names: tuple[str, ...]) -> bool:
+    """Does an operation of a captured network come from one of its modules?"""
+    within = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    return any(name in names for name in within)
+
+
+def captured(network: nn.Module, facts: dict) -> torch.export.ExportedProgram:
+    size = facts["image_size"]
+    return torch.export.export(network, (torch.zeros(1, 3, size, size),))
+
+
+def lower(program: torch.export.ExportedProgram, facts: dict, path: Path) -> None:
+    text = json.dumps(facts, ensure_ascii=False)
+    with warnings.catch_warnings(action="ignore"):
+        logging.getLogger("executorch").setLevel(logging.ERROR)
+        edge = to_edge_transform_and_lower(
+            program, partitioner=[XnnpackPartitioner()], constant_methods={FACTS: text}
+        )
+        with open(path, "wb") as file:
+            edge.to_executorch().write_to_file(file)
+
+
+class Session:
+    """A .pte file, opened on the CPU: `facts`, and the call."""
+
+    def __init__(self, path: Path, threads: int):
+        _unsafe_reset_threadpool(threads)  # one pool for the whole process
+        self.program = Runtime.get().load_program(
+            path, verification=Verification.InternalConsistency
+        )
+        self.facts = {}
+        if FACTS in self.program.method_names:
+            self.facts = json.loads(self.program.load_method(FACTS).execute([])[0])
+        self.method = self.program.load_method("forward")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(B, 3, S, S) normalised -> (B, classes) logits, one picture after the other."""
+        answers = [self.method.execute([torch.from_numpy(image[None])])[0] for image in images]
+        return np.concatenate([answer.numpy() for answer in answers])

@@ -1,0 +1,114 @@
+"""LiteRT (.tflite), for phones: pictures are NHWC, one at a time; int8 by ai-edge-quantizer."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from ai_edge_litert.interpreter import Interpreter
+from torch import nn
+
+from lite0ca.errors import InputError
+from lite0ca.formats.litert_metadata import facts_in, with_metadata
+
+TOP = 127  # steps of the largest weight
+
+
+def write(network: nn.Module, facts: dict, path: Path) -> None:
+    """Normalised float32 (1, S, S, 3) -> logits (1, classes)."""
+    path.write_bytes(with_metadata(converted(network, facts), facts))
+
+
+def converted(network: nn.Module, facts: dict) -> bytes:
+    """The plain float32 file."""
+    import litert_torch
+
+    size = facts["image_size"]
+    with warnings.catch_warnings(action="ignore"):
+        channels_last = litert_torch.to_channel_last_io(network, args=[0]).eval()
+        model = litert_torch.convert(channels_last, (torch.zeros(1, size, size, 3),))
+        with tempfile.TemporaryDirectory() as folder:
+            model.export(f"{folder}/model.tflite")
+            return Path(folder, "model.tflite").read_bytes()
+
+
+def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
+    """Static int8: activations, weights (channel by channel); the classifier is float32, and the
+    input too, since Google's Task Library takes float32 or uint8 pictures only.
+
+    `images` are (N, 3, S, S) normalised, to calibrate with.
+    """
+    from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe, recipe_manager
+    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+
+    plain = converted(network, facts)
+    with warnings.catch_warnings(action="ignore"):
+        work = quantizer.Quantizer(plain, recipe.static_wi8_ai8())
+        # Logits beyond those of the calibration would be cut off.
+        operations, none = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
+        for operation in (operations.INPUT, operations.FULLY_CONNECTED, operations.OUTPUT):
+            work.update_quantization_recipe(".*", operation, algorithm_key=none)
+        interpreter = Interpreter(model_content=plain)
+        ((key, names),) = interpreter.get_signature_list().items()
+        examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
+        # `work.calibrate` takes moving averages as ranges, which cut off what a rare photo shows.
+        calibrator = Calibrator(plain, qsv_update_func=min_max_update)
+        rules = recipe_manager.RecipeManager()
+        rules.load_quantization_recipe(work.get_quantization_recipe())
+        calibrator.calibrate({key: examples}, rules)
+        ranges = calibrator.get_model_qsvs()
+        # All that a pixel can be, whatever these photos show: a step is then one grey level.
+        pixels = ranges[interpreter.get_input_details()[0]["name"]]
+        mean, std = facts["mean"][0], facts["std"][0]  # one for all channels, as gptq makes them
+        pixels["min"] = np.full_like(pixels["min"], (0 / 255 - mean) / std)
+        pixels["max"] = np.full_like(pixels["max"], (255 / 255 - mean) / std)
+        content = bytes(work.quantize(ranges).quantized_model)
+    path.write_bytes(with_metadata(content, facts))
+
+
+def nhwc(images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+
+class Session:
+    """A .tflite file, opened on the CPU: `facts`, and the call."""
+
+    def __init__(self, path: Path, threads: int):
+        content = path.read_bytes()
+        self.facts = facts_in(content)
+        self.interpreter = Interpreter(model_content=content, num_threads=threads)
+        self.interpreter.allocate_tensors()
+        (self.input,) = self.interpreter.get_input_details()
+        (self.output,) = self.interpreter.get_output_details()
+        if self.input["shape"].size != 4:
+            raise InputError("takes no pictures")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(B, 3, S, S) normalised -> (B, classes) logits, one picture after the other."""
+        return np.concatenate([self.one(nhwc(image[None])) for image in images])
+
+    def one(self, image: np.ndarray) -> np.ndarray:
+        self.interpreter.set_tensor(self.input["index"], to_type(image, self.input))
+        self.interpreter.invoke()
+        return to_float(self.interpreter.get_tensor(self.output["index"]), self.output)
+
+
+def to_type(values: np.ndarray, tensor: dict) -> np.ndarray:
+    """float32 -> what the tensor holds; integers by its scale and zero point."""
+    kind = tensor["dtype"]
+    if kind == np.float32:
+        return values
+    scale, zero = tensor["quantization"]
+    limits = np.iinfo(kind)
+    return np.clip(np.round(values / scale + zero), limits.min, limits.max).astype(kind)
+
+
+def to_float(values: np.ndarray, tensor: dict) -> np.ndarray:
+    if tensor["dtype"] == np.float32:
+        return values
+    scale, zero = tensor["quantization"]
+    return (values.astype(np.float32) - zero) * np.float32(scale)

@@ -1,0 +1,147 @@
+"""Exported files: each opens as a network that answers like the run it came from."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lite0ca.errors import InputError, first_line
+from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.formats.metadata import check_facts
+from lite0ca.machine.console import quiet
+from lite0ca.settings.config import unknown
+
+NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id", "epoch")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file: its ending, the module that writes and runs it, the extra that it needs."""
+
+    suffix: str
+    extra: str
+    int8: bool
+
+    def module(self, name: str):
+        """Raises `InputError` that names the extra if a package is missing."""
+        try:
+            with quiet():  # some greet
+                return importlib.import_module(f"lite0ca.formats.{name}")
+        except ImportError as error:
+            raise InputError(
+                f"{name} needs the package {error.name or error}: "
+                f"pip install 'lite0ca[{self.extra}]'"
+            ) from None
+
+    def is_installed(self, name: str) -> bool:
+        try:
+            return bool(self.module(name))
+        except InputError:
+            return False
+
+
+FORMATS = {
+    "onnx": Format(".onnx", "onnx", int8=True),
+    "openvino": Format(".xml", "openvino", int8=True),
+    "litert": Format(".tflite", "litert", int8=True),
+    "executorch": Format(".pte", "executorch", int8=True),
+}
+
+
+class Exported(nn.Module):
+    """An exported file as a network: normalised (B, 3, S, S) -> logits (B, classes).
+
+    It runs on the CPU, whatever the device of its input, in the runtime of its format.
+    """
+
+    def __init__(self, session, facts: dict):
+        super().__init__()
+        self.session = session
+        self.takes_photos = getattr(session, "takes_photos", False)
+        # A file that normalises by itself takes 0..255.
+        mean, std = ([0.0], [1 / 255]) if self.takes_photos else (facts["mean"], facts["std"])
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 RGB 0..255 (B, 3, H, W) -> float32, as the file expects it."""
+        return (images.float() / 255 - self.mean) / self.std
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        batch = np.ascontiguousarray(images.float().cpu().numpy())
+        return torch.from_numpy(np.asarray(self.session(batch), np.float32)).to(images.device)
+
+
+def format_of(path: str | Path) -> str | None:
+    """The format by a file's ending; None for what is no exported file."""
+    endings = {one.suffix: name for name, one in FORMATS.items()}
+    return endings.get(Path(path).suffix)
+
+
+def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Exported]:
+    """(facts, network) of an exported file; raises `InputError` if it is none of ours, or broken.
+
+    The facts are what a checkpoint says beside its weights, and `mean`, `std`, `classes`, `form`.
+    """
+    path, name = Path(path), format_of(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    module = FORMATS[name].module(name)
+    try:
+        with quiet():
+            session = module.Session(path, threads or torch.get_num_threads())
+    except Exception as error:  # each runtime has errors of its own
+        reason = first_line(error)[:120]
+        raise InputError(f"{path}: is truncated or no {name} file ({reason})") from None
+    missing = [key for key in NEEDED if key not in session.facts]
+    if missing:
+        raise InputError(
+            f"{path}: does not say its {missing[0]}, so it was not written by lite0ca export"
+        )
+    check_facts(session.facts, path)
+    network = Exported(session, session.facts)
+    check_answers(network, session.facts, path)
+    return session.facts, network
+
+
+def check_answers(network: Exported, facts: dict, path: Path) -> None:
+    """Raise `InputError` unless one black picture gets a finite logit for each class."""
+    side, classes = facts["image_size"], len(facts["classes"])
+    try:
+        logits = network(torch.zeros(1, 3, side, side))
+        problem = None if logits.isfinite().all() else "it answers NaN or infinity"
+        if logits.shape != (1, classes):
+            problem = f"it names {classes} classes and answers {tuple(logits.shape)}"
+    except Exception as error:  # each runtime has errors of its own
+        problem = first_line(error)[:120]
+    if problem:
+        raise InputError(f"{path}: does not do what it says: {problem}")
+
+
+def open_model(run: str | Path, image_size: int | None = None) -> tuple[dict, nn.Module]:
+    """(what it says of itself, network) of a run folder, a checkpoint or an exported file."""
+    if Path(run).is_dir() or format_of(run) is None:
+        checkpoint = load_best(run)
+        return checkpoint, model_of(checkpoint, image_size)
+    facts, network = open_file(run)
+    if image_size not in (None, facts["image_size"]):
+        raise InputError(
+            f"--image-size {image_size}: {run} was exported for {facts['image_size']} pixels"
+        )
+    return facts, network
+
+
+def formats_named(text: str) -> list[str]:
+    """'onnx,litert' -> names; 'all' -> every format. Raises `InputError`."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name != "all" and name not in FORMATS:
+            raise InputError(f"--format {unknown(name, [*FORMATS, 'all'])}")
+    if not names:
+        raise InputError(f"--format: name one or more of {', '.join(FORMATS)}, or all")
+    return list(FORMATS) if "all" in names else list(dict.fromkeys(names))

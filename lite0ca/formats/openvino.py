@@ -1,0 +1,72 @@
+"""OpenVINO's IR, for Intel's and AMD's CPUs: two files, .xml and .bin."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from torch import nn
+
+from lite0ca.formats import onnx as onnx_format
+
+ROOM = "lite0ca"  # of our facts in the file's runtime information
+TOP = onnx_format.TOP
+
+
+def write(network: nn.Module, facts: dict, path: Path) -> None:
+    """Normalised float32 `images` (batch, 3, S, S) -> `logits`; weights stay float32."""
+    save(converted(network, facts), facts, path)
+
+
+def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
+    """Static int8 but for the classifier; calibrates on (N, 3, S, S) normalised `images`.
+
+    Made from our int8 ONNX file, whose weights are exact. NNCF, OpenVINO's own tool, has steps of
+    1/63.5 of a channel's largest weight, which no rounding before it can meet.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder, "int8.onnx")
+        onnx_format.write_int8(network, facts, plain, images)
+        save(openvino.convert_model(plain), facts, path)
+
+
+def converted(network: nn.Module, facts: dict) -> openvino.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder, "plain.onnx")
+        onnx_format.write(network, facts, plain)
+        return openvino.convert_model(plain)
+
+
+def save(model: openvino.Model, facts: dict, path: Path) -> None:
+    for key, value in facts.items():
+        model.set_rt_info(json.dumps(value, ensure_ascii=False), [ROOM, key])
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+class Session:
+    """An IR, opened on the CPU: `facts`, and the call."""
+
+    def __init__(self, path: Path, threads: int):
+        self.core = openvino.Core()
+        self.core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
+        self.model = self.core.read_model(path)
+        stored = self.model.get_rt_info([ROOM]).value if self.model.has_rt_info([ROOM]) else {}
+        self.facts = {key: json.loads(one) for key, one in stored.items()}
+        self.for_batch = functools.cache(self.compiled)
+
+    def compiled(self, batch: int):
+        """For a batch size: known shapes run faster than open ones."""
+        model = self.model.clone()
+        model.reshape([batch, *model.input(0).partial_shape[1:]])
+        # float32 is float32: some CPUs would take bfloat16 unasked.
+        precise = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        return self.core.compile_model(model, "CPU", precise).create_infer_request()
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(B, 3, S, S) normalised -> (B, classes) logits."""
+        return self.for_batch(len(images)).infer([images])[0].copy()

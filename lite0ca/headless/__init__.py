@@ -1,0 +1,1 @@
+"""Notebooks run without a person: for each preset and seed, here or on Ray."""

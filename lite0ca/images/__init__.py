@@ -1,0 +1,1 @@
+"""One photo's life: file -> pixels -> cache -> augmented batch."""

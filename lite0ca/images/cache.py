@@ -1,0 +1,251 @@
+"""Photos decoded once: one file of uint8 pixels, mapped by every loader process and rank.
+
+The file holds an entry a photo (height, width, checksum), then a slot a photo. Whoever decodes a
+photo first keeps it there: pixels before their entry, and an entry counts only with the right
+checksum. So a kill, a full disk or two writers at once cost a second decoding, never a wrong
+picture. The file is sparse: slots that are not filled take no space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import weakref
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lite0ca.errors import InputError
+from lite0ca.images.reading import read_image, side_for, size_of, stamp_of
+from lite0ca.machine import distributed
+from lite0ca.machine.device import cache_folder, free_memory_gb
+from lite0ca.settings.config import Config
+
+LAYOUT = "1"  # of the file and of what `read_image` gives; another number is another file
+ENTRY = np.dtype([("height", "<u4"), ("width", "<u4"), ("checksum", "<u4")])
+PAGE = 4096
+MEASURED = 64  # photos whose sizes stand for all when a place is chosen
+SPARE_GB = 1.0  # of the disk or memory, left to others
+SHARED_MEMORY = Path("/dev/shm")
+
+
+class PhotoReader:
+    """Reads photos as training at `image_size` needs them: from the cache, or from their files.
+
+    Both give the same pixels, since the cache keeps what the file gave.
+    """
+
+    def __init__(self, image_size: int, store: Store | None = None):
+        self.side, self.store = side_for(image_size), store
+
+    def slots_of(self, paths: Iterable[str]) -> np.ndarray:
+        """The slot of each file, (files,) int64; -1 for those that have none."""
+        known = self.store.slots if self.store else {}
+        return np.array([known.get(path, -1) for path in paths], np.int64)
+
+    def read(self, path: str, slot: int) -> np.ndarray:
+        """uint8 (H, W, 3); raises `OSError` for a file that cannot be read."""
+        if slot >= 0 and (kept := self.store.get(slot)) is not None:
+            return kept
+        photo = read_image(path, self.side)
+        if slot >= 0:
+            self.store.put(slot, photo)
+        return photo
+
+    def __call__(self, path: str) -> np.ndarray:
+        return self.read(path, self.store.slots.get(path, -1) if self.store else -1)
+
+
+class Store:
+    """The cache file. Several processes may read and fill it at once."""
+
+    def __init__(self, file: Path, paths: Sequence[str], side: int):
+        self.file = file
+        self.slots = {path: number for number, path in enumerate(paths)}
+        self.slot_bytes = slot_bytes(side)
+        self.first_slot = -(-len(paths) * ENTRY.itemsize // PAGE) * PAGE
+        self.writable = True
+        self.open()
+
+    def open(self) -> None:
+        self.descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600)
+        # A cache in memory has no name left: it is freed with its last descriptor.
+        weakref.finalize(self, os.close, self.descriptor)
+        os.truncate(self.descriptor, self.first_slot + len(self.slots) * self.slot_bytes)
+        self.pixels = np.memmap(self.file, np.uint8, "r")
+        self.entries = self.pixels[: len(self.slots) * ENTRY.itemsize].view(ENTRY)
+
+    def __getstate__(self) -> dict:
+        """For loader processes that are started anew: they open the file themselves."""
+        return {k: v for k, v in vars(self).items() if k not in ("pixels", "entries", "descriptor")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self.open()
+
+    def get(self, slot: int) -> np.ndarray | None:
+        """The photo (H, W, 3) in a slot, or None if none is there."""
+        height, width, checksum = (int(number) for number in self.entries[slot])
+        length = height * width * 3
+        if not 0 < length <= self.slot_bytes:
+            return None
+        start = self.first_slot + slot * self.slot_bytes
+        photo = np.array(self.pixels[start : start + length])
+        return photo.reshape(height, width, 3) if zlib.crc32(photo) == checksum else None
+
+    def put(self, slot: int, photo: np.ndarray) -> None:
+        """Keep a photo, if it fits its slot and the disk; pwrite, since a full disk kills mmap."""
+        if photo.nbytes > self.slot_bytes or not self.writable:
+            return
+        entry = np.array((*photo.shape[:2], zlib.crc32(photo)), ENTRY)
+        try:
+            self.write(photo, self.first_slot + slot * self.slot_bytes)
+            self.write(entry, slot * ENTRY.itemsize)
+        except OSError as error:
+            self.writable = False
+            print(f"cache: {error.strerror}; photos not kept are read from their files", flush=True)
+
+    def write(self, array: np.ndarray, offset: int) -> None:
+        """All bytes of an array; a disk that fills up takes the first part without an error."""
+        rest = memoryview(array.reshape(-1).view(np.uint8))
+        while rest:
+            written = os.pwrite(self.descriptor, rest, offset)
+            rest, offset = rest[written:], offset + written
+
+
+def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
+    """The reader of a data set, with the cache that --cache asks for; says which.
+
+    Raises `InputError` if it asks for one that has no room.
+    """
+    side = side_for(config.image_size)
+    if config.cache == "none":
+        return PhotoReader(config.image_size)
+    digest = hashlib.sha256(f"{LAYOUT} {side}\n".encode())
+    for path in paths:
+        digest.update(f"{path}\t{stamp_of(path)}\n".encode(errors="surrogateescape"))
+    name = f"photos-{digest.hexdigest()[:20]}"
+    need_gb = expected_gb(paths, side)
+    folder = Path(config.cache_dir) if config.cache_dir else cache_folder()
+    kind = distributed.from_first(lambda: place(config, folder, name, need_gb))
+    if kind == "none":
+        return PhotoReader(config.image_size)
+    if kind == "disk":
+        folder.mkdir(parents=True, exist_ok=True)  # of another machine's rank, perhaps
+    file = (folder if kind == "disk" else SHARED_MEMORY) / name
+    is_new = not file.exists()
+    try:
+        store = Store(file, paths, side)
+    except OSError as error:  # a quota, a file system with small files
+        if is_new:
+            file.unlink(missing_ok=True)
+        if config.cache != "auto" or distributed.count() > 1:
+            raise InputError(f"--cache {kind}: {file}: {error.strerror}") from None
+        print(f"cache: none ({file}: {error.strerror})")
+        return PhotoReader(config.image_size)
+    if kind == "ram":
+        distributed.wait()  # every rank has opened it; without a name it goes with its last user
+        file.unlink(missing_ok=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):  # another run has made room; we have it open
+            os.utime(file)  # the oldest gives way when room is needed
+    print(f"cache: {kind}, {need_gb:.2g} GB (photos with a shorter side of at most {side} pixels)")
+    return PhotoReader(config.image_size, store)
+
+
+def place(config: Config, folder: Path, name: str, need_gb: float) -> str:
+    """ "disk", "ram" or "none": what --cache asks for, with room made for it."""
+    if not hasattr(os, "pwrite"):
+        if config.cache != "auto":
+            raise InputError(f"--cache {config.cache}: this system has no pwrite, only auto")
+        return "none"
+    why_not = {
+        "disk": no_room_on_disk(folder, need_gb, config.cache_limit_gb),
+        "ram": no_room_in_memory(need_gb),
+    }
+    wanted = ("disk", "ram") if config.cache == "auto" else (config.cache,)
+    kind = next((kind for kind in wanted if not why_not[kind]), "none")
+    if kind == "none" and config.cache != "auto":
+        raise InputError(f"--cache {config.cache}: {why_not[config.cache]}")
+    if kind == "none":
+        print(f"cache: none ({why_not['disk']}; {why_not['ram']})")
+    if kind == "disk":
+        make_room(folder, name, need_gb, config.cache_limit_gb)
+    return kind
+
+
+def slot_bytes(side: int) -> int:
+    """Room for a photo twice as long as wide. Longer ones are decoded each time."""
+    return -(-2 * side * side * 3 // PAGE) * PAGE
+
+
+def expected_gb(paths: Sequence[str], side: int) -> float:
+    """What the cache of all photos will take, by the sizes of some."""
+    step = max(1, len(paths) // MEASURED)
+    pixels = []
+    for path in paths[::step]:
+        with contextlib.suppress(Exception):  # a bad file is found when it is read
+            width, height = size_of(path)
+            pixels.append(width * height * min(1, side / min(width, height)) ** 2)
+    return len(paths) * min(slot_bytes(side), 3 * float(np.mean(pixels or [0])) + PAGE / 2) / 1e9
+
+
+def no_room_on_disk(folder: Path, need_gb: float, limit_gb: float) -> str | None:
+    """Why a cache of that size cannot lie in a folder; None if it can."""
+    if need_gb > limit_gb:
+        return f"about {need_gb:.3g} GB are needed, --cache-limit-gb allows {limit_gb:g}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            return f"nothing can be written in {folder}"
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    free_gb = shutil.disk_usage(folder).free / 1e9 + sum(
+        taken_gb(f) for f in folder.glob("photos-*")
+    )
+    if need_gb + SPARE_GB > free_gb:
+        return f"about {need_gb:.3g} GB are needed, {free_gb:.3g} GB of disk are free"
+    return None
+
+
+def no_room_in_memory(need_gb: float) -> str | None:
+    """Why a cache of that size cannot lie in memory; None if it can."""
+    if not SHARED_MEMORY.is_dir():
+        return "memory that processes share is a Linux folder, /dev/shm, which is not here"
+    free_gb = min(shutil.disk_usage(SHARED_MEMORY).free / 1e9, free_memory_gb() / 2)
+    if need_gb + SPARE_GB > free_gb:
+        return f"about {need_gb:.3g} GB are needed, {free_gb:.3g} GB of memory can be had"
+    return None
+
+
+def make_room(folder: Path, name: str, need_gb: float, limit_gb: float) -> None:
+    """Remove the caches used longest ago until the new one fits; users keep what they opened."""
+    others = sorted((file for file in folder.glob("photos-*") if file.name != name), key=used_at)
+    free_gb = shutil.disk_usage(folder).free / 1e9 + taken_gb(folder / name)
+    room_gb = min(limit_gb - sum(map(taken_gb, others)), free_gb - SPARE_GB)
+    for file in others:
+        if need_gb <= room_gb:
+            return
+        room_gb += taken_gb(file)
+        print(f"cache: an older one of {taken_gb(file):.2g} GB is removed")
+        file.unlink(missing_ok=True)
+
+
+def used_at(file: Path) -> float:
+    """When a run last began with this cache; another run may have removed it meanwhile."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def taken_gb(file: Path) -> float:
+    """Disk that a file takes; its holes take none."""
+    try:
+        return file.stat().st_blocks * 512 / 1e9
+    except FileNotFoundError:
+        return 0.0

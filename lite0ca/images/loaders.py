@@ -1,0 +1,215 @@
+"""Rows of a table -> batches: uint8 photos (B, H, W, 3) and class numbers (B,).
+
+Batches stay uint8 and channels-last; the model normalises them on its device. Each picture's
+augmentation is drawn from its own seed, so the number of loader processes changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import random
+import sys
+from functools import partial
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lite0ca.errors import InputError
+from lite0ca.images.augmentation import augmentation, resizing
+from lite0ca.images.background import elsewhere, leaf_mask
+from lite0ca.images.cache import PhotoReader
+from lite0ca.images.tar_shards import sweep, tars_of
+from lite0ca.machine import distributed
+from lite0ca.machine.signals import leave_signals_to_the_parent
+
+SCORED_AT_ONCE = 96
+# Of the pictures of an epoch. With all of them strong a network learns its own photos less, and
+# others no better.
+STRONG_SHARE = 0.5
+# Photos that are looked through for scenes, and how often one of those lies behind a leaf.
+LOOKED_THROUGH, SCENE_SHARE = 2000, 0.8
+
+
+class Photos(Dataset):
+    """Item -> (uint8 photo (H, W, 3), class number).
+
+    An item is an index: the whole photo; or (index, seed, size in pixels): augmented. `change` is
+    done to each photo first: (uint8 photo (H, W, 3), seed) -> photo. `augment` is one of
+    `config.AUGMENTATIONS`.
+    """
+
+    def __init__(
+        self, files, numbers, image_size: int, reader: PhotoReader, change=None, augment="standard"
+    ):
+        # Arrays, not lists: a list's objects would be copied into every loader process.
+        self.files = np.array([str(file) for file in files], dtype=np.str_)
+        self.numbers = np.array(numbers, dtype=np.int64)
+        self.slots, self.reader = reader.slots_of(files), reader
+        self.change, self.augment = change, augment
+        self.whole, self.augmented = resizing(image_size), {}
+        self.scenes = np.array([], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, item):
+        index, seed, size = item if isinstance(item, tuple) else (item, None, None)
+        photo, transform = self.photo(index), self.whole
+        if self.change:
+            photo = self.change(photo, seed=index)
+        if seed is not None:
+            kind = "standard"
+            if self.augment == "strong":
+                rng = np.random.default_rng([seed, 1])  # a stream of its own
+                if rng.random() < STRONG_SHARE:
+                    kind = "strong"
+                    photo = elsewhere(photo, partial(self.photo, self.behind(rng)), rng)
+            if (size, kind) not in self.augmented:
+                self.augmented[size, kind] = augmentation(size, kind)
+            transform = self.augmented[size, kind]
+            # One stream for the whole pipeline. set_random_seed would seed each transform alike,
+            # and then all that happen with one probability happen together.
+            transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        photo = transform(image=photo)["image"]
+        return torch.from_numpy(np.ascontiguousarray(photo)), self.numbers[index]
+
+    def photo(self, index: int) -> np.ndarray:
+        """uint8 (H, W, 3), not yet augmented. Raises `InputError` for a file gone bad meanwhile."""
+        try:
+            return self.reader.read(str(self.files[index]), self.slots[index])
+        except OSError as error:
+            text = f"{error}; mend it, or leave it out with --skip-bad-images"
+            problem = InputError(text)
+            problem.own = True
+            raise problem from None
+
+    def behind(self, rng: np.random.Generator) -> int:
+        """The photo that another one's leaf is put before.
+
+        Mostly one of the `scenes`: where all of them are of one class, as fields may be of healthy
+        plants, that a photo shows one would tell the class.
+        """
+        if len(self.scenes) and rng.random() < SCENE_SHARE:
+            return int(rng.choice(self.scenes))
+        return int(rng.integers(len(self)))
+
+    def find_scenes(self, seed: int) -> None:
+        """Set `scenes` to photos without a plain background, found among so many drawn ones."""
+        drawn = np.random.default_rng(seed).permutation(len(self))[:LOOKED_THROUGH]
+        found = [index for index in drawn if leaf_mask(self.photo(index)) is None]
+        self.scenes = np.sort(np.array(found, dtype=np.int64))
+        print(f"scenes to put leaves before: {len(found):,} of {len(drawn):,} photos", flush=True)
+
+
+class EvenBatches(Sampler):
+    """Shuffled batches of (index, seed, size), all of one size give or take one, none left out.
+
+    1,080 images at batch 96 are 12 batches of 90, not 11 of 96 and a noisy one of 24. Order and
+    seeds depend on (seed, epoch) alone, so a resumed run sees what an uninterrupted one sees: it
+    sets `start`, the batches already done. Each rank takes its share of every batch. `tars` are
+    the numbers of the images' tar files, (images,), if they lie in such.
+    """
+
+    def __init__(self, images: int, batch_size: int, seed: int, image_size: int, tars=None):
+        self.images, self.seed, self.image_size, self.tars = images, seed, image_size, tars
+        self.epoch = self.start = 0
+        self.batches = math.ceil(images / batch_size)
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self):
+        rng = np.random.default_rng([self.seed, self.epoch])
+        turn = None
+        if self.tars is None:
+            order = rng.permutation(self.images)
+        else:
+            order, turn = sweep(self.tars, rng)
+        seeds = rng.integers(2**32, size=self.images)
+        for batch in np.array_split(order, self.batches)[self.start :]:
+            if turn is not None:  # a rank reads few of the tars that are open
+                batch = batch[np.argsort(turn[batch], kind="stable")]
+            mine = np.array_split(batch, distributed.count())[distributed.number()]
+            yield [(int(index), int(seeds[index]), self.image_size) for index in mine]
+
+
+def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> DataLoader:
+    """Augmented batches; set `epoch`, `start` and `image_size` of its sampler before each epoch.
+
+    Raises `InputError` if the ranks are more than the images of a batch.
+    """
+    photos = photos_of(rows, label2id, config, reader, augment=config.augmentation)
+    if config.augmentation == "strong":
+        photos.find_scenes(config.seed)
+    batches = EvenBatches(
+        len(photos), config.batch_size, config.seed, config.image_size, tars_of(photos.files)
+    )
+    if len(photos) // len(batches) < distributed.count():
+        raise InputError(
+            f"--batch-size {config.batch_size} of all devices together, {len(photos)} images to "
+            f"train on: too few for {distributed.count()} devices"
+        )
+    return DataLoader(photos, batch_sampler=batches, **worker_options(config, len(batches)))
+
+
+def score_loader(
+    rows: pd.DataFrame, label2id: dict, config, reader=None, change=None
+) -> DataLoader:
+    """Whole photos in the order of the rows; each rank takes its share.
+
+    `change(photo, seed)` is done to each of them first. Raises `InputError` if that leaves a rank
+    without any.
+    """
+    if len(rows) < distributed.count():
+        raise InputError(
+            f"{len(rows)} images to score are too few for {distributed.count()} devices"
+        )
+    share = rows[distributed.number() :: distributed.count()]
+    photos = photos_of(share, label2id, config, reader, change=change)
+    batch_size = min(config.batch_size, SCORED_AT_ONCE)
+    options = worker_options(config, math.ceil(len(photos) / batch_size))
+    return DataLoader(photos, batch_size=batch_size, **options)
+
+
+def photos_of(
+    rows: pd.DataFrame, label2id: dict, config, reader: PhotoReader | None, **options
+) -> Photos:
+    reader = reader or PhotoReader(config.image_size)
+    numbers = rows["label"].map(label2id)
+    return Photos(rows["absolute_path"], numbers, config.image_size, reader, **options)
+
+
+def worker_options(config, batches: int) -> dict:
+    workers = min(loader_workers(config.num_workers), batches)
+    pin_memory = config.pin_memory and torch.cuda.is_available()
+    # A loader draws a seed each time it starts: from its own generator, or torch's global one
+    # would move on and dropout would depend on the number of loader processes.
+    options = {"num_workers": workers, "pin_memory": pin_memory, "generator": torch.Generator()}
+    if workers:
+        options |= {"persistent_workers": True, "worker_init_fn": quiet_child}
+        if sys.platform == "linux":  # a cache in memory has no name by which others could open it
+            options["multiprocessing_context"] = "fork"
+    return options
+
+
+def quiet_child(_worker: int) -> None:
+    cv2.setNumThreads(0)  # or each loader process starts a thread a core
+    leave_signals_to_the_parent()
+
+
+@functools.cache  # said once a process
+def loader_workers(asked: int) -> int:
+    """Loader processes to start: what was asked, but no more than this rank has cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    most = max(1, cores // ranks_here)
+    if asked > most:
+        devices = f" for {ranks_here} devices" if ranks_here > 1 else ""
+        each = " each" if ranks_here > 1 else ""
+        print(f"--num-workers {asked}: {cores} cores{devices}, {most} loader processes{each}")
+    return min(asked, most)

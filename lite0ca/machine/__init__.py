@@ -1,0 +1,1 @@
+"""Where it runs: device, memory, console, processes, signals, versions."""

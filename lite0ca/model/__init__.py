@@ -1,0 +1,1 @@
+"""A timm backbone with attention, and where its weights come from."""

@@ -1,0 +1,179 @@
+"""A timm backbone, attention on its last feature map, pool, dropout, linear; and its weights' cost.
+
+Shapes: B images, C channels, H x W pixels, h x w cells of the last feature map.
+"""
+
+from __future__ import annotations
+
+import timm
+import torch
+from timm.layers import EcaModule
+from timm.layers.bottleneck_attn import BottleneckAttn
+from timm.layers.coord_attn import CoordAttn
+from timm.models import register_model
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lite0ca.errors import InputError
+from lite0ca.settings.systems import FORMER_ATTENTIONS, SYSTEMS, System
+
+
+class LeafClassifier(nn.Module):
+    """(B, 3, H, W) normalised images -> (B, classes) logits.
+
+    The backbone is timm's own, classifier included: `forward_head` pools, drops out and
+    classifies. `normalize` is its weights' normalisation.
+    """
+
+    def __init__(self, backbone: nn.Module, attention: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+        self.attention = attention
+        cfg = backbone.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(cfg["mean"]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(cfg["std"]).view(3, 1, 1), persistent=False)
+
+    @property
+    def pretrained_cfg(self) -> dict:
+        return self.backbone.pretrained_cfg
+
+    @property
+    def num_classes(self) -> int:
+        return self.backbone.num_classes
+
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 RGB 0..255 (B, 3, H, W) -> float32, as the backbone's weights expect it."""
+        return (images.float() / 255 - self.mean) / self.std
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.backbone.forward_features(x)  # B 3 H W -> B C h w
+        return self.attention(x)  # B C h w
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        return self.backbone.forward_head(x, pre_logits=pre_logits)  # B C h w -> B classes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def get_classifier(self) -> nn.Module:
+        return self.backbone.get_classifier()
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """What starts fresh on a pretrained backbone: attention and classifier."""
+        return [*self.attention.parameters(), *self.get_classifier().parameters()]
+
+
+class ResidualAttention(nn.Module):
+    """x + norm(attention(x)), as in BoTNet's block (Srinivas et al. 2021, arXiv 2101.11605).
+
+    Its norm starts at zero (`zero_init_last` in timm's ResNets), so a pretrained backbone's
+    features pass unchanged until self-attention has learned something.
+    """
+
+    def __init__(self, attention: nn.Module, channels: int):
+        super().__init__()
+        self.attention = attention
+        self.norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.norm(self.attention(x))  # B C h w
+
+
+def coordinate_attention(channels: int, reduction: int) -> CoordAttn:
+    """Hou et al. 2021 (arXiv 2103.02907): timm's layer with the paper's bottleneck and biases."""
+    bottleneck = max(8, channels // reduction)
+    return CoordAttn(channels, rd_channels=bottleneck, bias=True)
+
+
+def build_attention(kind: str, channels: int, cells: tuple[int, int], reduction: int) -> nn.Module:
+    """One of `systems.ATTENTIONS` for a (B, channels, *cells) map; 'ca+bot' is CA, then BoT."""
+    if kind in FORMER_ATTENTIONS:
+        raise InputError(f"attention {kind}: only lite0ca 0.1 builds it; export the run with that")
+    if kind == "none":
+        return nn.Identity()
+    if kind == "ca":
+        return coordinate_attention(channels, reduction)
+    if kind == "eca":
+        return EcaModule(channels)
+    if channels % 4:
+        raise InputError(f"--attention {kind}: 4 heads do not divide {channels} channels")
+    bot = ResidualAttention(BottleneckAttn(channels, feat_size=cells, num_heads=4), channels)
+    if kind == "bot":
+        return bot
+    return nn.Sequential(coordinate_attention(channels, reduction), bot)
+
+
+def build_model(
+    system: System, classes: int, image_size: int = 224, dropout: float = 0.2, **backbone
+) -> LeafClassifier:
+    """The network of a system with random weights. Raises `InputError` for a wrong backbone."""
+    if not timm.is_model(system.backbone):
+        raise InputError(f"--backbone {system.backbone}: timm {timm.__version__} has no such model")
+    try:
+        net = timm.create_model(system.backbone, num_classes=classes, drop_rate=dropout, **backbone)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"--backbone {system.backbone}: {error}") from None
+    channels, *cells = feature_shape(net, system.backbone, image_size)
+    attention = build_attention(system.attention, channels, tuple(cells), system.reduction)
+    return LeafClassifier(net, attention)
+
+
+def feature_shape(backbone: nn.Module, name: str, image_size: int) -> tuple[int, int, int]:
+    """(C, h, w) of the last feature map at an image size."""
+    backbone.eval()
+    try:
+        with torch.inference_mode():
+            shape = backbone.forward_features(torch.zeros(1, 3, image_size, image_size)).shape
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--backbone {name} at --image-size {image_size}: {error}") from None
+    backbone.train()
+    if len(shape) != 4 or shape[1] != getattr(backbone, "num_features", None):
+        raise InputError(f"--backbone {name}: its features are no (B, C, h, w) map; use a CNN")
+    return tuple(shape[1:])
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def mac_count(model: nn.Module, image_size: int) -> int:
+    """Multiply-accumulates of one image: convolutions and matrix products, as torch counts them."""
+    training = model.training
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.eval()(torch.zeros(1, 3, image_size, image_size))
+    model.train(training)
+    return counter.get_total_flops() // 2
+
+
+@register_model
+def efficientnet_lite0_ca(
+    pretrained: bool = False, num_classes: int = 4, drop_rate: float = 0.2, **kwargs
+) -> LeafClassifier:
+    """timm's name for the contract's network; `pretrained` loads the ImageNet backbone."""
+    from lite0ca.model.weights import load_imagenet
+
+    passed_by_timm = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+    backbone = {name: value for name, value in kwargs.items() if name not in passed_by_timm}
+    system = SYSTEMS["EfficientNet_Lite0_CA"]
+    model = build_model(system, num_classes, dropout=drop_rate, **backbone)
+    if pretrained:
+        load_imagenet(model)
+    return model
+
+
+class Gates(nn.Module):
+    """Coordinate Attention for scoring: a gate for each row and one for each column."""
+
+    def __init__(self, attention: CoordAttn):
+        super().__init__()
+        self.squeeze, self.norm, self.activation = attention.conv1, attention.bn1, attention.act
+        self.to_rows, self.to_columns = attention.conv_h, attention.conv_w
+        self.gate = attention.gate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows, columns = x.mean(3, keepdim=True), x.mean(2, keepdim=True)  # B C h 1, B C 1 w
+        rows, columns = (
+            self.activation(self.norm(self.squeeze(pooled))) for pooled in (rows, columns)
+        )  # B C/r h 1, B C/r 1 w
+        return x * self.gate(self.to_columns(columns)) * self.gate(self.to_rows(rows))  # B C h w

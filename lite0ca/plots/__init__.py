@@ -1,0 +1,1 @@
+"""Figures for people, from plain rows and arrays."""

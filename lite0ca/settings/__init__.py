@@ -1,0 +1,1 @@
+"""What a run is told: Config, presets, systems, flags. Standard library only."""

@@ -1,0 +1,352 @@
+"""Every setting of a run, once: `Config` feeds the flags, the notebooks and the README's tables.
+
+A setting is a field; its default, help and limits stand on the same lines. Standard library
+only, here and in what this imports, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lite0ca.errors import InputError
+from lite0ca.files import read_json
+from lite0ca.settings.presets import PRESETS
+from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, SYSTEMS, System
+
+LARGEST = 2**32  # of whole numbers; beyond, libraries raise errors of their own
+AUGMENTATIONS = ("standard", "strong")
+FORMER = ("head_epochs",)  # settings of earlier versions, without effect on what is trained
+GROUPS = {
+    "data": "Data",
+    "model": "Model",
+    "training": "Training",
+    "machine": "Machine",
+    "output": "What a run leaves",
+}
+
+
+def setting(group, default, help, *, choices=None, low=None, above=None, below=None, multiple=None):
+    """A field: where its flag is listed, its default, its help, and the values it accepts.
+
+    `low` is the smallest value, `above` and `below` are limits that are not reached themselves.
+    """
+    limits = {"choices": choices, "low": low, "above": above, "below": below, "multiple": multiple}
+    return dataclasses.field(default=default, metadata={"group": group, "help": help, **limits})
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one run, checked when made; raises `InputError` that names the flag."""
+
+    preset: str | None = setting(
+        "training", None, "a named set of settings; flags that are typed override it"
+    )
+
+    # Data
+    metadata: str | None = setting(
+        "data",
+        None,
+        "CSV with columns path,label and, if there, split (train, valid, test) and group; "
+        "default: data/metadata.csv, else $LITE0CA_DATA, else what is attached on Kaggle",
+    )
+    label2id: str | None = setting(
+        "data",
+        None,
+        "JSON of class name -> number; default: label2id.json beside the CSV "
+        "(data/label2id.json), else the class names in alphabetical order",
+    )
+    data_dir: str | None = setting(
+        "data",
+        None,
+        "a folder with one sub-folder a class, or with train/valid/test above them; or shards, "
+        "as in 'shards/{000..099}.tar'",
+    )
+    train_limit: int | None = setting(
+        "data", None, "train on so many images, drawn in the classes' proportions", low=2
+    )
+    valid_limit: int | None = setting(
+        "data", None, "validate on so many images, drawn in the classes' proportions", low=2
+    )
+    skip_bad_images: bool = setting(
+        "data", False, "leave out missing and unreadable images instead of stopping"
+    )
+
+    # Model
+    model_name: str = setting(
+        "model",
+        "EfficientNet_Lite0_CA",
+        "the system to train; names the run folder",
+        choices=tuple(SYSTEMS),
+    )
+    backbone: str | None = setting("model", None, "any convolutional timm backbone instead")
+    attention: str | None = setting(
+        "model", None, "attention on the last feature map instead", choices=ATTENTIONS
+    )
+    reduction: int | None = setting(
+        "model",
+        None,
+        "Coordinate Attention: bottleneck = max(8, channels // reduction), so a larger number "
+        "is a smaller block; default: 16 (32 for EfficientNetV2_S)",
+        low=1,
+    )
+    dropout: float = setting("model", 0.2, "before the classifier", low=0, below=1)
+    image_size: int = setting(
+        "model",
+        224,
+        "pixels, square; 192, 224 and 256 are the usual ones",
+        low=32,
+        below=4097,
+        multiple=32,
+    )
+    pretrained: bool = setting("model", False, "start from ImageNet weights")
+    weights: str | None = setting(
+        "model",
+        None,
+        "start from the weights in this file (.pth, .pt, .safetensors): a timm backbone, or a "
+        "best_model.pt of this project",
+    )
+
+    # Training
+    epochs: int = setting("training", 15, "passes over the training images", low=1)
+    batch_size: int = setting("training", 96, "images a step", low=2)
+    base_lr: float = setting("training", 5e-5, "learning rate of the backbone", above=0, below=1e6)
+    head_lr: float = setting(
+        "training",
+        5e-4,
+        "learning rate of the attention and the classifier",
+        above=0,
+        below=1e6,
+    )
+    weight_decay: float = setting(
+        "training", 1e-2, "AdamW; none on biases and norms", low=0, below=1e4
+    )
+    warmup_epochs: float = setting(
+        "training", 1.0, "linear warm-up, at most half of the run; a cosine follows", low=0
+    )
+    augmentation: str = setting(
+        "training",
+        "standard",
+        "strong: half of the pictures from nearer, in any light, partly hidden, the leaf mostly "
+        "before another background; for photos from elsewhere, and slower to learn",
+        choices=AUGMENTATIONS,
+    )
+    label_smoothing: float = setting("training", 0.0, "of the cross-entropy", low=0, below=1)
+    class_weights: bool = setting(
+        "training", False, "weigh the loss of each class by 1 / its frequency"
+    )
+    grad_clip: float = setting("training", 1.0, "largest norm of the gradient; 0 = off", low=0)
+    ema: bool = setting(
+        "training", False, "score and keep a moving average of the weights (decay up to 0.9998)"
+    )
+    patience: int = setting(
+        "training", 7, "stop after so many epochs without a better macro-F1; 0 = off", low=0
+    )
+    start_size: int | None = setting(
+        "training",
+        None,
+        "pixels of the first epoch; the size grows to --image-size until the last",
+        low=32,
+        multiple=32,
+    )
+    seed: int = setting(
+        "training", 42, "equal seeds give equal runs on one machine", low=0, below=2**32
+    )
+
+    # Machine
+    device: str = setting(
+        "machine", "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps")
+    )
+    amp: bool | None = setting("machine", None, "mixed precision; default: on for cuda")
+    devices: int = setting(
+        "machine",
+        1,
+        "train on so many GPUs, or processes on a CPU; --batch-size is of all together, so "
+        "learning rates stay; the same as torchrun --nproc_per_node",
+        low=1,
+    )
+    sync_bn: bool = setting("machine", False, "BatchNorm over the images of all devices (cuda)")
+    micro_batch_size: int | None = setting(
+        "machine",
+        None,
+        "images at once, for small memory: gradients add up to --batch-size, BatchNorm sees so "
+        "many; default: all, halved when memory runs out",
+        low=2,
+    )
+    compile: bool = setting(
+        "machine", False, "torch.compile: a minute at first, pays on GPUs in long runs"
+    )
+    num_workers: int = setting(
+        "machine", 4, "loader processes of each device, at most one a core; 0 = none", low=0
+    )
+    cache: str = setting(
+        "machine",
+        "auto",
+        "keep decoded photos, at a size a little above --image-size, for later epochs and runs; "
+        "auto: on disk, else in memory, where there is room",
+        choices=("auto", "disk", "ram", "none"),
+    )
+    cache_dir: str | None = setting(
+        "machine", None, "where --cache disk keeps them; default: ~/.cache/lite0ca"
+    )
+    cache_limit_gb: float = setting(
+        "machine", 10.0, "most that all caches there take; the oldest give way", above=0
+    )
+    pin_memory: bool = setting("machine", False, "page-locked batches (cuda)")
+    time_budget: float | None = setting(
+        "machine",
+        None,
+        "minutes; stops in time between two steps, saved; --resume goes on",
+        above=0,
+    )
+
+    # What a run leaves
+    output_dir: str = setting("output", "results", "the folder above the run folders")
+    save_history: bool = setting(
+        "output", False, "write history.json, metrics.json and training_plot.png as well"
+    )
+    plot: bool = setting("output", False, "show the curves as well")
+    resume: str | None = setting(
+        "output", None, "go on with the run in this folder; its own settings are used"
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            check(field, getattr(self, field.name))
+        if self.preset is not None and self.preset not in PRESETS:
+            raise InputError(f"--preset: {unknown(self.preset, PRESETS)}")
+        if self.metadata and self.data_dir:
+            raise InputError("--metadata and --data-dir both name the data: give one of them")
+        if self.start_size and self.start_size > self.image_size:
+            raise InputError(
+                f"--start-size {self.start_size}: must be at most --image-size {self.image_size}"
+            )
+        if self.start_size and "bot" in self.system.attention:
+            raise InputError("--start-size: the positions of self-attention belong to one size")
+
+    @classmethod
+    def of(cls, preset: str | None = None, /, **overrides) -> Config:
+        """The settings of a preset with some of them overridden; unknown names are refused."""
+        for name in overrides:
+            if name not in cls.__dataclass_fields__:
+                raise InputError(f"setting {unknown(name, cls.__dataclass_fields__)}")
+        preset = overrides.pop("preset", preset)
+        if preset is not None and preset not in (known := list(PRESETS)):
+            raise InputError(f"--preset: {unknown(str(preset), known)}")
+        changes = PRESETS[preset].changes if preset else {}
+        return cls(preset=preset, **{**changes, **overrides})
+
+    @classmethod
+    def of_stored(cls, settings: Mapping[str, object], **overrides) -> Config:
+        """The settings that a run, a checkpoint or an exported file of any version keeps."""
+        kept = {name: value for name, value in settings.items() if name not in FORMER}
+        if kept.get("attention") in FORMER_ATTENTIONS:
+            del kept["attention"]
+        return cls.of(**{**kept, **overrides})
+
+    @classmethod
+    def of_run(cls, folder: str | Path, **overrides) -> Config:
+        """The settings stored in a run folder, to go on with that run.
+
+        Only what does not change the result may be overridden: the machine, and where the
+        data lies now.
+        """
+        may_change = {f.name for f in dataclasses.fields(cls) if f.metadata["group"] == "machine"}
+        may_change |= {"metadata", "data_dir", "plot"}
+        for name in overrides:
+            if name not in may_change:
+                raise InputError(
+                    f"{flag(name)} cannot change with --resume: the run keeps its settings "
+                    f"(free are {', '.join(sorted(map(flag, may_change)))})"
+                )
+        stored = Path(folder) / "config.json"
+        if not stored.is_file():
+            raise InputError(f"--resume {folder}: no config.json there, so no run")
+        settings = read_json(stored)
+        if not settings:
+            raise InputError(f"{stored}: is damaged (holds no settings)")
+        if "metadata" in overrides or "data_dir" in overrides:
+            settings |= {"metadata": None, "data_dir": None, "label2id": None}
+        return cls.of_stored(settings, **overrides, resume=str(folder))
+
+    def reading(self, source: Path) -> Config:
+        """The same settings with the data that was found named, wherever they are used next."""
+        name = "metadata" if source.is_file() else "data_dir"
+        data = {"metadata": None, "data_dir": None, name: str(source.absolute())}
+        return dataclasses.replace(self, **data)
+
+    def as_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+    @property
+    def system(self) -> System:
+        """The row of `--model-name` with `--backbone`, `--attention`, `--reduction` over it."""
+        row = SYSTEMS[self.model_name]
+        typed = {
+            name: value
+            for name in ("backbone", "attention", "reduction")
+            if (value := getattr(self, name)) is not None
+        }
+        # The folder is named by the system: a run without CA must not pass for one with it.
+        other = [f"{name}-{typed[name]}" for name in typed if name != "reduction"]
+        return dataclasses.replace(row, name="_".join([row.name, *other]), **typed)
+
+
+def flag(name: str) -> str:
+    """`base_lr` -> `--base-lr`"""
+    return "--" + name.replace("_", "-")
+
+
+def unknown(name: str, known) -> str:
+    """'x is unknown', with the nearest known name, else all of them."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"{name!r} is unknown; " + (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    )
+
+
+@functools.cache
+def type_hints() -> dict[str, type]:
+    return typing.get_type_hints(Config)
+
+
+def value_type(field: dataclasses.Field) -> type:
+    """The type of a field without its `| None`: str, int, float or bool."""
+    hint = type_hints()[field.name]
+    return next((t for t in typing.get_args(hint) if t is not type(None)), hint)
+
+
+def check(field: dataclasses.Field, value) -> None:
+    """Raise `InputError`, naming the flag, unless the field accepts the value."""
+    if value is None:
+        if field.default is not None:
+            raise InputError(f"{flag(field.name)} needs a value")
+        return
+    kind, limits = value_type(field), field.metadata
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        raise InputError(f"{flag(field.name)} takes {kind.__name__}, not {value!r}")
+    if value == "":
+        raise InputError(f"{flag(field.name)} is empty: give a value, or leave the flag out")
+    if kind is float and not abs(value) < 1e300:  # NaN too, and integers that are no float
+        raise InputError(f"{flag(field.name)} must be a finite number, not {str(value)[:20]}")
+    if limits["choices"] and value not in limits["choices"]:
+        raise InputError(f"{flag(field.name)}: {unknown(value, limits['choices'])}")
+    wanted = []
+    if limits["low"] is not None and value < limits["low"]:
+        wanted.append(f"at least {limits['low']}")
+    if limits["above"] is not None and value <= limits["above"]:
+        wanted.append(f"above {limits['above']}")
+    if limits["below"] is not None and value >= limits["below"]:
+        wanted.append(f"below {limits['below']}")
+    if kind is int and value >= LARGEST:
+        wanted.append(f"below {LARGEST:,}")
+    if limits["multiple"] and value % limits["multiple"]:
+        wanted.append(f"a multiple of {limits['multiple']}")
+    if wanted:
+        raise InputError(f"{flag(field.name)} must be {' and '.join(wanted)}, not {value}")

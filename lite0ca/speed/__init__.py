@@ -1,0 +1,1 @@
+"""How fast networks and exported files are, with the conditions."""

@@ -1,0 +1,65 @@
+"""All forms of one model side by side: latency, throughput, share of what the CPU can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from lite0ca.errors import InputError
+from lite0ca.formats.checkpoint import run_folder
+from lite0ca.formats.opening import format_of, open_file, open_model
+from lite0ca.machine.device import CPU, keep_freed_memory
+from lite0ca.model.network import mac_count
+from lite0ca.speed import systems
+
+TORCH, PEAK = "torch", "matrix product"
+SIDE = 1024  # of the square matrices that are multiplied to find the CPU's peak
+
+
+class MatrixProduct(nn.Module):
+    """What this CPU does at best: float32 matrices, which torch gives to MKL or OpenBLAS."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrices = torch.rand(2, SIDE, SIDE)
+
+    def forward(self, _images: torch.Tensor) -> torch.Tensor:
+        return self.matrices[0] @ self.matrices[1]
+
+
+def benchmark_forms(folder: str, batch_size: int, rounds: int, seconds: float) -> pd.DataFrame:
+    """A row for torch and each exported file of a run, with one thread and with all.
+
+    All take turns within a round, in this process. `times_torch` is the ratio of latencies,
+    `gflops` counts two operations a multiply-accumulate, `share_of_peak` is of a float32 matrix
+    product in the same rounds. Raises `InputError` if there is nothing to time.
+    """
+    place = Path(folder)
+    files = sorted(file for file in place.glob("*") if format_of(file) and file.is_file())
+    if not files:
+        raise InputError(f"--forms {folder}: holds no exported file; python -m lite0ca export RUN")
+    sizes = {open_file(file)[0]["image_size"] for file in files}
+    if len(sizes) > 1:
+        raise InputError(f"--forms {folder}: its files take pictures of {sorted(sizes)} pixels")
+    (size,) = sizes
+    _, trained = open_model(run_folder(files[0]), size)
+    gflop = 2 * mac_count(trained, size) / 1e9
+    keep_freed_memory()
+    rows = []
+    for threads in sorted({1, torch.get_num_threads()}):
+        setup = systems.Setup(CPU, threads)
+        models = {TORCH: trained, PEAK: MatrixProduct()}
+        models |= {file.name: open_file(file, threads)[1] for file in files}
+        with systems.using(setup, {TORCH: trained}):
+            times = systems.measured(models, setup, size, batch_size, rounds, seconds)
+        figures = {name: systems.summary(*times[name], batch_size) for name in models}
+        peak_gflops = 2 * SIDE**3 / 1e6 / figures.pop(PEAK)["latency_ms"]
+        for name, row in figures.items():
+            own = {"times_torch": figures[TORCH]["latency_ms"] / row["latency_ms"]}
+            own["gflops"] = gflop / row["latency_ms"] * 1e3
+            own |= {"share_of_peak": own["gflops"] / peak_gflops, "peak_gflops": peak_gflops}
+            rows.append({"form": name, "threads": threads, **row, **own})
+    return pd.DataFrame(rows)

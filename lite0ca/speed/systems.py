@@ -1,0 +1,323 @@
+"""Speed, size and score of the systems side by side; every figure with its conditions.
+
+Systems take turns within a round, so that what else the machine does meets all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lite0ca.errors import InputError
+from lite0ca.files import read_json
+from lite0ca.machine.device import (
+    Precision,
+    bar,
+    cpu_name,
+    describe,
+    device_of,
+    keep_freed_memory,
+    peak_memory_mb,
+    to_device,
+)
+from lite0ca.model.network import LeafClassifier, build_model, mac_count, parameter_count
+from lite0ca.settings.config import Config, flag, unknown
+from lite0ca.settings.systems import SYSTEMS
+from lite0ca.speed import guide
+
+CLASSES = 4
+WARM_UP, LEAST = 2, 3  # passes that are not timed, and the fewest that are, a round
+
+SCORE = "valid_macro_f1"
+# column: the name in a run's metrics.json
+SCORES = {SCORE: "valid_f1", "valid_accuracy": "valid_acc"}
+# What the scores of two systems may differ in, each from its own file of weights perhaps.
+OWN = {"model_name", "backbone", "attention", "weights", "seed"}
+RECIPE = ["train_limit", "valid_limit"] + [
+    field.name
+    for field in dataclasses.fields(Config)
+    if field.metadata["group"] in ("model", "training") and field.name not in OWN
+]
+SCORE_COLUMNS = (*SCORES, "runs", "data")
+
+FORMATS = {
+    "parameters": "{:,}",
+    "macs_million": "{:,.0f}",
+    "size_mb": "{:.1f}",
+    "latency_ms": "{:.1f}",
+    "latency_p95_ms": "{:.1f}",
+    "images_per_s": "{:.0f}",
+    "peak_memory_mb": "{:.0f}",
+}
+
+FPS_BATCH = 16  # as in the guide's project, so that figures can be compared
+FPS_SECONDS = 2.0
+FPS_WARM_UP = 5  # batches that are not timed: the first ones meet cold caches and fresh memory
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One way to run a network: where, with how many threads (CPU), in which precision."""
+
+    precision: Precision
+    threads: int
+
+    @property
+    def name(self) -> str:
+        if self.precision.device.type == "cpu":
+            plural = "s" if self.threads > 1 else ""
+            where = f"cpu, {self.threads} thread{plural}"
+        else:
+            where = self.precision.device.type
+        return where + (", mixed precision" if self.precision.amp else "")
+
+
+def benchmark(
+    names: Sequence[str],
+    config: Config,
+    batch_size: int,
+    rounds: int,
+    seconds: float,
+    results: str | Path | None,
+) -> pd.DataFrame:
+    """A row for each system and setup; all systems without `names`.
+
+    Latency is one image at a time, throughput a batch; both the median over all passes of all
+    rounds, float32 in channels-last memory unless the setup says mixed precision. The weights
+    are random: speed does not depend on them. `results` is a folder with finished runs, whose
+    scores are added. Raises `InputError` for an unknown system or a senseless number.
+    """
+    for name in names:
+        if name not in SYSTEMS:
+            raise InputError(f"system {unknown(name, SYSTEMS)}")
+    for typed, value in (("--batch-size", batch_size), ("--rounds", rounds)):
+        if value < 1:
+            raise InputError(f"{typed} must be at least 1, not {value}")
+    if not 0 <= seconds <= 3600:
+        raise InputError(f"--seconds must be 0 to 3600, not {seconds:g}")
+    setups = setups_of(config)
+    scores = scores_in(results) if results else {}
+    keep_freed_memory()
+    torch.manual_seed(config.seed)
+    models = {
+        name: build_model(SYSTEMS[name], CLASSES, config.image_size).eval()
+        for name in dict.fromkeys(names or SYSTEMS)
+    }
+    facts = {name: facts_of(model, config.image_size) for name, model in models.items()}
+    rows = []
+    for setup in setups:
+        with using(setup, models):
+            times = measured(models, setup, config.image_size, batch_size, rounds, seconds)
+            for name, model in models.items():
+                row = {"system": name, "setup": setup.name, **facts[name]}
+                row |= summary(*times[name], batch_size)
+                row["peak_memory_mb"] = memory_of(model, setup, config.image_size, batch_size)
+                row |= scores.get(name, {})
+                rows.append(row | dict(zip(guide.COLUMNS, guide.CLAIMS.get(name, [""] * 4))))
+    # The columns of scores stand in every table, with or without runs.
+    return pd.DataFrame(rows, columns=[*rows[0], *(c for c in SCORE_COLUMNS if c not in rows[0])])
+
+
+def setups_of(config: Config) -> list[Setup]:
+    """On a CPU one thread and all; on cuda float32 and mixed precision, unless --amp says which."""
+    device = device_of(config.device)
+    if device.type == "cpu":
+        threads = sorted({1, torch.get_num_threads()})
+        return [Setup(Precision(device, bool(config.amp)), number) for number in threads]
+    amps = [config.amp] if config.amp is not None else [False, True][: 1 + (device.type == "cuda")]
+    return [Setup(Precision(device, amp), torch.get_num_threads()) for amp in amps]
+
+
+@contextmanager
+def using(setup: Setup, models: dict[str, LeafClassifier]):
+    """The models on the setup's device, torch with its threads."""
+    before, exact = torch.get_num_threads(), torch.backends.cudnn.deterministic
+    torch.set_num_threads(setup.threads)
+    torch.backends.cudnn.deterministic = False  # a training in this process has asked for it
+    try:
+        for model in models.values():
+            model.to(setup.precision.device, memory_format=torch.channels_last)
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.backends.cudnn.deterministic = exact
+
+
+def facts_of(model: LeafClassifier, image_size: int) -> dict:
+    """What does not depend on the machine. Size: the weights as float32."""
+    tensors = model.state_dict().values()
+    return {
+        "parameters": parameter_count(model),
+        "macs_million": mac_count(model, image_size) / 1e6,
+        "size_mb": sum(t.numel() * t.element_size() for t in tensors) / 1e6,
+    }
+
+
+def measured(models, setup: Setup, image_size: int, batch_size: int, rounds: int, seconds: float):
+    """{system: (seconds of each single image, seconds of each batch)}"""
+    photos = {
+        size: torch.rand(size, 3, image_size, image_size, device=setup.precision.device).to(
+            memory_format=torch.channels_last
+        )
+        for size in (1, batch_size)
+    }
+    times = {name: ([], []) for name in models}
+    for _ in bar(range(rounds), setup.name):
+        for name, model in models.items():
+            for seen, size in zip(times[name], (1, batch_size)):
+                seen += timed(model, photos[size], setup.precision, seconds)
+    return times
+
+
+@torch.inference_mode()
+def timed(
+    model: LeafClassifier, photos: torch.Tensor, precision: Precision, seconds: float
+) -> list[float]:
+    """Seconds of each forward pass, for about so many seconds, after warm-up."""
+    passes, began = [], time.perf_counter()
+    while len(passes) < WARM_UP + LEAST or time.perf_counter() - began < seconds:
+        started = time.perf_counter()
+        with precision.autocast():
+            model(photos)
+        if precision.device.type == "cuda":
+            torch.cuda.synchronize()
+        elif precision.device.type == "mps":
+            torch.mps.synchronize()
+        passes.append(time.perf_counter() - started)
+    return passes[WARM_UP:]
+
+
+def summary(single: list[float], batches: list[float], batch_size: int) -> dict:
+    return {
+        "latency_ms": 1e3 * float(np.median(single)),
+        "latency_p95_ms": 1e3 * float(np.percentile(single, 95)),
+        "latency_n": len(single),
+        "batch_size": batch_size,
+        "images_per_s": batch_size / float(np.median(batches)),
+        "images_per_s_p5": batch_size / float(np.percentile(batches, 95)),
+        "batches_n": len(batches),
+    }
+
+
+def memory_of(model, setup: Setup, image_size: int, batch_size: int) -> float | None:
+    """The most memory that one batch needs beside the weights, in MB; None where unknown."""
+    photos = torch.rand(batch_size, 3, image_size, image_size, device=setup.precision.device)
+
+    def once():
+        with torch.inference_mode(), setup.precision.autocast():
+            model(photos.to(memory_format=torch.channels_last))
+
+    return peak_memory_mb(once, setup.precision.device)
+
+
+def scores_in(results: str | Path) -> dict[str, dict]:
+    """{system: mean valid macro-F1 and accuracy over its finished runs in a folder}.
+
+    Raises `InputError` if the runs differ in more than system, seed and machine: such scores
+    cannot be compared. A split that was made for the data depends on the seed, so several seeds
+    need data with a split.
+    """
+    if not Path(results).is_dir():
+        raise InputError(f"--results {results}: there is no such folder")
+    found, settings = [], []
+    for file in sorted(Path(results).glob("*/metrics.json")):
+        try:
+            metrics, config, made = (
+                read_json(file.parent / name)
+                for name in ("metrics.json", "config.json", "environment.json")
+            )
+            stopped = metrics.get("stopped", "")  # runs of version 0.1.0 do not say
+            if stopped is None or "time budget" in stopped:
+                continue  # it is still running, was killed, or waits to be resumed
+            found.append({k: metrics[k] for k in ("model_name", "data", *SCORES.values())})
+            recipe = {name: config.get(name) for name in RECIPE}  # older runs have fewer
+            settings.append(recipe | {"data": made["data_fingerprint"]})
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{file}: is no metrics file of a run") from None
+    for name in settings[0] if settings else ():
+        if any(one[name] != settings[0][name] for one in settings):
+            what = "data or split" if name == "data" else flag(name)
+            raise InputError(
+                f"--results {results}: its runs differ in {what}, so their scores cannot be "
+                "compared; give a folder with runs of one kind"
+            )
+    runs = pd.DataFrame(found, columns=["model_name", "data", *SCORES.values()])
+    return {
+        name: {
+            **{column: float(own[key].mean()) for column, key in SCORES.items()},
+            "runs": len(own),
+            "data": own["data"].iloc[0],
+        }
+        for name, own in runs.groupby("model_name")
+    }
+
+
+def fastest(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the setup with the highest throughput, one a system."""
+    speed = table.groupby("setup")["images_per_s"].median()
+    return table[table["setup"] == speed.idxmax()].reset_index(drop=True)
+
+
+def title_of(config: Config, table: pd.DataFrame) -> str:
+    """What every figure was measured on."""
+    device = device_of(config.device)
+    where = cpu_name() if device.type == "cpu" else describe(device)
+    data = sorted(set(table["data"].dropna()))
+    return (
+        f"{where}, torch {torch.__version__}, {config.image_size} pixels, "
+        f"batch {table['batch_size'].iloc[0]}" + (f"; scores on {data[0]}" if data else "")
+    )
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The columns that a person compares."""
+    shown = table[["system", "setup"]].copy()
+    for column in (*FORMATS, SCORE):
+        write = FORMATS.get(column, "{:.3f}").format
+        shown[column] = [write(x) if pd.notna(x) else "" for x in table[column]]
+    return shown.to_string(index=False)
+
+
+def file_name(config: Config, batch_size: int, names: Sequence[str] = ()) -> str:
+    """The conditions of a benchmark as a file name without its ending."""
+    device = device_of(config.device)
+    processor = cpu_name() if device.type == "cpu" else ""
+    processor = torch.cuda.get_device_name() if device.type == "cuda" else processor
+    words = ["bench", f"{config.image_size}px", f"batch{batch_size}", device.type, processor]
+    words += [{True: "amp", False: "float32", None: ""}[config.amp]]
+    words += [f"{len(names)}_systems"] if names else []
+    words += [f"torch{torch.__version__.split('+')[0]}"]
+    return "-".join(re.sub(r"[^\w.]+", "_", word).strip("_").lower() for word in words if word)
+
+
+@torch.inference_mode()
+def images_per_s(model: LeafClassifier, image_size: int, precision: Precision) -> dict:
+    """Forward passes on random images for `FPS_SECONDS`: `fps` with its conditions.
+
+    The median over batches, after warm-up; the device is waited for inside the timer.
+    """
+    model.eval()
+    photos = torch.randint(256, (FPS_BATCH, image_size, image_size, 3), dtype=torch.uint8)
+    photos = model.normalize(to_device(photos, precision.device))
+    seconds, end = [], time.monotonic() + FPS_SECONDS
+    while len(seconds) < FPS_WARM_UP + 5 or (time.monotonic() < end and len(seconds) < 200):
+        started = time.perf_counter()
+        with precision.autocast():
+            model(photos).float().cpu()  # the copy waits for the device
+        seconds.append(time.perf_counter() - started)
+    return {
+        "fps": FPS_BATCH / float(np.median(seconds[FPS_WARM_UP:])),
+        "fps_batch_size": FPS_BATCH,
+        "fps_image_size": image_size,
+        "fps_device": describe(precision.device),
+        "fps_amp": precision.amp,
+    }

@@ -1,0 +1,1 @@
+"""fit(config): one training, saved, resumed, on one device or several."""

@@ -1,0 +1,193 @@
+"""`fit(config) -> Result`: the only training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
+
+from lite0ca.data import dataset, split
+from lite0ca.errors import InputError, Stopped, TrainingDiverged
+from lite0ca.evaluation.calibration import calibration
+from lite0ca.evaluation.inference import logits_of
+from lite0ca.evaluation.metrics import macro_f1
+from lite0ca.files import check_writable
+from lite0ca.formats.checkpoint import LAST, load_checkpoint
+from lite0ca.images import cache
+from lite0ca.images.loaders import score_loader, train_loader
+from lite0ca.machine import distributed
+from lite0ca.machine.device import Precision, describe, device_of, keep_freed_memory
+from lite0ca.model.network import parameter_count
+from lite0ca.settings.config import Config
+from lite0ca.training.epoch import one_epoch
+from lite0ca.training.launch import trained_on_devices
+from lite0ca.training.run_folder import Record, new_run, stored
+from lite0ca.training.state import NonFinite, State
+from lite0ca.training.stopping import Paused, Watch, wish
+from lite0ca.training.summary import epoch_line
+
+RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to: its folder, the metrics of its best epoch, the curves."""
+
+    run: Path
+    metrics: dict
+    history: dict[str, list]
+
+
+def fit(config: Config) -> Result:
+    """Train as the settings say; leaves a run folder and returns its best metrics.
+
+    With `config.resume` it goes on where that run stopped, in the middle of an epoch as well, and
+    on a CPU ends as if it had never stopped. Raises `InputError` for wrong input,
+    `TrainingDiverged` after three restarts, `Stopped` when a signal came and the run is saved.
+    """
+    if config.devices > 1 and not distributed.started():
+        device_of(config.device, config.devices)
+        answer = trained_on_devices(config)
+        return Result(Path(answer["run"]), answer["metrics"], answer["history"])
+    distributed.use_own_gpu()
+    device = device_of(config.device, distributed.on_this_machine())
+    if config.sync_bn and device.type != "cuda":
+        raise InputError("--sync-bn needs cuda: torch has no such BatchNorm for other devices")
+    with distributed.joined(device):
+        return training(config, device)
+
+
+def training(config: Config, device: torch.device) -> Result:
+    """`fit` on one device, or as one rank of several."""
+    began = time.monotonic()
+    keep_freed_memory()
+    torch.backends.cudnn.deterministic = True
+    precision = Precision.of(device, config.amp)
+    check_writable(config.resume or config.output_dir)
+    last, made = stored(config.resume) if config.resume else (None, None)
+    known = last["label2id"] if last else None
+    data = distributed.from_first(lambda: dataset.load(config, known))
+    torch.manual_seed(config.seed)
+    state = State.new(config, len(data.label2id), precision)
+    if not last:
+        state.start_from_weights(config)
+    reader = cache.open_reader(config, list(data.rows["absolute_path"]))
+    data = distributed.from_first(lambda: split.for_training(data, config, made, reader))
+    fingerprint = data.fingerprint
+    if last and last["fingerprint"] != fingerprint:
+        raise InputError(f"--resume {config.resume}: the data is not what the run began with")
+    config = config.reading(data.source)
+    weight = class_weights(data).to(device) if config.class_weights else None
+    batches = train_loader(data.part("train"), data.label2id, config, reader)
+    valid = score_loader(data.part("valid"), data.label2id, config, reader)
+    # A run folder appears only now, when nothing of the input can be wrong any more.
+    run = (
+        Path(config.resume)
+        if last
+        else distributed.from_first(lambda: new_run(config, data, fingerprint, device))
+    )
+    record = Record(run, state, config, data, fingerprint, precision)
+    if last:
+        state.restore(last)
+    else:
+        record.last()
+    print(
+        f"{config.system.name}: {parameter_count(state.model):,} parameters, on "
+        f"{f'{distributed.count()} x ' if distributed.count() > 1 else ''}{describe(device)}"
+        f"{', mixed precision' if precision.amp else ''}\nrun: {run}",
+        flush=True,
+    )
+    state.wrap(config)
+    if valid.num_workers:
+        # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
+        # share with them, and each page of it would be copied at the next write.
+        iter(valid)
+    with wish() as noted, record.held():
+        if last:
+            record.mend()
+        watch = Watch(noted, record.midway, began, config.time_budget, device)
+        while not (reason := stop_reason(state, config)):
+            try:
+                row = one_epoch(state, batches, config, precision, weight, watch)
+                scoring_began = time.monotonic()
+                with watch.timed("scoring"):
+                    row |= scored(state, valid, len(data.part("valid")), precision)
+                row["seconds"] = state.sums["train_s"] + time.monotonic() - scoring_began
+            except Paused as pause:
+                done = f"{state.step} of {len(batches)} steps of epoch {state.epoch + 1}"
+                reason = f"{pause}, after {done}; --resume {run} goes on"
+                if pause.signal:
+                    raise Stopped(f"stopped by {reason}", pause.signal) from None
+                break
+            except NonFinite as problem:
+                go_back(state, run, problem)
+                record.last()
+                continue
+            better = state.remember(row)
+            record.last()
+            watch.saved = time.monotonic()
+            if better:
+                record.best()
+            print(epoch_line(state, config.epochs, better), flush=True)
+            record.results()
+    print(f"stopped: {reason}", flush=True)
+    # Again, for a run that was killed after its last epoch and before its results.
+    return Result(run, record.results(reason), state.history)
+
+
+def stop_reason(state: State, config: Config) -> str | None:
+    """Why no further epoch is begun, or None."""
+    if state.epoch >= config.epochs:
+        return "all epochs done"
+    if config.patience and state.epoch - state.best_epoch >= config.patience:
+        return f"no better macro-F1 for {config.patience} epochs"
+    return None
+
+
+def class_weights(data: dataset.DataSet) -> torch.Tensor:
+    """n / (classes * n of the class), (classes,); 0 for a class without training images."""
+    numbers = data.part("train")["label"].map(data.label2id).to_numpy()
+    weight, present = np.zeros(len(data.label2id), np.float32), np.unique(numbers)
+    weight[present] = compute_class_weight("balanced", classes=present, y=numbers)
+    return torch.from_numpy(weight)
+
+
+def scored(state: State, valid, images: int, precision: Precision) -> dict:
+    """Scores and calibration on the valid split, over all ranks. Raises `NonFinite`."""
+    logits, numbers = logits_of(state.scored, valid, precision)
+    logits, numbers = (
+        distributed.gathered(rows, images, precision.device) for rows in (logits, numbers)
+    )
+    loss = F.cross_entropy(logits, numbers).item()
+    if not math.isfinite(loss):
+        raise NonFinite(f"the valid loss is not finite in epoch {state.epoch + 1}")
+    truth, predicted = numbers.numpy(), logits.argmax(1).numpy()
+    return {
+        "valid_loss": loss,
+        "valid_acc": float((truth == predicted).mean()),
+        "valid_f1": macro_f1(truth, predicted),
+        **calibration(logits.numpy(), truth),
+    }
+
+
+def go_back(state: State, run: Path, problem: NonFinite) -> None:
+    """Restore the last good epoch with half the learning rate; the fourth time, give up."""
+    retries = state.retries + 1
+    if retries > RETRIES:
+        raise TrainingDiverged(
+            f"{problem}, after going back {RETRIES} times; the run holds its last good epoch. "
+            f"Lower --base-lr and --head-lr, or try --no-amp. Run: {run}"
+        )
+    state.restore(load_checkpoint(run / LAST, needs=State.KEYS))
+    state.retries, state.rate_scale = retries, 0.5**retries
+    print(
+        f"{problem}: back to epoch {state.epoch} with the learning rates x {state.rate_scale:g} "
+        f"({retries} of {RETRIES})",
+        flush=True,
+    )

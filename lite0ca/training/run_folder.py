@@ -1,0 +1,164 @@
+"""What a training writes as it goes: its folder, checkpoints, results. Rank 0 writes for all."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from lite0ca.data.dataset import DataSet
+from lite0ca.data.metadata_csv import COLUMNS, read_made_split
+from lite0ca.errors import InputError
+from lite0ca.files import remove_scraps, whole, write_json
+from lite0ca.formats.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from lite0ca.formats.metadata import check_facts
+from lite0ca.images.reading import bytes_of
+from lite0ca.machine import distributed
+from lite0ca.machine.device import Precision, environment
+from lite0ca.settings.config import Config
+from lite0ca.speed.systems import images_per_s
+from lite0ca.training.epoch import refuse_non_finite
+from lite0ca.training.state import State
+from lite0ca.training.summary import write_results
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+@dataclass
+class Record:
+    """The run folder of a training. Every rank calls these, at the same moments."""
+
+    run: Path
+    state: State
+    config: Config
+    data: DataSet
+    fingerprint: str  # of the data, which takes a while to compute
+    precision: Precision
+
+    def last(self) -> None:
+        """last.pt: all that --resume and going back need."""
+        self.state.average_statistics()
+        self.save(LAST, self.state.as_dict())
+
+    def midway(self) -> None:
+        """last.pt within an epoch; raises `NonFinite` instead if it would not survive.
+
+        The loss is looked at seldom there, and a file with NaN must not replace a good one.
+        """
+        refuse_non_finite(self.state, self.precision.device)
+        self.state.average_statistics()
+        self.state.check_finite()
+        self.save(LAST, self.state.as_dict())
+
+    def best(self) -> None:
+        """best_model.pt: what evaluate, predict and users load."""
+        history = self.state.history
+        content = {"model": self.state.scored.state_dict(), "epoch": self.state.epoch}
+        for name in ("temperature", "sure_from"):
+            if name in history:  # runs of version 0.1.0 have none
+                content[name] = history[name][-1]
+        self.save(BEST, content)
+
+    @contextlib.contextmanager
+    def held(self):
+        """Keep others from training in the run folder; raises `InputError` if one does."""
+        with contextlib.ExitStack() as stack:
+            distributed.from_first(lambda: stack.enter_context(held(self.run)))
+            yield
+
+    def mend(self) -> None:
+        """Put right what a kill may have left, when the run is taken up again."""
+        if distributed.first():
+            remove_scraps(self.run)
+        if self.state.best_epoch == self.state.epoch > 0 and self.state.step == 0:
+            self.best()  # it came between the two checkpoints
+
+    def results(self, reason: str | None = None) -> dict:
+        """The metrics so far, written with --save-history; `reason` is why the run has stopped."""
+        write = lambda: write_results(  # noqa: E731
+            self.run, self.state, self.config, self.data, self.speed, reason
+        )
+        return distributed.from_first(write)
+
+    @functools.cached_property  # after the first epoch: nobody wants to wait for it before
+    def speed(self) -> dict:
+        return images_per_s(self.state.model, self.config.image_size, self.precision)
+
+    def save(self, name: str, content: dict) -> None:
+        if distributed.first():
+            save_checkpoint(self.run / name, content | self.facts)
+
+    @functools.cached_property
+    def facts(self) -> dict:
+        """What every checkpoint says of its run."""
+        return {
+            "config": replace(self.config, resume=None).as_dict(),
+            "system": asdict(self.config.system),
+            "label2id": self.data.label2id,
+            "fingerprint": self.fingerprint,
+            "drawn_sample": self.data.is_sample,
+        }
+
+
+def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
+    """(last checkpoint, table of the data) of the run to go on with. Raises `InputError`."""
+    path = Path(run) / LAST
+    last = load_checkpoint(path, needs=(*State.KEYS, "label2id", "fingerprint"))
+    check_facts(last, path)
+    State.check_counts(last, path)
+    return last, read_made_split(Path(run) / "data.csv")
+
+
+def new_run(config: Config, data: DataSet, fingerprint: str, device: torch.device) -> Path:
+    """The run folder with its settings, environment, and which image went to which split."""
+    run = new_folder(config.output_dir, config.system.name)
+    write_json(run / "config.json", config.as_dict())
+    record = environment(device)
+    record |= {"data_root": str(data.root.resolve()), "data_fingerprint": fingerprint}
+    write_json(run / "environment.json", record)
+    columns = [name for name in COLUMNS if name in data.rows]
+    table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(bytes_of))
+    with whole(run / "data.csv") as file:
+        table.to_csv(file, index=False)
+    return run
+
+
+def new_folder(output_dir: str | Path, name: str) -> Path:
+    """`output_dir/NAME_DD_MM_YYYY_HHMM`; a second run in the same minute gets `_2` behind it."""
+    stamp = datetime.datetime.now().strftime("%d_%m_%Y_%H%M")
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = Path(output_dir) / (f"{name}_{stamp}" + (f"_{number}" if number > 1 else ""))
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+@contextlib.contextmanager
+def held(run: Path):
+    """While this lasts no other process may train in the folder; raises `InputError` if one does.
+
+    A lock of the process, on a file that nothing rewrites: it ends with the process, and loader
+    processes do not inherit it. Windows, and file systems without locks, go without.
+    """
+    with open(run / "data.csv", "r+b") as file:
+        try:
+            fcntl and fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise InputError(
+                f"{run}: another process is training in it; stop that one first"
+            ) from None
+        except OSError:
+            pass
+        yield

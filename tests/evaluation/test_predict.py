@@ -1,0 +1,115 @@
+"""Photos -> answers, from the command a user types."""
+
+import csv
+import resource
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lite0ca.__main__ import main
+from lite0ca.evaluation.inference import logits_of_photos
+from lite0ca.evaluation.predictions import settings_of
+from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.images.augmentation import resizing
+from lite0ca.images.reading import read_image, side_for
+from lite0ca.machine.device import Precision
+from lite0ca.settings.config import Config
+
+
+def test_a_csv_that_cannot_be_written_is_said_before_any_work(tiny_run, tmp_path, capsys):
+    for place, said in ((tmp_path, "is a folder"), ("/proc/none/a.csv", "/proc/none")):
+        command = ["predict", str(tiny_run), str(tmp_path / "no photo"), "--csv", str(place)]
+        assert main(command) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_smaller_pictures_than_the_run_began_with():
+    facts = {"config": Config.of(start_size=128, image_size=160).as_dict()}
+    assert settings_of("run", facts, {"image_size": 96}).image_size == 96
+
+
+def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
+    folder = tmp_path / "ảnh lá"
+    folder.mkdir()
+    source = Image.open(sample.parent / "brown_spot/sample_001_0.jpg")
+    source.save(folder / "một.png")
+    source.convert("L").save(folder / "grey photo.tiff")
+    source.convert("RGBA").save(folder / "alpha.webp")
+    out = tmp_path / "answers.csv"
+    assert main(["predict", str(tiny_run), str(folder), "--csv", str(out), "--top", "2"]) == 0
+    said, *lines = capsys.readouterr().out.splitlines()
+    assert said.startswith("this model was trained on the drawn sample")
+    assert len(lines) == 4 and lines[0].startswith(f"{folder}/alpha.webp: ")
+    assert lines[0].count(",") == 1
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert [row["path"] for row in rows] == [
+        str(folder / name) for name in ("alpha.webp", "grey photo.tiff", "một.png")
+    ]
+    for row in rows:
+        values = {name: float(row[name]) for name in list(row)[4:]}
+        assert sum(values.values()) == pytest.approx(1, abs=1e-4)
+        assert row["prediction"] == max(values, key=values.get)
+        sure = max(values.values()) >= load_best(tiny_run)["sure_from"]
+        assert row["sure"] == ("yes" if sure else "no")
+
+
+def test_logits_are_the_models(tiny_run, sample):
+    """By hand: read, resize, normalise with 0.5, forward."""
+    checkpoint = load_best(tiny_run)
+    model = model_of(checkpoint)
+    path = str(sample.parent / "healthy/sample_000_0.jpg")
+    photo = torch.from_numpy(resizing(64)(image=read_image(path, side_for(64)))["image"])
+    with torch.inference_mode():
+        by_hand = model((photo.permute(2, 0, 1)[None].float() / 127.5) - 1)[0]
+    cpu = Precision.of(torch.device("cpu"), None)
+    ((_, answer, problem),) = logits_of_photos(model, [path], 64, cpu)
+    assert problem is None and torch.allclose(answer, by_hand, atol=1e-5)
+
+
+def test_batches_and_loader_processes_change_nothing(tiny_run, sample):
+    paths = sorted(map(str, (sample.parent / "leaf_blast").iterdir()))[:21]
+    model, cpu = model_of(load_best(tiny_run)), Precision.of(torch.device("cpu"), None)
+    one = list(logits_of_photos(model, paths, 64, cpu, 4))
+    two = list(logits_of_photos(model, paths, 64, cpu, 8, workers=2))
+    assert [path for path, _, _ in one] == [path for path, _, _ in two] == paths
+    assert all(torch.allclose(a, b, atol=1e-5) for (_, a, _), (_, b, _) in zip(one, two))
+
+
+def test_unreadable_photos_are_named_and_the_others_answered(tiny_run, photos, capsys):
+    folder = photos({"x": 3})
+    (folder / "x/photo 1.jpg").write_bytes(b"broken")
+    assert main(["predict", str(tiny_run), str(folder)]) == 2
+    output = capsys.readouterr()
+    assert output.out.count(".jpg: ") == 2
+    assert output.err.count("\n") == 1 and "photo 1.jpg" in output.err
+    assert main(["predict", str(tiny_run), str(folder), "--skip-bad-images"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("photo", "message"),
+    [("none.jpg", "no such file"), ("notes.txt", "is not an image"), ("empty", "no image in")],
+)
+def test_mistakes(photo, message, tiny_run, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    assert main(["predict", str(tiny_run), str(tmp_path / photo)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_memory_does_not_grow_with_the_folder(tiny_run, tmp_path):
+    """2,000 photos of 1 MB decoded would be 2 GB; peak memory may grow by a fraction of that."""
+    Image.fromarray(np.zeros((600, 600, 3), np.uint8)).save(tmp_path / "x.jpg")
+    for number in range(1000):
+        (tmp_path / f"{number}.jpg").hardlink_to(tmp_path / "x.jpg")
+    model, cpu = model_of(load_best(tiny_run)), Precision.of(torch.device("cpu"), None)
+    paths = [str(tmp_path / f"{number}.jpg") for number in range(1000)]
+    answers = logits_of_photos(model, paths, 64, cpu)
+    for _ in range(200):
+        next(answers)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert sum(1 for _ in answers) == 800
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown_mb < 100

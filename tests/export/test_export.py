@@ -1,0 +1,410 @@
+"""Exported files: each answers as its run in its own runtime, and a wrong one is refused."""
+
+import importlib.util
+import io
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO
+
+from lite0ca.__main__ import main
+from lite0ca.errors import ExportFailed, InputError
+from lite0ca.evaluation.predictions import answers_of
+from lite0ca.export import export as export_module
+from lite0ca.export import verification
+from lite0ca.export.export import export, refuse_failed
+from lite0ca.export.verification import NOISY
+from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.formats.opening import FORMATS, open_file
+from lite0ca.images.augmentation import resizing
+from lite0ca.images.reading import read_image
+from lite0ca.machine.device import to_device
+from lite0ca.speed import exported_files
+from lite0ca.speed.exported_files import benchmark_forms
+
+RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert_torch"}
+RUNTIMES |= {"executorch": "executorch"}
+HERE = [name for name, module in RUNTIMES.items() if importlib.util.find_spec(module)]
+NAME = "EfficientNet_Lite0_CA"
+
+
+def needs(name: str):
+    missing = name not in HERE
+    return pytest.mark.skipif(missing, reason=f"no {name}: pip install -e '.[{name}]'")
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_run, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
+    """(a copy of the tiny run with all forms that can be made here, the report's rows by form)."""
+    run = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(tiny_run, run)
+    patch = pytest.MonkeyPatch()
+    # Two epochs on 40 drawings leave answers that hang by a hair: int8 is judged on real photos.
+    patch.setattr(verification, "INT8_AGREEMENT", 0.8)
+    patch.setattr(export_module, "ROUNDED_ON", 16)
+    patch.setattr(verification, "SECONDS", 0.0)
+    try:
+        export(
+            str(run),
+            HERE,
+            int8=True,
+            opset=None,
+            photo="onnx" in HERE,
+            output_dir=None,
+            num_workers=0,
+        )
+    finally:
+        patch.undo()
+    report = json.loads((run / "export/export_report.json").read_text())
+    return run, {row["form"]: row for row in report["files"]}
+
+
+@pytest.fixture(scope="session")
+def pictures(sample):
+    """uint8 (4, 64, 64, 3): drawn leaves as the network takes them."""
+    paths = sorted(sample.parent.glob("*/*.jpg"))[::101]
+    photos = [resizing(64)(image=read_image(path))["image"] for path in paths]
+    return torch.from_numpy(np.stack(photos))
+
+
+def expected(run: Path, pictures: torch.Tensor) -> np.ndarray:
+    model = model_of(load_best(run))
+    with torch.inference_mode():
+        return model(model.normalize(to_device(pictures, torch.device("cpu")))).numpy()
+
+
+def test_the_report_says_how_each_form_did(exported):
+    run, rows = exported
+    assert set(rows) >= {"torch", *HERE}
+    noisy = rows.pop(NOISY)
+    assert 0.5 < noisy["agreement"] <= 1 and noisy["largest_logit_difference"] > 0
+    for form, row in rows.items():
+        assert row["passed"], row
+        assert row["latency_ms"] > 0 and row["times_torch"] > 0
+        if form != "torch":
+            file = run / "export" / row["file"]
+            files = [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
+            size = sum(one.stat().st_size for one in files)
+            assert size == pytest.approx(1e6 * row["size_mb"])
+            assert 0 <= row["macro_f1"] <= 1
+    float32 = [row for form, row in rows.items() if form != "torch" and "int8" not in form]
+    assert all(row["agreement"] == 1 for row in float32)
+    assert all(row["largest_logit_difference"] <= 1e-3 for row in float32)
+    assert not list((run / "export").glob(".*")), "nothing half-written is left"
+
+
+# Small clients of our own, as an app has them: the runtime alone, and what the file says.
+
+
+def normalised(pictures: torch.Tensor, facts: dict) -> np.ndarray:
+    """float32 (N, 3, S, S)."""
+    pixels = (pictures.numpy() / 255 - np.array(facts["mean"])) / np.array(facts["std"])
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+@needs("onnx")
+def test_onnx_by_onnxruntime_alone(exported, pictures):
+    import onnx
+    import onnxruntime
+
+    path = str(exported[0] / f"export/{NAME}.onnx")
+    session = onnxruntime.InferenceSession(path)
+    stored = session.get_modelmeta().custom_metadata_map
+    facts = {key: json.loads(value) for key, value in stored.items()}
+    assert facts["classes"] == ["bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast"]
+    assert facts["image_size"] == 64 and facts["precision"] == "float32"
+    assert "metadata" not in facts["config"], "no path of this machine"
+    for batch in (1, 4):
+        images = normalised(pictures[:batch], facts)
+        (logits,) = session.run(None, {"images": images})
+        assert np.abs(logits - expected(exported[0], pictures[:batch])).max() < 1e-3
+    model = onnx.load(path)
+    onnx.checker.check_model(model)
+    assert not list(Path(path).parent.glob("*.data")), "one file"
+
+
+@needs("onnx")
+def test_int8_sums_cannot_overflow_on_old_x86(exported):
+    """Without VNNI two products are added in 16 bits: 2 * 255 * 64 fits, 2 * 255 * 127 does not."""
+    import onnx
+
+    file = exported[0] / "export/EfficientNet_Lite0_CA_int8.onnx"
+    stored = [onnx.numpy_helper.to_array(one) for one in onnx.load(file).graph.initializer]
+    weights = [array for array in stored if array.dtype == np.int8 and array.ndim == 4]
+    assert len(weights) > 40
+    assert max(np.abs(array.astype(int)).max() for array in weights) == 64
+
+
+@needs("onnx")
+def test_the_photo_file_takes_any_size_and_gives_probabilities(exported, pictures, tiny_run):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(exported[0] / f"export/{NAME}_photo.onnx"))
+    temperature = load_best(tiny_run)["temperature"]
+    logits = torch.from_numpy(expected(exported[0], pictures))
+    for photo, row in zip(pictures.numpy(), (logits / temperature).softmax(1).numpy()):
+        (answer,) = session.run(None, {"photo": photo})
+        assert answer == pytest.approx(row, abs=1e-4)
+    for shape in ((480, 640, 3), (31, 50, 3)):
+        (answer,) = session.run(None, {"photo": np.full(shape, 99, np.uint8)})
+        assert answer.shape == (4,) and answer.sum() == pytest.approx(1, abs=1e-5)
+    # Its probabilities are calibrated already: what reads the file must not do it again.
+    photo, run = (
+        answers_of(str(exported[0] / file), num_workers=0)["confidence"]
+        for file in (f"export/{NAME}_photo.onnx", "best_model.pt")
+    )
+    assert temperature != pytest.approx(1, abs=0.01)
+    assert photo.to_numpy() == pytest.approx(run.to_numpy(), abs=1e-3)
+
+
+@needs("openvino")
+def test_openvino_alone(exported, pictures):
+    import openvino
+
+    core = openvino.Core()
+    # Without the hint CPUs that have bfloat16 take it, and logits differ by tenths.
+    precise = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = core.compile_model(exported[0] / f"export/{NAME}.xml", "CPU", precise)
+    facts = open_file(exported[0] / f"export/{NAME}.xml")[0]
+    logits = model(normalised(pictures, facts))[0]
+    assert np.abs(logits - expected(exported[0], pictures)).max() < 1e-3
+
+
+@needs("litert")
+def test_litert_alone_with_labels_where_mobile_tools_look(exported, pictures):
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = (exported[0] / f"export/{NAME}.tflite").read_bytes()
+    labels = zipfile.ZipFile(io.BytesIO(content)).read("labels.txt").decode().split()
+    assert labels == ["bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast"]
+    packed = schema.Model.GetRootAs(content, 0)
+    entries = [packed.Metadata(number) for number in range(packed.MetadataLength())]
+    (metadata,) = (
+        packed.Buffers(one.Buffer()).DataAsNumpy().tobytes()
+        for one in entries
+        if one.Name() == b"TFLITE_METADATA"
+    )
+    assert metadata[4:8] == b"M001" and b"labels.txt" in metadata
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    (image,) = interpreter.get_input_details()
+    assert image["shape"].tolist() == [1, 64, 64, 3], "NHWC"
+    logits = []
+    for picture in pictures.numpy():
+        interpreter.set_tensor(image["index"], ((picture / 255 - 0.5) / 0.5)[None].astype("f4"))
+        interpreter.invoke()
+        logits.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
+    assert np.abs(np.array(logits) - expected(exported[0], pictures)).max() < 1e-3
+
+
+@needs("litert")
+def test_litert_int8_takes_pixels_that_it_keeps_exactly(exported):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(exported[0] / f"export/{NAME}_int8.tflite"))
+    interpreter.allocate_tensors()
+    (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert image["dtype"] == logits["dtype"] == np.float32  # as Google's Task Library wants it
+    # The first thing that is done with the pictures: (pixel - 128) / 127.5 becomes pixel - 128.
+    tensors = [one for one in interpreter.get_tensor_details() if one["dtype"] == np.int8]
+    same_shape = [one for one in tensors if one["shape"].tolist() == image["shape"].tolist()]
+    scale, zero = same_shape[0]["quantization"]
+    assert zero == 0 and scale == pytest.approx(1 / 127.5, rel=0.01)
+
+
+@needs("executorch")
+def test_executorch_alone(exported, pictures):
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(exported[0] / f"export/{NAME}.pte")
+    facts = json.loads(program.load_method("facts").execute([])[0])
+    method = program.load_method("forward")
+    for image, row in zip(normalised(pictures, facts), expected(exported[0], pictures)):
+        (answer,) = method.execute([torch.from_numpy(image[None])])
+        assert np.abs(answer.numpy()[0] - row).max() < 1e-3
+
+
+# Evaluate and predict take a file in place of a run.
+
+
+@pytest.mark.parametrize("form", ["run", *HERE])
+def test_evaluate_and_predict_take_any_exported_file(form, exported, tmp_path, capsys):
+    run = exported[0]
+    model = run if form == "run" else run / f"export/{NAME}{FORMATS[form].suffix}"
+    assert main(["evaluate", str(model), "--output-dir", str(tmp_path), "--num-workers", "0"]) == 0
+    assert "macro-F1" in capsys.readouterr().out
+    (file,) = tmp_path.glob("scores_*.json")
+    from lite0ca.evaluation.predictions import answers_of
+
+    scores = json.loads(file.read_text())
+    of_run = answers_of(str(run), num_workers=0)
+    assert scores["accuracy"] == pytest.approx((of_run["label"] == of_run["answer"]).mean())
+
+
+def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(exported, sample, capsys):
+    photo = str(next(sample.parent.glob("*/*.jpg")))
+    ask = ["predict", str(exported[0]), photo, "--top", "1"]
+    assert main(ask) == 0
+    first, _, answer = capsys.readouterr().out.splitlines()
+    assert first.startswith("answered by ") and "torch's speed" in first
+    assert main([*ask, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == answer
+    # Another training in the same folder: the files are of an earlier one. Or of another size.
+    report = exported[0] / "export/export_report.json"
+    kept = report.read_text()
+    for change, said in (({"checkpoint_sha256": "0"}, "export again"), ({"image_size": 96}, "")):
+        report.write_text(json.dumps(json.loads(kept) | change))
+        try:
+            assert main(ask) == 0
+        finally:
+            report.write_text(kept)
+        shown = capsys.readouterr().out
+        assert said in shown and "answered by" not in shown
+
+
+# What is wrong is said in one line.
+
+
+@needs("onnx")
+def test_a_form_that_misses_its_tolerance_is_not_kept(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(verification, "FLOAT_TOLERANCE", 0.0)
+    monkeypatch.setattr(verification, "SECONDS", 0.0)
+    made = export(
+        str(tiny_run),
+        ["onnx"],
+        int8=False,
+        opset=None,
+        photo=False,
+        output_dir=tmp_path / "out",
+        num_workers=0,
+    )
+    with pytest.raises(ExportFailed, match=r"onnx: logits differ by .*, 0 are allowed"):
+        refuse_failed(*made)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["export_report.json"]
+    report = json.loads((tmp_path / "out/export_report.json").read_text())
+    assert [row["passed"] for row in report["files"]] == [True, False]
+
+
+@needs("onnx")
+def test_a_converter_that_fails_does_not_stop_the_others(tiny_run, tmp_path, monkeypatch):
+    from lite0ca.formats import onnx as onnx_format
+
+    def broken(*_, **__):
+        raise RuntimeError("no such operator\nand a page more")
+
+    monkeypatch.setattr(onnx_format, "write", broken)
+    made = export(
+        str(tiny_run),
+        ["onnx"],
+        int8=False,
+        opset=None,
+        photo=False,
+        output_dir=tmp_path / "out",
+        num_workers=0,
+    )
+    with pytest.raises(ExportFailed, match="onnx: could not be made: no such operator; see"):
+        refuse_failed(*made)
+
+
+def test_the_command_ends_with_4_when_a_proof_fails(monkeypatch, capsys):
+    def failed(*_, **__):
+        raise ExportFailed("onnx int8: agrees on 90.0%, 99% are needed")
+
+    monkeypatch.setattr(export_module, "export", failed)
+    assert main(["export", "run"]) == 4
+    assert capsys.readouterr().err == ("error: onnx int8: agrees on 90.0%, 99% are needed\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "tflite"], "--format 'tflite' is unknown"),
+        (["--format", ","], "--format: name one or more of onnx, openvino"),
+        (["--opset", "99"], "--opset 99"),
+        (["--metadata", "none.csv"], "--metadata none.csv: does not exist"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message, tiny_run, tmp_path, capsys):
+    arguments = ["export", str(tiny_run), "--output-dir", str(tmp_path / "out"), *arguments]
+    assert main([*arguments, "--num-workers", "0"]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_missing_extra_is_named(tiny_run, monkeypatch, capsys):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "lite0ca.formats.openvino", raising=False)
+    assert main(["export", str(tiny_run), "--format", "openvino"]) == 2
+    assert "pip install 'lite0ca[openvino]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", HERE)
+def test_a_broken_or_foreign_file_is_refused(form, exported, tmp_path):
+    suffix = FORMATS[form].suffix
+    whole = (exported[0] / f"export/{NAME}{suffix}").read_bytes()
+    for name, content in {
+        "half": whole[: len(whole) // 2],
+        "empty": b"",
+        "text": b"this is no model at all, whatever its name says" * 9,
+    }.items():
+        path = tmp_path / f"{name}{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}{suffix}: "):
+            open_file(path)
+    with pytest.raises(InputError, match="there is no such file"):
+        open_file(tmp_path / f"none{suffix}")
+
+
+@needs("onnx")
+def test_an_onnx_file_of_somebody_else_is_refused(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in ("a", "b")]
+    graph = helper.make_graph([helper.make_node("Relu", ["a"], ["b"])], "g", value[:1], value[1:])
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "other.onnx")
+    with pytest.raises(InputError, match="was not written by lite0ca export"):
+        open_file(tmp_path / "other.onnx")
+
+
+@needs("onnx")
+def test_the_guides_opset_11(tiny_run, tmp_path):
+    from lite0ca.formats.onnx import opset_of
+
+    folder, _ = export(
+        str(tiny_run),
+        ["onnx"],
+        int8=False,
+        opset=11,
+        photo=False,
+        output_dir=tmp_path / "out",
+        num_workers=0,
+    )
+    assert opset_of(folder / f"{NAME}.onnx") == 11
+
+
+def test_bench_refuses_files_of_two_sizes(tmp_path, monkeypatch):
+    for name in ("96.onnx", "64.onnx"):
+        (tmp_path / name).write_bytes(b"")
+    sized = lambda file: ({"image_size": int(file.stem)}, None)  # noqa: E731
+    monkeypatch.setattr(exported_files, "open_file", sized)
+    with pytest.raises(InputError, match=r"--forms .*: its files take pictures of \[64, 96\] pix"):
+        benchmark_forms(str(tmp_path), batch_size=2, rounds=1, seconds=0)
+
+
+def test_bench_times_all_forms_of_a_run(exported, capsys):
+    briefly = ["--rounds", "1", "--seconds", "0", "--batch-size", "2"]
+    assert main(["bench", "--forms", str(exported[0] / "export"), *briefly]) == 0
+    shown = capsys.readouterr().out
+    assert "share_of_peak" in shown and f"{NAME}.onnx" in shown
+    assert main(["bench", "--forms", str(REPO / "tests")]) == 2
+    assert "holds no exported file" in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""What the notebooks' settings cell does with its parameters."""
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from lite0ca import notebook
+from lite0ca.data import sample
+from lite0ca.errors import InputError
+from lite0ca.plots import style
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_sample_is_drawn_only_when_asked_for(elsewhere, monkeypatch):
+    monkeypatch.setattr(sample, "LEAVES", 2)
+    config = notebook.settings("basic", {}, "mine.csv")
+    assert config.metadata == "mine.csv" and not (elsewhere / "build").exists()
+    assert notebook.settings("basic", {}, "sample", "photos").data_dir == "photos"
+    assert notebook.settings("basic", {"data_dir": "photos"}, "sample").metadata is None
+    assert notebook.settings("basic", {}, None).metadata is None
+    assert not (elsewhere / "build").exists()
+    config = notebook.settings("basic", {}, "sample")
+    assert (elsewhere / config.metadata).is_file()
+
+
+def test_two_sources_of_data_are_refused(elsewhere):
+    with pytest.raises(InputError, match="both name the data"):
+        notebook.settings("basic", {}, "mine.csv", "photos")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (("kagle", {}, None), "--preset: 'kagle' is unknown; did you mean 'kaggle'"),
+        (("basic", {"epoch": 1}, None), "setting 'epoch' is unknown; did you mean 'epochs'"),
+        (("basic", "epochs=1 ema=maybe", None), "setting ema=maybe: takes on or off"),
+    ],
+)
+def test_wrong_parameters_are_named(parameters, message, elsewhere):
+    with pytest.raises(InputError, match=message):
+        notebook.settings(*parameters)
+
+
+def test_overrides_as_text(elsewhere):
+    config = notebook.settings("mobile", "epochs=1 ema=on base-lr=1e-3 train_limit=none", None)
+    assert (config.epochs, config.ema, config.base_lr, config.train_limit) == (1, True, 1e-3, None)
+
+
+def test_resume_takes_the_runs_settings(tiny_run):
+    config = notebook.settings("kaggle", {"resume": str(tiny_run)}, "sample")
+    assert (config.preset, config.epochs, config.image_size) == ("basic", 2, 64)
+    assert config.resume == str(tiny_run) and config.metadata.endswith("metadata.csv")
+    same = {"resume": str(tiny_run), "epochs": 2, "num_workers": 1}
+    assert notebook.settings(None, same).num_workers == 1
+    with pytest.raises(InputError, match="--epochs cannot change with --resume"):
+        notebook.settings(None, same | {"epochs": 3})
+
+
+def test_started_in_notebooks_it_works_from_the_root(elsewhere, monkeypatch):
+    (elsewhere / "notebooks").mkdir()
+    (elsewhere / "lite0ca").mkdir()
+    monkeypatch.chdir("notebooks")
+    notebook.settings("basic", {}, None)
+    assert notebook.Path.cwd() == elsewhere
+
+
+def test_parameters_that_papermill_added_are_compared_with_the_cell_before(monkeypatch):
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr(notebook, "get_ipython", lambda: shell)
+    own = "preset = 'basic'  # or mobile\noverrides = {}"
+    monkeypatch.setitem(shell.user_ns, "In", ["", own, "# Parameters\npreset = 'mobile'\n"])
+    notebook.refuse_unknown_parameters()
+    monkeypatch.setitem(shell.user_ns, "In", ["", own, "# Parameters\novverrides = {}\n"])
+    with pytest.raises(InputError, match="'ovverrides' is unknown; did you mean 'overrides'"):
+        notebook.refuse_unknown_parameters()
+
+
+def test_the_table_says_where_a_value_comes_from(elsewhere):
+    table = notebook.table(notebook.settings("mobile", {"epochs": 3}, None))
+    assert table.loc["image_size"].tolist() == ["192", "mobile"]
+    assert table.loc["epochs"].tolist() == ["3", "override"]
+    assert table.loc["batch_size"].tolist() == ["96", "default"]
+    assert "train_limit" not in table.index
+
+
+def test_pictures_are_on_white():
+    figure = style.class_counts(["a", "b", "a"], ["train", "train", "valid"])
+    assert notebook.picture(figure).data[:4] == b"\x89PNG"
+    assert notebook.picture(figure, format="jpeg").data[:2] == b"\xff\xd8"

@@ -1,0 +1,178 @@
+"""The cache of decoded photos: the same pictures, whatever happens to its file."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from lite0ca.errors import InputError
+from lite0ca.images import cache
+from lite0ca.images.cache import open_reader
+from lite0ca.images.loaders import train_loader
+from lite0ca.images.reading import read_image, shrunk
+from lite0ca.settings.config import Config
+
+
+@pytest.fixture
+def paths(tmp_path, photos):
+    """Five small PNGs and JPEGs, a large JPEG, and a long one that fits no slot."""
+    folder = photos({"a": 5})
+    rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8))
+    coarse.resize((1200, 900), Image.BICUBIC).save(folder / "a/large.jpg", quality=90)
+    coarse.resize((900, 60)).save(folder / "a/long.png")
+    return sorted(map(str, (folder / "a").iterdir()))
+
+
+def settings(tmp_path, **changes):
+    return Config.of(image_size=64, cache_dir=str(tmp_path / "kept"), **changes)
+
+
+@pytest.mark.parametrize("kind", ["disk", "ram"])
+def test_the_same_pictures_without_their_files(kind, paths, tmp_path):
+    """What is kept is what the file gave, to the bit, and the file is not needed any more."""
+    reader = open_reader(settings(tmp_path, cache=kind), paths)
+    plain = open_reader(settings(tmp_path, cache="none"), paths)
+    slots = reader.slots_of(paths)
+    assert slots.tolist() == list(range(len(paths))) and set(plain.slots_of(paths)) == {-1}
+    first = [reader.read(path, slot) for path, slot in zip(paths, slots)]
+    for path, photo in zip(paths, first):
+        assert np.array_equal(photo, plain(path)) and np.array_equal(photo, reader(path))
+        os.rename(path, path + ".away")
+    for path, slot, photo in zip(paths, slots, first):
+        if path.endswith("long.png"):
+            with pytest.raises(FileNotFoundError):
+                reader.read(path, slot)
+        else:
+            assert np.array_equal(reader.read(path, slot), photo)
+
+
+def test_ram_leaves_nothing_behind(paths, tmp_path):
+    before = set(os.listdir("/dev/shm"))
+    reader = open_reader(settings(tmp_path, cache="ram"), paths)
+    reader(paths[0])
+    assert set(os.listdir("/dev/shm")) <= before
+
+
+def test_large_jpegs_are_close_to_their_full_decoding(paths):
+    (path,) = (path for path in paths if path.endswith("large.jpg"))
+    full, reduced = shrunk(read_image(path), 91), read_image(path, 91)
+    assert full.shape == reduced.shape == (91, 121, 3)
+    assert np.abs(full.astype(int) - reduced).mean() < 2.0
+
+
+def test_loaders_give_equal_batches(sample, tmp_path):
+    rows = pd.read_csv(sample).iloc[::20].copy()
+    rows["absolute_path"] = [str(sample.parent / path) for path in rows["path"]]
+    labels = {label: number for number, label in enumerate(sorted(set(rows["label"])))}
+    batches = {}
+    for kind in ("none", "disk", "ram"):
+        config = settings(tmp_path, cache=kind, batch_size=8, num_workers=2)
+        reader = open_reader(config, list(rows["absolute_path"]))
+        loader = train_loader(rows, labels, config, reader)
+        batches[kind] = [photos.clone() for _ in range(2) for photos, _ in loader]
+        if reader.store:  # the loader processes have filled the file that this one sees
+            assert all(reader.store.get(slot) is not None for slot in range(len(rows)))
+    for kind in ("disk", "ram"):
+        assert all(torch.equal(a, b) for a, b in zip(batches[kind], batches["none"]))
+
+
+def test_a_damaged_slot_is_read_from_its_file(paths, tmp_path):
+    reader = open_reader(settings(tmp_path, cache="disk"), paths)
+    photo = reader(paths[0])
+    with open(reader.store.file, "r+b") as file:
+        file.seek(reader.store.first_slot + 7)
+        file.write(b"damage")
+    assert reader.store.get(0) is None
+    assert np.array_equal(reader(paths[0]), photo) and reader.store.get(0) is not None
+    with open(reader.store.file, "r+b") as file:
+        file.write(b"\xff" * 12)  # an entry larger than its slot
+    assert np.array_equal(reader(paths[0]), photo)
+    os.truncate(reader.store.file, 100)  # cut short while nobody reads it
+    assert np.array_equal(open_reader(settings(tmp_path, cache="disk"), paths)(paths[0]), photo)
+
+
+def test_a_changed_photo_is_another_cache(paths, tmp_path):
+    open_reader(settings(tmp_path, cache="disk"), paths)(paths[0])
+    Image.new("RGB", (48, 40), "red").save(paths[0])
+    again = open_reader(settings(tmp_path, cache="disk"), paths)
+    assert again(paths[0])[0, 0].tolist()[0] > 250
+
+
+def test_a_full_disk(paths, tmp_path, monkeypatch, capsys):
+    reader = open_reader(settings(tmp_path, cache="disk"), paths)
+    real, room = os.pwrite, 3000
+
+    def nearly_full(descriptor, data, offset):
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part = bytes(data[:room])
+        room -= len(part)
+        return real(descriptor, part, offset)
+
+    monkeypatch.setattr(os, "pwrite", nearly_full)
+    capsys.readouterr()
+    for path in paths * 2:
+        assert np.array_equal(reader(path), read_image(path, 91))
+    assert capsys.readouterr().out.count("No space left on device") == 1
+
+
+def test_limits(paths, tmp_path, monkeypatch, capsys):
+    with pytest.raises(InputError, match=r"--cache disk: about .* --cache-limit-gb allows 1e-05"):
+        open_reader(settings(tmp_path, cache="disk", cache_limit_gb=1e-5), paths)
+    with pytest.raises(InputError, match=r"--cache disk: .*File exists"):
+        open_reader(Config.of(cache="disk", cache_dir=paths[0]), paths)
+    monkeypatch.setattr(cache.machine, "free_memory_gb", lambda: 0.5)
+    assert open_reader(settings(tmp_path, cache_limit_gb=1e-5), paths).store is None
+    assert "cache: none (about" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"--cache ram: about .* GB of memory can be had"):
+        open_reader(settings(tmp_path, cache="ram"), paths)
+
+
+def test_the_oldest_gives_way(paths, tmp_path):
+    kept = tmp_path / "kept"
+    for number in range(3):
+        reader = open_reader(settings(tmp_path, cache="disk"), paths[number:])
+        [reader(path) for path in paths[number:]]
+        os.utime(reader.store.file, (number, number))
+    taken = sum(cache.taken_gb(file) for file in kept.iterdir())
+    newest = open_reader(settings(tmp_path, cache="disk", cache_limit_gb=taken), paths[3:])
+    assert len(list(kept.iterdir())) == 3 and newest.store.file.exists()
+    assert 0 not in {file.stat().st_mtime for file in kept.iterdir()}
+
+
+FILL = """
+import sys
+from lite0ca.cache import open_reader
+from lite0ca.config import Config
+folder, *paths = sys.argv[1:]
+reader = open_reader(Config.of(image_size=64, cache="disk", cache_dir=folder), paths)
+print("ready", flush=True)
+for path in paths * 1000:
+    reader.store.put(reader.store.slots[path], reader(path))
+"""
+
+
+def test_kill_9_while_it_is_filled(paths, tmp_path):
+    """Whatever moment it is: a slot holds the right picture or none."""
+    reader = open_reader(settings(tmp_path, cache="disk"), paths)
+    command = [sys.executable, "-c", FILL, str(tmp_path / "kept"), *paths]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as filler:
+        while "ready" not in filler.stdout.readline():
+            pass
+        time.sleep(0.02)
+        filler.send_signal(signal.SIGKILL)
+    assert filler.returncode == -signal.SIGKILL
+    found = [reader.store.get(slot) for slot in range(len(paths))]
+    assert any(photo is not None for photo in found)
+    for path, photo in zip(paths, found):
+        assert photo is None or np.array_equal(photo, read_image(path, 91))

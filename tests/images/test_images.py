@@ -1,0 +1,96 @@
+"""One photo file -> RGB, whatever wrote it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lite0ca.images.reading import is_image, problem_of, read_image
+
+GREEN = (40, 160, 60)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "webp", "bmp", "tif", "tiff"])
+def test_formats(tmp_path, suffix):
+    path = tmp_path / f"lá lúa 1.{suffix}"
+    Image.new("RGB", (30, 20), GREEN).save(path)
+    assert is_image(path)
+    photo = read_image(path)
+    assert photo.shape == (20, 30, 3) and photo.dtype == np.uint8 and photo.flags.writeable
+    assert np.abs(photo.astype(int) - GREEN).max() <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    """A phone's turned photo is read upright: the eight ways that EXIF names."""
+    upright = np.zeros((16, 24, 3), np.uint8)
+    upright[:8, :12] = GREEN  # top left
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.png"
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    assert np.array_equal(read_image(path), upright)
+
+
+def test_modes(tmp_path):
+    def read(image, name="x.png", **options):
+        image.save(tmp_path / name, **options)
+        return read_image(tmp_path / name)[0, 0].tolist()
+
+    assert read(Image.new("L", (4, 4), 77)) == [77, 77, 77]
+    assert read(Image.new("1", (4, 4), 1)) == [255, 255, 255]
+    assert read(Image.new("LA", (4, 4), (77, 255))) == [77, 77, 77]
+    palette = Image.new("RGB", (4, 4), GREEN).quantize(8)
+    assert read(palette) == list(GREEN)
+    assert read(Image.new("RGBA", (4, 4), (*GREEN, 255))) == list(GREEN)
+    # What cannot be seen is white paper, not the colour that happens to lie under it.
+    assert read(Image.new("RGBA", (4, 4), (10, 20, 30, 0))) == [255, 255, 255]
+    transparent = Image.new("P", (4, 4), 0)
+    transparent.putpalette([10, 20, 30])
+    assert read(transparent, transparency=0) == [255, 255, 255]
+    cmyk = read(Image.new("RGB", (8, 8), GREEN).convert("CMYK"), "x.jpg")
+    assert np.abs(np.array(cmyk) - GREEN).max() <= 6
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    deep = np.full((4, 4), 40000, np.uint16)
+    for name in ("x.png", "x.tif"):
+        Image.fromarray(deep).save(tmp_path / name)
+        assert read_image(tmp_path / name)[0, 0].tolist() == [156] * 3
+    big_endian = Image.frombytes("I;16B", (4, 4), deep.astype(">u2").tobytes())
+    big_endian.save(tmp_path / "b.tif")
+    assert read_image(tmp_path / "b.tif")[0, 0].tolist() == [156] * 3
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "f.tif")
+    assert read_image(tmp_path / "f.tif")[0, 0].tolist() == [128] * 3
+
+
+def test_problems_are_told_in_a_few_words(tmp_path):
+    good = tmp_path / "good.jpg"
+    Image.effect_noise((200, 200), 50).save(good)
+    whole = good.read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("no image")
+    assert problem_of(good) is None
+    assert problem_of(tmp_path / "none.jpg") == "missing"
+    assert "truncated" in problem_of(tmp_path / "cut.jpg")
+    assert "cannot identify" in problem_of(tmp_path / "empty.png")
+    assert "cannot identify" in problem_of(tmp_path / "text.jpg")
+
+
+def test_a_decompression_bomb_is_refused(tmp_path):
+    Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
+    assert "20000 x 20000 pixels are too many" in problem_of(tmp_path / "bomb.png")
+
+
+def test_names():
+    assert not is_image(".hidden.jpg") and not is_image("notes.txt") and not is_image("jpg")
