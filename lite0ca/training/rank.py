@@ -1,4 +1,4 @@
-"""What each rank of `launch.py` runs: `python -m lite0ca.training.rank SETTINGS.json ANSWER.json`."""
+"""What each rank of `launch.py` runs, as `-m lite0ca.training.rank SETTINGS.json ANSWER.json`."""
 
 from __future__ import annotations
 
