@@ -40,11 +40,12 @@ from torch import nn
 
 from lite0ca.export.fusion import deployed
 from lite0ca.formats import onnx as onnx_format
-from lite0ca.machine.device import CPU, cpu_name, keep_freed_memory
+from lite0ca.machine.device import CPU, cpu_name
+from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.network import build_model, mac_count, parameter_count
 from lite0ca.settings.systems import SYSTEMS
-from lite0ca.speed import systems
 from lite0ca.speed.exported_files import PEAK, SIDE, MatrixProduct
+from lite0ca.speed.timing import Setup, measured, using
 
 CLASSES, CALIBRATION = 4, 16
 OWN, EAGER, ORT = "lite0ca, Lite0 CA", "torch, eager", "ONNX Runtime"
@@ -185,15 +186,15 @@ def compare(files: dict[str, File], size: int, rounds: int, seconds: float) -> p
     """A row a file and runtime: milliseconds of one image, and the ratio to ours."""
     rows = {}
     for threads in sorted({1, torch.get_num_threads()}):
-        setup = systems.Setup(CPU, threads)
+        setup = Setup(CPU, threads)
         models = {
             (name, runtime): open_file(file.path, threads)
             for name, file in files.items()
             for runtime, open_file in RUNTIMES.items()
         }
         models |= {(OWN, EAGER): files[OWN].network, PEAK: MatrixProduct()}
-        with systems.using(setup, {OWN: files[OWN].network}):
-            times = systems.measured(models, setup, size, 1, rounds, seconds)
+        with using(setup, {OWN: files[OWN].network}):
+            times = measured(models, setup, size, 1, rounds, seconds)
         peak_macs_per_s = SIDE**3 / np.median(times.pop(PEAK)[0])
         plural = "s" if threads > 1 else ""
         for key, (single, _) in times.items():

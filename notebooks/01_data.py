@@ -63,7 +63,8 @@ notebook.table(config)
 # %%
 from lite0ca.data import dataset, split
 from lite0ca.images.reading import in_threads, problem_of, read_image, size_of
-from lite0ca.plots import style
+from lite0ca.plots.photos import class_counts
+from lite0ca.plots.scores import confusion
 
 data = split.for_training(dataset.load(config), config)
 rows = data.rows
@@ -74,7 +75,7 @@ import pandas as pd
 pd.crosstab(rows["label"], rows["split"], margins=True)
 
 # %%
-notebook.picture(style.class_counts(rows["label"], rows["split"]))
+notebook.picture(class_counts(rows["label"], rows["split"]))
 
 # %% [markdown]
 # An uneven set needs macro-F1, which counts every class alike; accuracy alone hides a class that is
@@ -236,7 +237,7 @@ print(as_text(scores))
 
 # %%
 title = f"six colour numbers on {part}: macro-F1 {scores['macro_f1']:.2f}"
-notebook.picture(style.confusion(scores["confusion"], data.classes, title))
+notebook.picture(confusion(scores["confusion"], data.classes, title))
 
 # %% [markdown]
 # Guessing gives one divided by the number of classes. The first row of the [README's

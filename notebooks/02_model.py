@@ -118,7 +118,7 @@ def coordinate_attention(x, parts):
 # Equal to the package's block, or all of the above is a story:
 
 # %% tags=["nbval-check-output"]
-from lite0ca.model.network import coordinate_attention as packages_attention
+from lite0ca.model.attention import coordinate_attention as packages_attention
 
 block = packages_attention(1280, reduction=16).eval()
 features = torch.randn(2, 1280, 7, 6)  # not square, so that rows and columns cannot be mixed up
@@ -175,7 +175,8 @@ pd.DataFrame(cost, columns=columns).set_index("pixels")
 # %%
 from lite0ca.data import dataset, split
 from lite0ca.images.loaders import score_loader
-from lite0ca.machine.device import keep_freed_memory, to_device
+from lite0ca.machine.device import to_device
+from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.weights import load_imagenet
 
 keep_freed_memory()

@@ -76,11 +76,12 @@ if not result.history:
     raise InputError(f"no epoch is finished; go on with overrides = {{'resume': '{result.run}'}}")
 
 # %%
-from lite0ca.plots import style
+from lite0ca.plots.runs import training_curves
+from lite0ca.plots.scores import confusion
 
 metrics = result.metrics
 title = f"{result.run.name}, {metrics['data']}"
-notebook.picture(style.training_curves(result.history, metrics["best_epoch"], title))
+notebook.picture(training_curves(result.history, metrics["best_epoch"], title))
 
 # %% [markdown]
 # Train and valid loss falling together: more epochs may help. Valid rising while train falls:
@@ -151,7 +152,7 @@ print(f"{part} split of {metrics['data']}\n{as_text(scores)}")
 
 # %%
 title = f"{part}: macro-F1 {scores['macro_f1']:.3f}"
-notebook.picture(style.confusion(scores["confusion"], classes, title))
+notebook.picture(confusion(scores["confusion"], classes, title))
 
 # %% [markdown]
 # ## Sure and wrong

@@ -114,22 +114,22 @@ print(title)
 print(as_text(table))
 
 # %%
-from lite0ca.plots import style
+from lite0ca.plots.speed import accuracy_against_cost, speeds
 
-notebook.picture(style.speeds(table, title), dpi=70)
+notebook.picture(speeds(table, title), dpi=70)
 
 # %%
 fastest = fastest(table)
-notebook.picture(style.accuracy_against_cost(fastest, SCORE, title), dpi=70)
+notebook.picture(accuracy_against_cost(fastest, SCORE, title), dpi=70)
 
 # %% [markdown]
 # ## The guide's figures beside these
 # The guide states neither data set, nor batch size, nor runtime, so its columns are quotations.
 
 # %%
-from lite0ca.speed import guide
+from lite0ca.speed.systems import COLUMNS
 
-beside = fastest.set_index("system")[["parameters", "images_per_s", SCORE, *guide.COLUMNS]]
+beside = fastest.set_index("system")[["parameters", "images_per_s", SCORE, *COLUMNS]]
 beside[beside["guide_accuracy_percent"] != ""].round(3)
 
 # %% [markdown]

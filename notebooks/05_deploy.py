@@ -86,9 +86,9 @@ from lite0ca.export.verification import forms_as_text
 print(forms_as_text(rows))
 
 # %%
-from lite0ca.plots import style
+from lite0ca.plots.speed import forms
 
-notebook.picture(style.forms(rows, f"{Path(run).name}, batch 1"))
+notebook.picture(forms(rows, f"{Path(run).name}, batch 1"))
 
 # %% [markdown]
 # ## Measured on a run of real leaves

@@ -93,10 +93,10 @@ against_none = comparison.effects(study, "none", arms)
 print(against_none.round(3).to_string())
 
 # %%
-from lite0ca.plots import style
+from lite0ca.plots.scores import by_background, effects
 
 label = "test macro-F1 minus that without attention"
-notebook.picture(style.effects(against_none, "What attention brings", label))
+notebook.picture(effects(against_none, "What attention brings", label))
 
 # %% [markdown]
 # "No difference shown" is a result: with so many photos and seeds an effect smaller than the
@@ -129,7 +129,7 @@ given = given.reindex([arm for arm in wanted if arm in given.index]).set_axis(KI
 given.round(3)
 
 # %%
-notebook.picture(style.by_background(given, "What is left when only the leaf is"))
+notebook.picture(by_background(given, "What is left when only the leaf is"))
 
 # %% [markdown]
 # Does the preset `robust` earn its longer training? Its score minus that of others on the test
@@ -175,7 +175,7 @@ others = [arm for arm in field.index[1:] if arm != "none, field"]
 against = comparison.effects(study, "none, field", others)
 print(against.round(3).to_string())
 label = "field macro-F1 minus that of none"
-notebook.picture(style.effects(against, "From the lab to the field", label))
+notebook.picture(effects(against, "From the lab to the field", label))
 
 # %% [markdown]
 # Single runs of the short recipe lie 0.1 apart here, so three runs a side do not show what CA

@@ -33,10 +33,10 @@ FAST += ["--device", "cpu", "--model-name", "MobileNetV3_Small"]
 @pytest.fixture(scope="session", autouse=True)
 def speed_is_measured_briefly():
     """Two seconds after each of the suite's many trainings would be minutes of it."""
-    from lite0ca.speed import systems
+    from lite0ca.speed import timing
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(systems, "FPS_SECONDS", 0.0)
+        patch.setattr(timing, "FPS_SECONDS", 0.0)
         yield
 
 

@@ -38,6 +38,7 @@ def run(
 def bench_systems(systems, config, batch_size, rounds, seconds, results, output_dir) -> None:
     """Measure; writes the table as CSV, a plot, and with scores another, named by conditions."""
     from lite0ca.plots import style
+    from lite0ca.plots.speed import accuracy_against_cost, speeds
     from lite0ca.speed.systems import SCORE, as_text, benchmark, fastest, file_name, title_of
 
     check_writable(output_dir)
@@ -47,10 +48,10 @@ def bench_systems(systems, config, batch_size, rounds, seconds, results, output_
     with whole(f"{stem}.csv") as file:
         table.to_csv(file, index=False)
     title = title_of(config, table)
-    style.save(style.speeds(table, title), f"{stem}-speed.png")
+    style.save(speeds(table, title), f"{stem}-speed.png")
     written = [f"{stem}.csv", f"{stem}-speed.png"]
     if table[SCORE].notna().any():
-        figure = style.accuracy_against_cost(fastest(table), SCORE, title)
+        figure = accuracy_against_cost(fastest(table), SCORE, title)
         style.save(figure, f"{stem}-pareto.png")
         written.append(f"{stem}-pareto.png")
     print(f"{title}\n{as_text(table)}\n" + "\n".join(written))

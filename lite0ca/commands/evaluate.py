@@ -44,6 +44,7 @@ def run(
     from lite0ca.formats.opening import format_of
     from lite0ca.machine.device import describe, device_of
     from lite0ca.plots import style
+    from lite0ca.plots.scores import confusion, reliability
 
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     check_writable(folder)
@@ -69,10 +70,10 @@ def run(
     written = [f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"]
     write_json(folder / written[0], scores)
     title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
-    style.save(style.confusion(scores["confusion"], classes, title), folder / written[1])
+    style.save(confusion(scores["confusion"], classes, title), folder / written[1])
     error = f"calibration error {honest['calibration_error']:.3f}"
     title = f"{scores['system']['name']}\n{name}: {error}"
-    style.save(style.reliability(honest["bins"], title), folder / written[2])
+    style.save(reliability(honest["bins"], title), folder / written[2])
     print(f"{name}, {len(answers):,} images")
     print(metrics.as_text(scores))
     print(calibration.honesty_as_text(honest))

@@ -32,7 +32,8 @@ def run(**typed) -> None:
     print("\n".join(str(path) for path in sorted(result.run.iterdir())))
     if config.plot and result.history:
         from lite0ca.plots import style
+        from lite0ca.plots.runs import training_curves
 
-        curves = style.training_curves(result.history, metrics["best_epoch"], result.run.name)
+        curves = training_curves(result.history, metrics["best_epoch"], result.run.name)
         if not style.show(curves):
             print("--plot: no screen here; --save-history keeps the curves as training_plot.png")

@@ -16,7 +16,7 @@ from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json
 from lite0ca.images.reading import bytes_of, content_of
 from lite0ca.images.tar_shards import tars_of
-from lite0ca.machine.device import bar
+from lite0ca.machine.console import bar
 from lite0ca.settings.config import Config
 
 

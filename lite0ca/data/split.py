@@ -17,7 +17,7 @@ from lite0ca.data.metadata_csv import SPLITS
 from lite0ca.data.near_duplicates import equal_starts, find_groups
 from lite0ca.errors import InputError
 from lite0ca.images.reading import bytes_of, read_image
-from lite0ca.machine import device
+from lite0ca.machine import console
 from lite0ca.settings.config import Config
 
 FOLDS, HELD_OUT = 20, 0.15  # of the images for valid, and for test
@@ -85,7 +85,7 @@ def with_made_split(data: DataSet, seed: int, held_out: tuple[str, ...]) -> Data
         )
     elif "group" not in rows:
         cv2.setNumThreads(1)  # the photos are spread over the cores already
-        bar = lambda steps: device.bar(steps, "finding near-duplicates")  # noqa: E731
+        bar = lambda steps: console.bar(steps, "finding near-duplicates")  # noqa: E731
         rows["group"] = find_groups(list(rows["absolute_path"]), bar)
         print(
             f"near-duplicates: {len(rows):,} images show {rows['group'].nunique():,} leaves or "

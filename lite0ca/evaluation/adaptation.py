@@ -20,11 +20,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lite0ca.errors import InputError
+from lite0ca.evaluation.finished_run import settings_of
 from lite0ca.evaluation.inference import photo_loader, photo_paths, workers_for
-from lite0ca.evaluation.predictions import settings_of
 from lite0ca.files import SCRAP, check_writable
 from lite0ca.formats.checkpoint import BEST, load_best, model_of, run_folder, save_checkpoint
-from lite0ca.machine.device import Precision, bar, device_of, keep_freed_memory, to_device
+from lite0ca.machine.console import bar
+from lite0ca.machine.device import Precision, device_of, to_device
+from lite0ca.machine.memory import keep_freed_memory
 
 SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (README)
 LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new

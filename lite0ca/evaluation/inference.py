@@ -14,7 +14,8 @@ from lite0ca.errors import InputError
 from lite0ca.images.augmentation import resizing
 from lite0ca.images.loaders import loader_workers, quiet_child
 from lite0ca.images.reading import images_in, is_image, read_image, side_for
-from lite0ca.machine.device import Precision, bar, to_device
+from lite0ca.machine.console import bar
+from lite0ca.machine.device import Precision, to_device
 from lite0ca.model.network import LeafClassifier
 
 

@@ -21,7 +21,7 @@ from lite0ca import __version__
 from lite0ca.data import dataset
 from lite0ca.data.split import limited
 from lite0ca.errors import ExportFailed, InputError, first_line
-from lite0ca.evaluation.predictions import choose, data_of, settings_of
+from lite0ca.evaluation.finished_run import choose, data_of, settings_of
 from lite0ca.export import gptq
 from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import deployed
@@ -32,9 +32,11 @@ from lite0ca.formats.checkpoint import EXPORTS, REPORT, digest, load_best, model
 from lite0ca.formats.metadata import facts_of
 from lite0ca.formats.opening import FORMATS, Exported, open_file
 from lite0ca.images.loaders import score_loader
-from lite0ca.machine import device
+from lite0ca.machine import console
 from lite0ca.machine.console import quiet
-from lite0ca.machine.device import CPU, describe, keep_freed_memory, versions
+from lite0ca.machine.device import CPU, describe
+from lite0ca.machine.environment import versions
+from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.network import LeafClassifier
 from lite0ca.settings.config import Config
 
@@ -66,7 +68,7 @@ class Source:
         if top not in self.rounded:
             network = gptq.taking_pixels(self.shipped, self.facts["mean"], self.facts["std"])
             images = self.calibration[:ROUNDED_ON]
-            bar = lambda layers: device.bar(layers, "rounding weights")  # noqa: E731
+            bar = lambda layers: console.bar(layers, "rounding weights")  # noqa: E731
             self.rounded[top] = gptq.rounded(equalized(network, images), images, top, bar)
         return self.rounded[top]
 

@@ -17,7 +17,8 @@ from timm.layers.padding import pad_same_arg
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lite0ca.model.network import Gates, LeafClassifier
+from lite0ca.model.attention import Gates
+from lite0ca.model.network import LeafClassifier
 
 
 def deployed(model: LeafClassifier, image_size: int) -> LeafClassifier:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError
 from lite0ca.files import SCRAP, whole
-from lite0ca.machine.device import cache_folder
+from lite0ca.machine.environment import cache_folder
 
 PAGE = Path(__file__).with_name("page")
 SERVICE_WORKER = "service-worker.js"  # lists the files of its page, and so tells a page of ours

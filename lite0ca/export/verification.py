@@ -11,7 +11,7 @@ from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.images.reading import read_image
 from lite0ca.machine.device import CPU
-from lite0ca.speed import systems
+from lite0ca.speed.timing import Setup, measured, summary, using
 
 FLOAT_TOLERANCE = 1e-3  # of a logit, and every answer the same
 INT8_AGREEMENT = 0.99  # of the answers
@@ -95,11 +95,11 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 def with_speed(rows: list[dict], networks: dict, trained: nn.Module, image_size: int) -> list[dict]:
     """The rows with latency and throughput, torch's own first; all take turns in this process."""
-    setup = systems.Setup(CPU, torch.get_num_threads())
+    setup = Setup(CPU, torch.get_num_threads())
     models = {"torch": trained, **networks}
-    with systems.using(setup, {"torch": trained}):
-        times = systems.measured(models, setup, image_size, 16, ROUNDS, SECONDS)
-    figures = {name: systems.summary(*times[name], 16) for name in models}
+    with using(setup, {"torch": trained}):
+        times = measured(models, setup, image_size, 16, ROUNDS, SECONDS)
+    figures = {name: summary(*times[name], 16) for name in models}
     first = figures["torch"]["latency_ms"]
     rows = [{"form": "torch", "file": None, "passed": True, "problem": None}, *rows]
     for row in rows:

@@ -16,7 +16,7 @@ from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpoo
 from executorch.runtime import Runtime, Verification
 from torch import nn
 
-from lite0ca.model.network import Gates
+from lite0ca.model.attention import Gates
 
 TOP = 127  # steps of the largest weight
 FACTS = "facts"  # a method of the file that takes nothing and returns JSON

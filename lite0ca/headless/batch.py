@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data import dataset
 from lite0ca.data.dataset import SAMPLE
+from lite0ca.data.sources import find
 from lite0ca.errors import InputError
 from lite0ca.files import check_writable, read_json
 from lite0ca.headless import ray_cluster
@@ -171,7 +171,7 @@ def refuse_mistakes(preset: str, parameters: dict) -> None:
     named = {name: parameters[name] for name in ("metadata", "data_dir") if parameters[name]}
     config = Config.of(preset, **{**named, **parameters["overrides"]})
     if config.metadata != SAMPLE:
-        dataset.find(config)
+        find(config)
 
 
 def with_parameters(file: Path) -> Path:

@@ -10,6 +10,7 @@ from lite0ca.data.dataset import DRAWN
 from lite0ca.files import whole
 from lite0ca.machine.device import cpu_name
 from lite0ca.plots import style
+from lite0ca.plots.runs import leaderboard
 
 DONE_STATUS = ("done", "done before")  # of a row
 FORMAT = "{:.3f}".format
@@ -31,7 +32,7 @@ def write_leaderboard(table: pd.DataFrame, folder: Path) -> None:
         table = table[table["status"].isin(DONE_STATUS)]
     if table["valid_macro_f1"].notna().any():
         drawn = " (drawn sample)" if (table["data"] == DRAWN).any() else ""
-        figure = style.leaderboard(table, f"presets on {cpu_name()}{drawn}")
+        figure = leaderboard(table, f"presets on {cpu_name()}{drawn}")
         style.save(figure, folder / "leaderboard.png")
         print(folder / "leaderboard.png")
 

@@ -22,7 +22,8 @@ import numpy as np
 from lite0ca.errors import InputError
 from lite0ca.images.reading import read_image, side_for, size_of, stamp_of
 from lite0ca.machine import distributed
-from lite0ca.machine.device import cache_folder, free_memory_gb
+from lite0ca.machine.environment import cache_folder
+from lite0ca.machine.memory import free_memory_gb
 from lite0ca.settings.config import Config
 
 LAYOUT = "1"  # of the file and of what `read_image` gives; another number is another file

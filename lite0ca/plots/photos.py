@@ -1,4 +1,4 @@
-"""Photos for people: a wall of them, and what the attention looks at."""
+"""Figures of photos: walls of them, heat over them, how many there are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import seaborn as sns
 from matplotlib.figure import Figure
 
-from lite0ca.plots.style import plain
+from lite0ca.plots.style import one_panel, plain
 
 THUMBNAIL = 160  # pixels; a notebook full of photos has to stay small
 
@@ -42,3 +43,14 @@ def with_heat(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
     heat = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     heat = heat.clip(0, 1)[..., None]
     return (photo * (0.15 + 0.85 * heat)).astype(np.uint8)
+
+
+def class_counts(labels, splits) -> Figure:
+    """Photos of each class, split by split."""
+    figure, axes = one_panel(6.5, 3)
+    sns.countplot(
+        x=[plain(label) for label in labels], hue=np.asarray(splits), palette="colorblind", ax=axes
+    )
+    axes.set(xlabel="", ylabel="photos")
+    axes.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

@@ -11,9 +11,10 @@ from torch import nn
 from lite0ca.errors import InputError
 from lite0ca.formats.checkpoint import run_folder
 from lite0ca.formats.opening import format_of, open_file, open_model
-from lite0ca.machine.device import CPU, keep_freed_memory
+from lite0ca.machine.device import CPU
+from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.network import mac_count
-from lite0ca.speed import systems
+from lite0ca.speed.timing import Setup, measured, summary, using
 
 TORCH, PEAK = "torch", "matrix product"
 SIDE = 1024  # of the square matrices that are multiplied to find the CPU's peak
@@ -50,12 +51,12 @@ def benchmark_forms(folder: str, batch_size: int, rounds: int, seconds: float) -
     keep_freed_memory()
     rows = []
     for threads in sorted({1, torch.get_num_threads()}):
-        setup = systems.Setup(CPU, threads)
+        setup = Setup(CPU, threads)
         models = {TORCH: trained, PEAK: MatrixProduct()}
         models |= {file.name: open_file(file, threads)[1] for file in files}
-        with systems.using(setup, {TORCH: trained}):
-            times = systems.measured(models, setup, size, batch_size, rounds, seconds)
-        figures = {name: systems.summary(*times[name], batch_size) for name in models}
+        with using(setup, {TORCH: trained}):
+            times = measured(models, setup, size, batch_size, rounds, seconds)
+        figures = {name: summary(*times[name], batch_size) for name in models}
         peak_gflops = 2 * SIDE**3 / 1e6 / figures.pop(PEAK)["latency_ms"]
         for name, row in figures.items():
             own = {"times_torch": figures[TORCH]["latency_ms"] / row["latency_ms"]}

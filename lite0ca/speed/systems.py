@@ -1,41 +1,44 @@
-"""Speed, size and score of the systems side by side; every figure with its conditions.
+"""The figures that the guide gives, as its own: quoted beside what is measured here.
 
-Systems take turns within a round, so that what else the machine does meets all of them.
+It states neither data set nor batch size nor runtime.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import time
 from collections.abc import Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
 from lite0ca.errors import InputError
 from lite0ca.files import read_json
-from lite0ca.machine.device import (
-    Precision,
-    bar,
-    cpu_name,
-    describe,
-    device_of,
-    keep_freed_memory,
-    peak_memory_mb,
-    to_device,
-)
+from lite0ca.machine.device import Precision, cpu_name, describe, device_of
+from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.network import LeafClassifier, build_model, mac_count, parameter_count
 from lite0ca.settings.config import Config, flag, unknown
 from lite0ca.settings.systems import SYSTEMS
-from lite0ca.speed import guide
+from lite0ca.speed.timing import Setup, measured, memory_of, summary, using
+
+# system: (parameters in millions, accuracy in %, images/s on a T4, images/s on a CPU)
+CLAIMS = {
+    "EfficientNet_Lite0_CA": ("4.7", "90-92", "612", "~80"),
+    "EfficientNetV2_S_CA": ("21.5", "93-95", "320", ""),
+    "EfficientNetV2_S_Hybrid": ("24", "95-97", "250", ""),
+    "MobileNetV3_Small_CA": ("2.8", "89-91", "450", "~60"),
+    "MobileNetV3_Small_Hybrid": ("4", "91-93", "", "~45"),
+    "ResNet18_ECA": ("", "91-93", "280", ""),
+}
+COLUMNS = (
+    "guide_parameters_million",
+    "guide_accuracy_percent",
+    "guide_t4_images_per_s",
+    "guide_cpu_images_per_s",
+)
 
 CLASSES = 4
-WARM_UP, LEAST = 2, 3  # passes that are not timed, and the fewest that are, a round
 
 SCORE = "valid_macro_f1"
 # column: the name in a run's metrics.json
@@ -58,27 +61,6 @@ FORMATS = {
     "images_per_s": "{:.0f}",
     "peak_memory_mb": "{:.0f}",
 }
-
-FPS_BATCH = 16  # as in the guide's project, so that figures can be compared
-FPS_SECONDS = 2.0
-FPS_WARM_UP = 5  # batches that are not timed: the first ones meet cold caches and fresh memory
-
-
-@dataclass(frozen=True)
-class Setup:
-    """One way to run a network: where, with how many threads (CPU), in which precision."""
-
-    precision: Precision
-    threads: int
-
-    @property
-    def name(self) -> str:
-        if self.precision.device.type == "cpu":
-            plural = "s" if self.threads > 1 else ""
-            where = f"cpu, {self.threads} thread{plural}"
-        else:
-            where = self.precision.device.type
-        return where + (", mixed precision" if self.precision.amp else "")
 
 
 def benchmark(
@@ -122,7 +104,7 @@ def benchmark(
                 row |= summary(*times[name], batch_size)
                 row["peak_memory_mb"] = memory_of(model, setup, config.image_size, batch_size)
                 row |= scores.get(name, {})
-                rows.append(row | dict(zip(guide.COLUMNS, guide.CLAIMS.get(name, [""] * 4))))
+                rows.append(row | dict(zip(COLUMNS, CLAIMS.get(name, [""] * 4))))
     # The columns of scores stand in every table, with or without runs.
     return pd.DataFrame(rows, columns=[*rows[0], *(c for c in SCORE_COLUMNS if c not in rows[0])])
 
@@ -137,21 +119,6 @@ def setups_of(config: Config) -> list[Setup]:
     return [Setup(Precision(device, amp), torch.get_num_threads()) for amp in amps]
 
 
-@contextmanager
-def using(setup: Setup, models: dict[str, LeafClassifier]):
-    """The models on the setup's device, torch with its threads."""
-    before, exact = torch.get_num_threads(), torch.backends.cudnn.deterministic
-    torch.set_num_threads(setup.threads)
-    torch.backends.cudnn.deterministic = False  # a training in this process has asked for it
-    try:
-        for model in models.values():
-            model.to(setup.precision.device, memory_format=torch.channels_last)
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.backends.cudnn.deterministic = exact
-
-
 def facts_of(model: LeafClassifier, image_size: int) -> dict:
     """What does not depend on the machine. Size: the weights as float32."""
     tensors = model.state_dict().values()
@@ -160,63 +127,6 @@ def facts_of(model: LeafClassifier, image_size: int) -> dict:
         "macs_million": mac_count(model, image_size) / 1e6,
         "size_mb": sum(t.numel() * t.element_size() for t in tensors) / 1e6,
     }
-
-
-def measured(models, setup: Setup, image_size: int, batch_size: int, rounds: int, seconds: float):
-    """{system: (seconds of each single image, seconds of each batch)}"""
-    photos = {
-        size: torch.rand(size, 3, image_size, image_size, device=setup.precision.device).to(
-            memory_format=torch.channels_last
-        )
-        for size in (1, batch_size)
-    }
-    times = {name: ([], []) for name in models}
-    for _ in bar(range(rounds), setup.name):
-        for name, model in models.items():
-            for seen, size in zip(times[name], (1, batch_size)):
-                seen += timed(model, photos[size], setup.precision, seconds)
-    return times
-
-
-@torch.inference_mode()
-def timed(
-    model: LeafClassifier, photos: torch.Tensor, precision: Precision, seconds: float
-) -> list[float]:
-    """Seconds of each forward pass, for about so many seconds, after warm-up."""
-    passes, began = [], time.perf_counter()
-    while len(passes) < WARM_UP + LEAST or time.perf_counter() - began < seconds:
-        started = time.perf_counter()
-        with precision.autocast():
-            model(photos)
-        if precision.device.type == "cuda":
-            torch.cuda.synchronize()
-        elif precision.device.type == "mps":
-            torch.mps.synchronize()
-        passes.append(time.perf_counter() - started)
-    return passes[WARM_UP:]
-
-
-def summary(single: list[float], batches: list[float], batch_size: int) -> dict:
-    return {
-        "latency_ms": 1e3 * float(np.median(single)),
-        "latency_p95_ms": 1e3 * float(np.percentile(single, 95)),
-        "latency_n": len(single),
-        "batch_size": batch_size,
-        "images_per_s": batch_size / float(np.median(batches)),
-        "images_per_s_p5": batch_size / float(np.percentile(batches, 95)),
-        "batches_n": len(batches),
-    }
-
-
-def memory_of(model, setup: Setup, image_size: int, batch_size: int) -> float | None:
-    """The most memory that one batch needs beside the weights, in MB; None where unknown."""
-    photos = torch.rand(batch_size, 3, image_size, image_size, device=setup.precision.device)
-
-    def once():
-        with torch.inference_mode(), setup.precision.autocast():
-            model(photos.to(memory_format=torch.channels_last))
-
-    return peak_memory_mb(once, setup.precision.device)
 
 
 def scores_in(results: str | Path) -> dict[str, dict]:
@@ -297,27 +207,3 @@ def file_name(config: Config, batch_size: int, names: Sequence[str] = ()) -> str
     words += [f"{len(names)}_systems"] if names else []
     words += [f"torch{torch.__version__.split('+')[0]}"]
     return "-".join(re.sub(r"[^\w.]+", "_", word).strip("_").lower() for word in words if word)
-
-
-@torch.inference_mode()
-def images_per_s(model: LeafClassifier, image_size: int, precision: Precision) -> dict:
-    """Forward passes on random images for `FPS_SECONDS`: `fps` with its conditions.
-
-    The median over batches, after warm-up; the device is waited for inside the timer.
-    """
-    model.eval()
-    photos = torch.randint(256, (FPS_BATCH, image_size, image_size, 3), dtype=torch.uint8)
-    photos = model.normalize(to_device(photos, precision.device))
-    seconds, end = [], time.monotonic() + FPS_SECONDS
-    while len(seconds) < FPS_WARM_UP + 5 or (time.monotonic() < end and len(seconds) < 200):
-        started = time.perf_counter()
-        with precision.autocast():
-            model(photos).float().cpu()  # the copy waits for the device
-        seconds.append(time.perf_counter() - started)
-    return {
-        "fps": FPS_BATCH / float(np.median(seconds[FPS_WARM_UP:])),
-        "fps_batch_size": FPS_BATCH,
-        "fps_image_size": image_size,
-        "fps_device": describe(precision.device),
-        "fps_amp": precision.amp,
-    }

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from lite0ca.errors import out_of_memory
 from lite0ca.machine import distributed
-from lite0ca.machine.device import bar, to_device
+from lite0ca.machine.console import bar
+from lite0ca.machine.device import to_device
 from lite0ca.settings.config import Config
 from lite0ca.training.state import COUNTED, NonFinite
 from lite0ca.training.stopping import Watch

@@ -22,7 +22,8 @@ from lite0ca.formats.checkpoint import LAST, load_checkpoint
 from lite0ca.images import cache
 from lite0ca.images.loaders import score_loader, train_loader
 from lite0ca.machine import distributed
-from lite0ca.machine.device import Precision, describe, device_of, keep_freed_memory
+from lite0ca.machine.device import Precision, describe, device_of
+from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.network import parameter_count
 from lite0ca.settings.config import Config
 from lite0ca.training.epoch import one_epoch

@@ -19,9 +19,10 @@ from lite0ca.formats.checkpoint import BEST, LAST, load_checkpoint, save_checkpo
 from lite0ca.formats.metadata import check_facts
 from lite0ca.images.reading import bytes_of
 from lite0ca.machine import distributed
-from lite0ca.machine.device import Precision, environment
+from lite0ca.machine.device import Precision
+from lite0ca.machine.environment import environment
 from lite0ca.settings.config import Config
-from lite0ca.speed.systems import images_per_s
+from lite0ca.speed.timing import images_per_s
 from lite0ca.training.epoch import refuse_non_finite
 from lite0ca.training.state import State
 from lite0ca.training.summary import write_results

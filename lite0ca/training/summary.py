@@ -67,8 +67,9 @@ def write_results(
         write_json(run / "history.json", state.history)
         write_json(run / "metrics.json", metrics)
         from lite0ca.plots import style  # matplotlib: what draws nothing starts without it
+        from lite0ca.plots.runs import training_curves
 
-        curves = style.training_curves(state.history, state.best_epoch, title_of(run, data))
+        curves = training_curves(state.history, state.best_epoch, title_of(run, data))
         style.save(curves, run / "training_plot.png")
     return metrics
 

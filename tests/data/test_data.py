@@ -9,7 +9,7 @@ import pytest
 
 from lite0ca.data import dataset
 from lite0ca.errors import InputError
-from lite0ca.machine import device
+from lite0ca.machine import environment
 from lite0ca.settings.config import Config
 
 
@@ -125,7 +125,7 @@ def test_found_without_flags_in_the_stated_order(photos, tmp_path, monkeypatch, 
     work.mkdir()
     kaggle.mkdir()
     monkeypatch.chdir(work)
-    monkeypatch.setattr(device, "KAGGLE_INPUT", kaggle)
+    monkeypatch.setattr(environment, "KAGGLE_INPUT", kaggle)
     monkeypatch.delenv("LITE0CA_DATA", raising=False)
     with pytest.raises(InputError, match="python -m lite0ca sample"):
         load()

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from lite0ca.__main__ import main
+from lite0ca.evaluation.finished_run import settings_of
 from lite0ca.evaluation.inference import logits_of_photos
-from lite0ca.evaluation.predictions import settings_of
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.images.augmentation import resizing
 from lite0ca.images.reading import read_image, side_for

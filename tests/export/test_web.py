@@ -20,7 +20,7 @@ from PIL import Image
 from lite0ca.errors import InputError
 from lite0ca.export import phone_page
 from lite0ca.images.reading import read_image
-from lite0ca.machine.device import cache_folder
+from lite0ca.machine.environment import cache_folder
 
 FACTS = {"name": "Tiny", "classes": ["brown_spot", "healthy", "leaf_blast"], "image_size": 224}
 FACTS |= {"data": "noise", "version": "0.1.0", "sure_from": 0.0, "drawn_sample": False}

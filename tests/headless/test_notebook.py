@@ -6,7 +6,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from lite0ca import notebook
 from lite0ca.data import sample
 from lite0ca.errors import InputError
-from lite0ca.plots import style
+from lite0ca.plots.photos import class_counts
 
 
 @pytest.fixture
@@ -88,6 +88,6 @@ def test_the_table_says_where_a_value_comes_from(elsewhere):
 
 
 def test_pictures_are_on_white():
-    figure = style.class_counts(["a", "b", "a"], ["train", "train", "valid"])
+    figure = class_counts(["a", "b", "a"], ["train", "train", "valid"])
     assert notebook.picture(figure).data[:4] == b"\x89PNG"
     assert notebook.picture(figure, format="jpeg").data[:2] == b"\xff\xd8"

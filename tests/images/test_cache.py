@@ -131,7 +131,7 @@ def test_limits(paths, tmp_path, monkeypatch, capsys):
         open_reader(settings(tmp_path, cache="disk", cache_limit_gb=1e-5), paths)
     with pytest.raises(InputError, match=r"--cache disk: .*File exists"):
         open_reader(Config.of(cache="disk", cache_dir=paths[0]), paths)
-    monkeypatch.setattr(cache.machine, "free_memory_gb", lambda: 0.5)
+    monkeypatch.setattr(cache, "free_memory_gb", lambda: 0.5)
     assert open_reader(settings(tmp_path, cache_limit_gb=1e-5), paths).store is None
     assert "cache: none (about" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"--cache ram: about .* GB of memory can be had"):

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from conftest import REPO
 
-from lite0ca.machine.device import git_commit
+from lite0ca.machine.environment import git_commit
 
 
 def test_a_run_knows_its_commit():

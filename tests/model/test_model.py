@@ -10,13 +10,8 @@ from torch import nn
 from lite0ca.errors import InputError
 from lite0ca.formats.checkpoint import model_of
 from lite0ca.machine.device import Precision
-from lite0ca.model.network import (
-    build_attention,
-    build_model,
-    coordinate_attention,
-    mac_count,
-    parameter_count,
-)
+from lite0ca.model.attention import build_attention, coordinate_attention
+from lite0ca.model.network import build_model, mac_count, parameter_count
 from lite0ca.settings.config import Config
 from lite0ca.settings.systems import FORMER_ATTENTIONS, SYSTEMS, System
 from lite0ca.training.state import State

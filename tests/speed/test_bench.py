@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from lite0ca.errors import InputError
-from lite0ca.machine.device import peak_memory_mb
-from lite0ca.plots import style
+from lite0ca.machine.memory import peak_memory_mb
+from lite0ca.plots.speed import accuracy_against_cost, pareto_front
 from lite0ca.settings.config import Config
 from lite0ca.speed import systems
+from lite0ca.speed.timing import LEAST, summary
 
 TWO = ["MobileNetV3_Small", "EfficientNet_Lite0_CA"]
 
@@ -37,7 +38,7 @@ def test_the_command_writes_table_and_plots(tmp_path, script):
     assert mine["parameters"] == 3_686_132
     assert mine["size_mb"] == pytest.approx(4 * 3_686_132 / 1e6, rel=0.02)  # and BatchNorm's
     assert mine["guide_t4_images_per_s"] == 612
-    assert mine["latency_n"] == mine["batches_n"] == 2 * systems.LEAST
+    assert mine["latency_n"] == mine["batches_n"] == 2 * LEAST
     assert (table["latency_p95_ms"] >= table["latency_ms"]).all()
     assert (table["images_per_s"] >= table["images_per_s_p5"]).all()
     scored = table.loc[table["valid_macro_f1"] == 0.5, "system"]
@@ -46,7 +47,7 @@ def test_the_command_writes_table_and_plots(tmp_path, script):
 
 
 def test_latency_and_throughput_by_hand():
-    row = systems.summary([0.01, 0.02, 0.03], [0.1, 0.2, 0.4], batch_size=8)
+    row = summary([0.01, 0.02, 0.03], [0.1, 0.2, 0.4], batch_size=8)
     assert row["latency_ms"] == pytest.approx(20) and row["latency_n"] == 3
     assert row["images_per_s"] == pytest.approx(40)
     assert row["images_per_s_p5"] == pytest.approx(8 / np.percentile([0.1, 0.2, 0.4], 95))
@@ -130,8 +131,8 @@ def test_peak_memory_sees_what_is_held_at_once():
 
 def test_the_pareto_front_by_hand():
     cost, score = [1, 2, 3, 4, 4], [0.5, 0.7, 0.6, 0.9, 0.9]
-    assert style.pareto_front(cost, score).tolist() == [True, True, False, True, True]
-    assert style.pareto_front([1, 1, 2], [0.5, 0.6, 0.6]).tolist() == [False, True, False]
+    assert pareto_front(cost, score).tolist() == [True, True, False, True, True]
+    assert pareto_front([1, 1, 2], [0.5, 0.6, 0.6]).tolist() == [False, True, False]
 
 
 def test_plots_stand_systems_without_a_score():
@@ -139,7 +140,7 @@ def test_plots_stand_systems_without_a_score():
         {"system": ["A", "B", "C"], "latency_ms": [1, 2, 3], "parameters": [10, 20, 30]}
     ).assign(valid_macro_f1=[0.5, np.nan, 0.7])
     for scores in (table, table.assign(valid_macro_f1=np.nan)):
-        figure = style.accuracy_against_cost(scores, "valid_macro_f1", "title")
+        figure = accuracy_against_cost(scores, "valid_macro_f1", "title")
         left, _, names = figure.axes
         assert [text.get_text() for text in left.texts] == ["1", "2", "3"]
         listed = names.texts[0].get_text().splitlines()

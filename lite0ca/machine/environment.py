@@ -1,0 +1,69 @@
+"""What a result depends on beside its settings: versions and commit; and Kaggle's folders."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+from lite0ca import __version__
+from lite0ca.machine.device import describe
+
+KAGGLE_INPUT = Path("/kaggle/input")
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "numpy")
+PACKAGES += ("pandas", "scikit-learn", "pillow")
+
+
+def cache_folder() -> Path:
+    """Where files may lie that can be made again; not among what Kaggle keeps of a session."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lite0ca"
+
+
+def kaggle_folders() -> list[Path]:
+    """The data sets attached to a Kaggle session, in the old mount layout and the new one."""
+    patterns = ("*", "datasets/*/*", "competitions/*")
+    found = [folder for pattern in patterns for folder in sorted(KAGGLE_INPUT.glob(pattern))]
+    above = {KAGGLE_INPUT / "datasets", KAGGLE_INPUT / "competitions"}
+    return [folder for folder in found if folder.is_dir() and folder not in above]
+
+
+def environment(device: torch.device) -> dict:
+    """What a result depends on beside its settings: versions, device, threads, commit."""
+    return {
+        "lite0ca": __version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": versions(PACKAGES),
+        "platform": platform.platform(),
+        "device": describe(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of this checkout, with "-dirty" behind it where it was changed; else None."""
+    folder = Path(__file__).resolve().parents[2]  # of the package
+    if not (folder / ".git").exists():  # installed, perhaps into a folder of another repository
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty"]
+    command += ["--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
+    """What is installed of them; None for what is not."""
+    found = dict.fromkeys(packages)
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found

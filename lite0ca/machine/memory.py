@@ -1,0 +1,77 @@
+"""Memory: kept by the C allocator, measured at its peak, and what is free."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+def keep_freed_memory() -> None:
+    """Let the C allocator reuse large blocks instead of returning each to the system.
+
+    A training step on a CPU allocates and frees the same large tensors over and over; with
+    glibc's defaults each comes as fresh pages, and the page faults cost half of the time.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
+    libc = ctypes.CDLL(None)
+    # Before glibc 2.35 the largest threshold was 32 MB, and a larger one is refused.
+    libc.mallopt(mmap_threshold, 2**31 - 1) or libc.mallopt(mmap_threshold, 2**25)
+    libc.mallopt(trim_threshold, -1)  # never; at 2**30 a batch of 96 was still trimmed each step
+    libc.mallopt(top_pad, 2**26)
+    # What an earlier run in this process left is given back: loader processes would share it, and
+    # each of its pages be copied at the next write, gigabytes in all.
+    gc.collect()
+    libc.malloc_trim(0)
+
+
+def peak_memory_mb(work: Callable[[], None], device: torch.device) -> float | None:
+    """The most memory that `work` holds at once beyond what is held now; None where unknown.
+
+    On a CPU by Linux's own peak of the process, so it counts what libraries allocate as well.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    if device.type != "cpu" or not os.access("/proc/self/clear_refs", os.W_OK):
+        return None
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)  # kept memory would hide what is taken
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    before = status_mb("VmRSS")
+    work()
+    return status_mb("VmHWM") - before
+
+
+def status_mb(name: str) -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    line = next(line for line in status.splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def free_memory_gb() -> float:
+    """Memory that can be had without others losing theirs: Linux's estimate, a container's limit.
+
+    0 where neither is known.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
+    except (OSError, StopIteration):
+        return 0.0
+    try:
+        folder = Path("/sys/fs/cgroup")
+        limit = int((folder / "memory.max").read_text(encoding="ascii"))  # ValueError: "max"
+        free = min(free, limit - int((folder / "memory.current").read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        pass
+    return free / 1e9
