@@ -38,7 +38,7 @@ from onnxruntime.quantization import quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
-from lite0ca.export.fusion import deployed
+from lite0ca.export.fusion import fused
 from lite0ca.formats import onnx as onnx_format
 from lite0ca.machine.device import CPU, cpu_name
 from lite0ca.machine.memory import keep_freed_memory
@@ -59,14 +59,14 @@ class File:
     network: nn.Module
 
 
-def facts(size: int) -> dict:
+def metadata(size: int) -> dict:
     return {"image_size": size}
 
 
 def own(system: str) -> Callable:
     def write(path: Path, size: int) -> nn.Module:
         network = build_model(SYSTEMS[system], CLASSES, size).eval()
-        onnx_format.write(deployed(network, size), facts(size), path)
+        onnx_format.write(fused(network, size), metadata(size), path)
         return network
 
     return write
@@ -75,7 +75,7 @@ def own(system: str) -> Callable:
 def own_int8(path: Path, size: int) -> nn.Module:
     network = build_model(SYSTEMS["EfficientNet_Lite0_CA"], CLASSES, size).eval()
     photos = torch.rand(CALIBRATION, 3, size, size) * 2 - 1
-    onnx_format.write_int8(deployed(network, size), facts(size), path, photos)
+    onnx_format.write_int8(fused(network, size), metadata(size), path, photos)
     return network
 
 

@@ -6,5 +6,5 @@ __version__ = "0.1.0"
 
 # Read by GNU's OpenMP when torch is imported, so it is set before. A thread that waits for the
 # others spins, and so takes the core from loader processes or whatever else runs beside. With so
-# few turns two trainings on the same cores run at twice the default's speed each (README).
+# few turns two trainings on the same cores run at twice the default's speed each (03_train).
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")

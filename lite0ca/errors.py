@@ -1,5 +1,5 @@
 """What stops a command: a user's mistake (exit code 2), a diverged training (3), a form that
-failed its proof (4), a signal."""
+failed its check (4), a signal."""
 
 import signal
 

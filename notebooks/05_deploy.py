@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Deploy: one run, every format, each proved
+# # Deploy: one run, every format, each checked
 #
 # You will
 # - export a trained run, and see each file scored in its own runtime,
@@ -123,12 +123,12 @@ notebook.picture(forms(rows, f"{Path(run).name}, batch 1"))
 # %% tags=["nbval-check-output"]
 import torch
 
-from lite0ca.export.fusion import deployed
+from lite0ca.export.fusion import fused
 from lite0ca.model.network import build_model
 
 torch.manual_seed(0)
 model = build_model(config.system, classes=4).eval()
-shipped = deployed(model, 224)
+shipped = fused(model, 224)
 photos = torch.rand(2, 3, 224, 224)
 with torch.inference_mode():
     torch.testing.assert_close(shipped(photos), model(photos), rtol=1e-4, atol=1e-5)
@@ -148,7 +148,7 @@ from lite0ca.export.gptq import on_grid
 from lite0ca.model.weights import load_imagenet
 
 load_imagenet(model)
-weight = deployed(model, 224).backbone.conv_stem[-1].weight.data.flatten(1).double()  # 32 27
+weight = fused(model, 224).backbone.conv_stem[-1].weight.data.flatten(1).double()  # 32 27
 scale = weight.abs().amax(dim=1, keepdim=True) / 127
 nearest = (weight / scale).round() * scale
 surface = torch.full((27,), 200 / 127.5 - 1, dtype=torch.float64)

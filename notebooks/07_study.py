@@ -89,14 +89,14 @@ print(scores[shown].to_string())
 # %% tags=["nbval-check-output"]
 kinds = ["ca", "ca-open", "ca-stage", "eca", "bot", "ca+bot", "ca, reduction 8", "ca, reduction 32"]
 arms = [arm for arm in kinds if arm in set(trained["arm"])]
-against_none = comparison.effects(study, "none", arms)
+against_none = comparison.differences_of_arms(study, "none", arms)
 print(against_none.round(3).to_string())
 
 # %%
-from lite0ca.plots.scores import by_background, effects
+from lite0ca.plots.scores import by_background, differences
 
 label = "test macro-F1 minus that without attention"
-notebook.picture(effects(against_none, "What attention brings", label))
+notebook.picture(differences(against_none, "What attention brings", label))
 
 # %% [markdown]
 # "No difference shown" is a result: with so many photos and seeds an effect smaller than the
@@ -139,13 +139,14 @@ notebook.picture(by_background(given, "What is left when only the leaf is"))
 import pandas as pd
 
 beside = {
-    arm: comparison.effects(study, arm, ["robust"]) for arm in ("none", "ca", "fast", "basic")
+    arm: comparison.differences_of_arms(study, arm, ["robust"])
+    for arm in ("none", "ca", "fast", "basic")
 }
 print(pd.concat(beside, names=["minus", "arm"]).round(3).to_string())
 
 # %% tags=["nbval-check-output"]
 gains = {
-    photos: comparison.effects(study, "basic", ["robust"], photos)
+    photos: comparison.differences_of_arms(study, "basic", ["robust"], photos)
     for photos in ("test", "recoloured", "removed")
 }
 print(pd.concat(gains, names=["photos"]).round(3).to_string())
@@ -172,10 +173,10 @@ print(field[["n", "valid_f1", "test_f1", "test_accuracy"]].to_string())
 
 # %%
 others = [arm for arm in field.index[1:] if arm != "none, field"]
-against = comparison.effects(study, "none, field", others)
+against = comparison.differences_of_arms(study, "none, field", others)
 print(against.round(3).to_string())
 label = "field macro-F1 minus that of none"
-notebook.picture(effects(against, "From the lab to the field", label))
+notebook.picture(differences(against, "From the lab to the field", label))
 
 # %% [markdown]
 # Single runs of the short recipe lie 0.1 apart here, so three runs a side do not show what CA
@@ -204,7 +205,7 @@ print(called_healthy.groupby(called_healthy.index.str.replace(r" \d+ test$", "",
 
 # %% tags=["nbval-check-output"]
 adapted = {
-    arm: comparison.effects(study, arm, ["robust, adapted, scenes"])
+    arm: comparison.differences_of_arms(study, arm, ["robust, adapted, scenes"])
     for arm in ("ca, scenes", "robust, scenes")
 }
 print(pd.concat(adapted, names=["minus", "arm"]).round(3).to_string())

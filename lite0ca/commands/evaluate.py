@@ -48,19 +48,19 @@ def run(
 
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     check_writable(folder)
-    facts, config, data, part, answers = answered(run, split, typed, background)
-    label2id = facts["label2id"]
+    metadata, config, data, part, answers = answered(run, split, typed, background)
+    label2id = metadata["label2id"]
     classes = classes_of(label2id)
     groups = answers["group"].to_numpy() if "group" in answers else None
     truth, predicted = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
     scores = metrics.report(truth, predicted, classes, groups)
-    scores |= {"run": str(run), "epoch": facts["epoch"], "system": facts["system"]}
+    scores |= {"run": str(run), "epoch": metadata["epoch"], "system": metadata["system"]}
     scores |= {"data": str(data.root.resolve()), "split": part, "image_size": config.image_size}
     scores |= {"background": background} if background else {}
-    limit = calibration.limit_of(facts)
-    honest = calibration.honesty(answers["confidence"].to_numpy(), truth == predicted, limit)
-    scores |= honest
-    scores |= {"seed": facts["config"]["seed"], "device": describe(device_of(config.device))}
+    right, limit = truth == predicted, calibration.limit_of(metadata)
+    calibrated = calibration.calibration_report(answers["confidence"].to_numpy(), right, limit)
+    scores |= calibrated
+    scores |= {"seed": metadata["config"]["seed"], "device": describe(device_of(config.device))}
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{data.root.resolve().name}_{part}" + ("_drawn_sample" if data.is_sample else "")
     name += f"_background_{background}" if background else ""
@@ -71,12 +71,12 @@ def run(
     write_json(folder / written[0], scores)
     title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
     style.save(confusion(scores["confusion"], classes, title), folder / written[1])
-    error = f"calibration error {honest['calibration_error']:.3f}"
+    error = f"calibration error {calibrated['calibration_error']:.3f}"
     title = f"{scores['system']['name']}\n{name}: {error}"
-    style.save(reliability(honest["bins"], title), folder / written[2])
+    style.save(reliability(calibrated["bins"], title), folder / written[2])
     print(f"{name}, {len(answers):,} images")
     print(metrics.as_text(scores))
-    print(calibration.honesty_as_text(honest))
+    print(calibration.calibration_as_text(calibrated))
     print("\n".join(str(folder / file) for file in written))
 
 

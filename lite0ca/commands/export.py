@@ -1,4 +1,4 @@
-"""Files for phones, edge boards and CPUs, each proved."""
+"""Files for phones, edge boards and CPUs, each checked against its run."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
     print(f"{forms_as_text(rows)}\n{folder}\n{folder / REPORT}")
     made = [folder / row["file"] for row in rows if row["form"] == PHOTO and row["passed"]]
     if web and made:
-        facts = open_file(made[0])[0]
-        shown = {key: value for key, value in facts.items() if key not in ("config", "label2id")}
+        metadata = open_file(made[0])[0]
+        shown = {key: value for key, value in metadata.items() if key not in ("config", "label2id")}
         print(f"{phone_page.write_page(made[0], shown, web)}")
         print(f"to see it at http://localhost:8000: python -m http.server --directory {web}")
     refuse_failed(folder, rows)

@@ -51,20 +51,20 @@ def run(
 
     paths = photo_paths(photos)
     run = fastest_form(run, typed)
-    facts, model = open_model(run, typed.get("image_size"))
-    config = settings_of(run, facts, {"batch_size": 32, **typed})
+    metadata, model = open_model(run, typed.get("image_size"))
+    config = settings_of(run, metadata, {"batch_size": 32, **typed})
     keep_freed_memory()
     precision = Precision.of(device_of(config.device), config.amp)
-    classes = classes_of(facts["label2id"])
-    if facts.get("drawn_sample"):
+    classes = classes_of(metadata["label2id"])
+    if metadata.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
     workers = workers_for(paths, config.num_workers)
     logits = logits_of_photos(
         model, paths, config.image_size, precision, config.batch_size, workers
     )
-    temperature = facts.get("temperature", 1.0)
+    temperature = metadata.get("temperature", 1.0)
     if sure_from is None:
-        sure_from = calibration.limit_of(facts)
+        sure_from = calibration.limit_of(metadata)
     unread = 0
     with ExitStack() as stack:
         table = None

@@ -28,7 +28,7 @@ from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
 from lite0ca.machine.memory import keep_freed_memory
 
-SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (README)
+SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (docs/log.md)
 LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new
 KEPT = ("config.json", "data.csv")  # beside the model they make a folder a run's
 

@@ -49,9 +49,9 @@ def sure_from(probabilities: np.ndarray, truth: np.ndarray) -> float:
     return float(confidence[order][enough[-1]]) if len(enough) else 1.0
 
 
-def limit_of(facts: dict) -> float:
+def limit_of(metadata: dict) -> float:
     """From which confidence on a model is sure; one that does not say has to give 1 itself."""
-    limit = facts.get("sure_from")
+    limit = metadata.get("sure_from")
     return 1.0 if limit is None else limit
 
 
@@ -77,7 +77,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return sum(images * gap for images, gap in gaps) / len(confidence)
 
 
-def honesty(confidence: np.ndarray, right: np.ndarray, limit: float) -> dict:
+def calibration_report(confidence: np.ndarray, right: np.ndarray, limit: float) -> dict:
     """How far the (N,) probabilities of the answers can be trusted, as plain data.
 
     `calibration_error_by_chance` is what a model whose probabilities are exactly right would get
@@ -97,7 +97,7 @@ def honesty(confidence: np.ndarray, right: np.ndarray, limit: float) -> dict:
     }
 
 
-def honesty_as_text(found: dict) -> str:
+def calibration_as_text(found: dict) -> str:
     """Two lines below the scores."""
     accuracy = found["accuracy_when_sure"]
     when_sure = "" if accuracy is None else f", and right then in {accuracy:.1%}"

@@ -50,7 +50,7 @@ def runs_of(folder: str | Path) -> pd.DataFrame:
     return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=["arm", "seed", "split"])
 
 
-def effect(folder: str | Path, one: str, other: str, kind: str = "test") -> dict:
+def difference_of_arms(folder: str | Path, one: str, other: str, kind: str = "test") -> dict:
     """`difference` of two arms of a study that share a split, from the kept answers alone.
 
     `runs` is how many of each there are at least.
@@ -67,9 +67,11 @@ def effect(folder: str | Path, one: str, other: str, kind: str = "test") -> dict
     return found | {"runs": min(len(side) for side in sides)}
 
 
-def effects(folder: str | Path, one: str, others: list[str], kind: str = "test") -> pd.DataFrame:
-    """`effect` of each of several arms against `one`: a row an arm, with its verdict in words."""
-    rows = [{"arm": other, **effect(folder, one, other, kind)} for other in others]
+def differences_of_arms(
+    folder: str | Path, one: str, others: list[str], kind: str = "test"
+) -> pd.DataFrame:
+    """`difference_of_arms` of several arms against `one`: a row an arm, its verdict in words."""
+    rows = [{"arm": other, **difference_of_arms(folder, one, other, kind)} for other in others]
     columns = ["arm", "difference", "low", "high", "runs", "verdict"]
     table = pd.DataFrame([row | {"verdict": verdict(row)} for row in rows], columns=columns)
     return table.set_index("arm")

@@ -15,9 +15,9 @@ from lite0ca.machine.device import device_of
 from lite0ca.settings.config import Config
 
 
-def data_of(run: str, facts: dict, config: Config) -> dataset.DataSet:
+def data_of(run: str, metadata: dict, config: Config) -> dataset.DataSet:
     """The data that a model is asked about, with the run's own split where it has none."""
-    return with_known_split(dataset.load(config, facts["label2id"]), run)
+    return with_known_split(dataset.load(config, metadata["label2id"]), run)
 
 
 def fastest_form(run: str, typed: dict) -> str:
@@ -53,10 +53,10 @@ def fastest_form(run: str, typed: dict) -> str:
     return run
 
 
-def settings_of(run: str, facts: dict, typed: dict) -> Config:
+def settings_of(run: str, metadata: dict, typed: dict) -> Config:
     """The settings of a run, with what was typed for this command over them."""
     # What only training uses may not fit what is typed now: --start-size, a smaller --image-size.
-    settings = dict(facts["config"]) | {"resume": None, "weights": None, "start_size": None}
+    settings = dict(metadata["config"]) | {"resume": None, "weights": None, "start_size": None}
     if format_of(run) and (stored := run_folder(run) / "config.json").is_file():
         # An exported file does not say where the data lay; the run beside it does.
         trained = read_json(stored)

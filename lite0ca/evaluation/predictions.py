@@ -23,13 +23,13 @@ from lite0ca.settings.config import Config
 def answered(
     run: str, part: str | None, typed: dict, background: str | None = None
 ) -> tuple[dict, Config, dataset.DataSet, str, pd.DataFrame]:
-    """(facts of the model, settings, the data, the part of it, its rows as `answers_of`).
+    """(metadata of the model, settings, the data, the part of it, its rows as `answers_of`).
 
     With one of `background.KINDS` it is asked about the photos with a plain background, changed so.
     """
-    facts, model = open_model(run, typed.get("image_size"))
-    config = settings_of(run, facts, typed)
-    data, part = choose(data_of(run, facts, config), part)
+    metadata, model = open_model(run, typed.get("image_size"))
+    config = settings_of(run, metadata, typed)
+    data, part = choose(data_of(run, metadata, config), part)
     data = dataset.without_bad_images(data, config.skip_bad_images)
     change = None
     if background:
@@ -38,16 +38,16 @@ def answered(
     precision = Precision.of(device_of(config.device), config.amp)
     keep_freed_memory()
     model.to(precision.device)
-    label2id = facts["label2id"]
+    label2id = metadata["label2id"]
     photos = score_loader(data.rows, label2id, config, change=change)
     logits, _ = logits_of(model, photos, precision)
-    probabilities = (logits / facts.get("temperature", 1.0)).softmax(dim=1)
+    probabilities = (logits / metadata.get("temperature", 1.0)).softmax(dim=1)
     confidence, number = probabilities.max(dim=1)
     names = {number: label for label, number in label2id.items()}
     answer = [names[n] for n in number.tolist()]
     known = {"confidence": confidence.numpy(), "probabilities": list(probabilities.numpy())}
     rows = data.rows.assign(answer=answer, **known)
-    return facts, config, data, part, rows
+    return metadata, config, data, part, rows
 
 
 def answers_of(run: str, part: str | None = None, background=None, **typed) -> pd.DataFrame:

@@ -31,7 +31,7 @@ ENDS = {
 def equalized(model: LeafClassifier, images: torch.Tensor) -> LeafClassifier:
     """A copy whose features between blocks have, on (N, 3, S, S) images, one range a channel.
 
-    `model` is a `deployed` one. Stages with other blocks stay as they are.
+    `model` is a `fused` one. Stages with other blocks stay as they are.
     """
     model = copy.deepcopy(model)
     stages = list(getattr(model.backbone, "blocks", []))

@@ -1,7 +1,7 @@
 """A run -> files for phones, edge boards and CPUs, each held against the network it came from.
 
 A float32 file that answers otherwise is a defect and not kept. An int8 file that misses its
-tolerance is kept, since it may be good enough for somebody, but never passes for proved.
+tolerance is kept, since it may be good enough for somebody, but never passes for checked.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lite0ca.errors import ExportFailed, InputError, first_line
 from lite0ca.evaluation.finished_run import choose, data_of, settings_of
 from lite0ca.export import gptq
 from lite0ca.export.equalization import equalized
-from lite0ca.export.fusion import deployed
+from lite0ca.export.fusion import fused
 from lite0ca.export.photo_input import PhotoClassifier
-from lite0ca.export.verification import Proof, verdict, with_speed
+from lite0ca.export.verification import Verification, verdict, with_speed
 from lite0ca.files import SCRAP, check_writable, remove_scraps, write_json
 from lite0ca.formats.checkpoint import EXPORTS, REPORT, digest, load_best, model_of, run_folder
-from lite0ca.formats.metadata import facts_of
+from lite0ca.formats.metadata import metadata_of
 from lite0ca.formats.opening import FORMATS, Exported, open_file
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import console
@@ -52,8 +52,8 @@ class Source:
     """The trained network and the photos that its files are made and measured with."""
 
     network: LeafClassifier
-    facts: dict
-    data: dataset.DataSet  # the rows to prove on
+    metadata: dict
+    data: dataset.DataSet  # the rows to verify on
     config: Config
     training: torch.Tensor  # uint8 (M, S, S, 3)
     opset: int | None = None
@@ -61,19 +61,19 @@ class Source:
 
     @cached_property
     def shipped(self) -> LeafClassifier:
-        return deployed(self.network, self.facts["image_size"])
+        return fused(self.network, self.metadata["image_size"])
 
     def for_int8(self, top: int) -> LeafClassifier:
         """The shipped network with weights of at most `top` steps, for inputs that int8 keeps."""
         if top not in self.rounded:
-            network = gptq.taking_pixels(self.shipped, self.facts["mean"], self.facts["std"])
+            network = gptq.taking_pixels(self.shipped, self.metadata["mean"], self.metadata["std"])
             images = self.calibration[:ROUNDED_ON]
             bar = lambda layers: console.bar(layers, "rounding weights")  # noqa: E731
             self.rounded[top] = gptq.rounded(equalized(network, images), images, top, bar)
         return self.rounded[top]
 
     def for_photos(self) -> PhotoClassifier:
-        named = {name: self.facts[name] for name in ("mean", "std", "image_size", "temperature")}
+        named = {name: self.metadata[name] for name in ("mean", "std", "image_size", "temperature")}
         return PhotoClassifier(self.shipped, **named).eval()
 
     @cached_property
@@ -82,17 +82,17 @@ class Source:
         pixels = self.training.permute(0, 3, 1, 2).float() / 255
         return ((pixels - gptq.MEAN) / gptq.STD).contiguous()
 
-    def facts_for(self, form: str, precision: str, takes: str) -> dict:
+    def metadata_for(self, form: str, precision: str, takes: str) -> dict:
         own = {"format": form, "precision": precision, "input": takes}
         if precision == "int8":
             own |= {"mean": [gptq.MEAN] * 3, "std": [gptq.STD] * 3}
-        return self.facts | own
+        return self.metadata | own
 
 
 def export(
     run: str, formats: list[str], int8: bool, opset: int | None, photo: bool, output_dir, **typed
 ) -> tuple[Path, list[dict]]:
-    """Write every format, prove each file, write the report; returns (folder, a row a form).
+    """Write every format, verify each file, write the report; returns (folder, a row a form).
 
     A form that fails does not stop the others: see `refuse_failed`. Raises `InputError`.
     """
@@ -106,8 +106,8 @@ def export(
     check_writable(folder)
     keep_freed_memory()
     source = source_of(run, opset, typed)
-    batches = list(score_loader(source.data.rows, source.facts["label2id"], source.config))
-    proof = Proof(source.network, batches, source.data.rows, source.facts)
+    batches = list(score_loader(source.data.rows, source.metadata["label2id"], source.config))
+    verification = Verification(source.network, batches, source.data.rows, source.metadata)
     folder.mkdir(parents=True, exist_ok=True)
     remove_scraps(folder)
     rows, kept = [], {}
@@ -120,7 +120,7 @@ def export(
                 with quiet():
                     write(prepared, path=path)
                 network = opened(path)
-                row |= proof.of(network, int8="int8" in name)
+                row |= verification.of(network, int8="int8" in name)
             except InputError:
                 raise
             except Exception as error:  # whatever a converter raises, the other formats go on
@@ -136,9 +136,9 @@ def export(
             rows.append(row)
             print(verdict(row), flush=True)
     if int8:
-        rows.append(proof.of_noisy_photos())
-    rows = with_speed(rows, kept, source.network, source.facts["image_size"])
-    write_json(folder / REPORT, report_of(run, source, proof, rows))
+        rows.append(verification.of_noisy_photos())
+    rows = with_speed(rows, kept, source.network, source.metadata["image_size"])
+    write_json(folder / REPORT, report_of(run, source, verification, rows))
     return folder, rows
 
 
@@ -162,59 +162,59 @@ def source_of(run: str, opset: int | None, typed: dict) -> Source:
     checkpoint = load_best(run)
     network = model_of(checkpoint, typed.get("image_size"))
     config = settings_of(run, checkpoint, typed)
-    facts = facts_of(checkpoint, network, config.image_size, __version__)
+    metadata = metadata_of(checkpoint, network, config.image_size, __version__)
     data = dataset.without_bad_images(data_of(run, checkpoint, config), config.skip_bad_images)
     test, part = choose(data, None)
     if part == "all" or data.part("train").empty:
         raise InputError(f"{data.source}: has no train split; give the data that the run has seen")
-    facts["data"] = f"{test.root.resolve().name}, {part} split"
+    metadata["data"] = f"{test.root.resolve().name}, {part} split"
     test = replace(test, rows=limited(test.rows, "test", PROVED_ON, 0))
     rows = limited(data.part("train"), "train", CALIBRATED_ON, 0)
     # In an order in which every first part has all classes.
     rows = rows.sample(frac=1, random_state=0)
-    photos = torch.cat([batch for batch, _ in score_loader(rows, facts["label2id"], config)])
-    return Source(network, facts, test, config, photos, opset)
+    photos = torch.cat([batch for batch, _ in score_loader(rows, metadata["label2id"], config)])
+    return Source(network, metadata, test, config, photos, opset)
 
 
 def forms_of(
     source: Source, formats: list[str], int8: bool, photo: bool, scratch: Path
 ) -> Iterator[tuple[str, Path, Callable[[], nn.Module], Callable[..., None]]]:
     """(name, file, what gives the network, what writes it) of each form; the plain ones first."""
-    size, stem = source.facts["image_size"], source.facts["name"]
+    size, stem = source.metadata["image_size"], source.metadata["name"]
     nchw = f"float32 (batch, 3, {size}, {size}), RGB, (pixel / 255 - mean) / std"
     nhwc = f"float32 (1, {size}, {size}, 3), RGB, (pixel / 255 - mean) / std"
     one = nchw.replace("batch", "1")
     takes = {"litert": nhwc, "executorch": one}
     options = {name: {"opset": source.opset} if name == "onnx" else {} for name in FORMATS}
     for name in formats:
-        facts = source.facts_for(name, "float32", takes.get(name, nchw))
-        write = partial(FORMATS[name].module(name).write, facts=facts, **options[name])
+        metadata = source.metadata_for(name, "float32", takes.get(name, nchw))
+        write = partial(FORMATS[name].module(name).write, metadata=metadata, **options[name])
         yield name, scratch / f"{stem}{FORMATS[name].suffix}", lambda: source.shipped, write
     for name in formats if int8 else ():
         if FORMATS[name].int8:
             form = FORMATS[name].module(name)
-            facts = source.facts_for(name, "int8", takes.get(name, nchw))
+            metadata = source.metadata_for(name, "int8", takes.get(name, nchw))
             given = {"images": source.calibration, **options[name]}
-            write = partial(form.write_int8, facts=facts, **given)
+            write = partial(form.write_int8, metadata=metadata, **given)
             prepare = partial(source.for_int8, form.TOP)
             yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", prepare, write
     if photo:
-        facts = source.facts_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
-        facts |= {"temperature": 1.0}  # the graph has divided by it
-        write = partial(FORMATS["onnx"].module("onnx").write_with_preprocessing, facts=facts)
+        metadata = source.metadata_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
+        metadata |= {"temperature": 1.0}  # the graph has divided by it
+        write = partial(FORMATS["onnx"].module("onnx").write_with_preprocessing, metadata=metadata)
         yield PHOTO, scratch / f"{stem}_photo.onnx", source.for_photos, write
 
 
-def report_of(run: str, source: Source, proof: Proof, rows: list[dict]) -> dict:
+def report_of(run: str, source: Source, verification: Verification, rows: list[dict]) -> dict:
     """Plain data: what the files are, how each scored, on what machine."""
     installed = {name: found for name, found in versions(PACKAGES).items() if found}
     return {
         "run": str(run),
         "checkpoint_sha256": digest(run),
-        "data": source.facts["data"],
-        "images": len(proof.truth),
-        "drawn_sample": source.facts["drawn_sample"],
-        "image_size": source.facts["image_size"],
+        "data": source.metadata["data"],
+        "images": len(verification.truth),
+        "drawn_sample": source.metadata["drawn_sample"],
+        "image_size": source.metadata["image_size"],
         "cpu": describe(CPU.device),
         "versions": installed,
         "files": rows,

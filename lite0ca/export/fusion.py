@@ -17,28 +17,28 @@ from timm.layers.padding import pad_same_arg
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lite0ca.model.attention import Gates
+from lite0ca.model.attention import InferenceCoordAttn
 from lite0ca.model.network import LeafClassifier
 
 
-def deployed(model: LeafClassifier, image_size: int) -> LeafClassifier:
+def fused(model: LeafClassifier, image_size: int) -> LeafClassifier:
     """A copy of a trained model that answers as it does, to float32's rounding; it cannot train."""
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)  # exporters trace less
     pad_once(model, image_size)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, CoordAttn) and not child.has_skip:
-                setattr(parent, name, Gates(child))
+                setattr(parent, name, InferenceCoordAttn(child))
     for parent in list(model.modules()):
         children = list(parent.named_children())
         for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):
             # timm defines each convolution just before its norm
             plain = unpadded(conv)
             if type(plain) is nn.Conv2d and isinstance(norm, nn.BatchNorm2d):
-                fused = fuse_conv_bn_eval(plain, norm)
+                folded = fuse_conv_bn_eval(plain, norm)
                 if plain is not conv:
-                    fused = nn.Sequential(conv[0], fused)
-                setattr(parent, conv_name, fused)
+                    folded = nn.Sequential(conv[0], folded)
+                setattr(parent, conv_name, folded)
                 setattr(parent, norm_name, after(norm))
     return model
 

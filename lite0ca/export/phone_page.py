@@ -39,18 +39,18 @@ RUNTIME_FILES = {
 }
 
 
-def write_page(model: Path, facts: Mapping, folder: str | Path) -> Path:
+def write_page(model: Path, metadata: Mapping, folder: str | Path) -> Path:
     """Write the page around an ONNX file; returns its folder.
 
     The model takes `photo`, uint8 (height, width, 3), and gives `probabilities` (classes,).
-    `facts` is plain data: `classes` in the model's order, `image_size`, `name`, `data`, `version`;
-    without `sure_from` the page is never sure; `drawn_sample` makes it warn. An earlier page in
-    `folder` is replaced, other files beside it stay. Raises `InputError` if the folder holds
-    something else, or if onnxruntime-web cannot be had.
+    `metadata` is plain data: `classes` in the model's order, `image_size`, `name`, `data`,
+    `version`; without `sure_from` the page is never sure; `drawn_sample` makes it warn. An earlier
+    page in `folder` is replaced, other files beside it stay. Raises `InputError` if the folder
+    holds something else, or if onnxruntime-web cannot be had.
     """
     target = Path(folder).resolve()
     earlier = files_of_page(target)
-    content = content_of_page(Path(model), facts)
+    content = content_of_page(Path(model), metadata)
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f".{target.name}.{os.getpid()}{SCRAP}")
     try:
@@ -95,7 +95,7 @@ def files_of_page(folder: Path) -> list[str]:
     )
 
 
-def content_of_page(model: Path, facts: Mapping) -> dict[str, bytes]:
+def content_of_page(model: Path, metadata: Mapping) -> dict[str, bytes]:
     """All files of the page by name, the service worker last."""
     files = {
         path.name: path.read_bytes()
@@ -106,7 +106,7 @@ def content_of_page(model: Path, facts: Mapping) -> dict[str, bytes]:
     files |= runtime_files()
     files[MODEL] = model.read_bytes()
     loaded = {name: len(files[name]) for name in (MODEL, "onnxruntime.wasm")}
-    about = {**facts, "download": loaded, "runtime": f"{RUNTIME} {RUNTIME_VERSION}"}
+    about = {**metadata, "download": loaded, "runtime": f"{RUNTIME} {RUNTIME_VERSION}"}
     text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
     files["model.json"] = f"{text}\n".encode()
 

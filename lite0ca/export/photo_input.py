@@ -13,7 +13,7 @@ class PhotoClassifier(nn.Module):
     """uint8 RGB (H, W, 3) of any size -> calibrated probabilities (classes,).
 
     Resizes as `augment.resizing` does, a grey level apart at most. A photo with a shorter side of
-    more than `images.side_for(S)` pixels meets one average here and two where it is read for us,
+    more than `reading.side_for(S)` pixels meets one average here and two where it is read for us,
     which differ by more where it has grain of a pixel or two.
     """
 

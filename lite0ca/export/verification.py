@@ -19,12 +19,12 @@ ROUNDS, SECONDS = 5, 0.3  # of timing, each form in turn
 NOISY = "torch, photos +-1 grey level"  # a row beside the forms
 
 
-class Proof:
+class Verification:
     """The answers of a trained network to the photos of a split, to hold files against."""
 
-    def __init__(self, network: nn.Module, batches: list, rows, facts: dict):
+    def __init__(self, network: nn.Module, batches: list, rows, metadata: dict):
         self.network = network.to(CPU.device)
-        self.batches, self.paths, self.facts = batches, list(rows["absolute_path"]), facts
+        self.batches, self.paths, self.metadata = batches, list(rows["absolute_path"]), metadata
         logits, numbers = logits_of(network, batches, CPU)
         self.logits, self.truth = logits.numpy(), numbers.numpy()
 
@@ -33,7 +33,7 @@ class Proof:
         logits = logits_of(network, self.batches, CPU)[0].numpy()
         expected = self.logits
         if network.takes_photos:  # and answers with probabilities
-            expected = log_softmax(expected / self.facts["temperature"])
+            expected = log_softmax(expected / self.metadata["temperature"])
         row = self.compared(logits, expected)
         if int8:
             passed = row["agreement"] >= INT8_AGREEMENT

@@ -13,7 +13,7 @@ import torch
 
 from lite0ca.errors import InputError
 from lite0ca.files import whole
-from lite0ca.formats.metadata import check_facts
+from lite0ca.formats.metadata import check_metadata
 from lite0ca.model.network import LeafClassifier, build_model
 from lite0ca.settings.systems import System
 
@@ -66,7 +66,7 @@ def load_best(run: str | Path) -> dict:
     if run.is_dir() and not path.exists():
         raise InputError(f"{run}: has no {BEST}, so no epoch of it is finished yet")
     content = load_checkpoint(path, needs=("model", "config", "system", "label2id", "epoch"))
-    check_facts(content, path)
+    check_metadata(content, path)
     return content
 
 

@@ -16,18 +16,18 @@ from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpoo
 from executorch.runtime import Runtime, Verification
 from torch import nn
 
-from lite0ca.model.attention import Gates
+from lite0ca.model.attention import InferenceCoordAttn
 
 TOP = 127  # steps of the largest weight
-FACTS = "facts"  # a method of the file that takes nothing and returns JSON
+METADATA = "facts"  # a method of the file that takes nothing and returns JSON
 
 
-def write(network: nn.Module, facts: dict, path: Path) -> None:
+def write(network: nn.Module, metadata: dict, path: Path) -> None:
     """Normalised float32 (1, 3, S, S) -> logits (1, classes)."""
-    lower(captured(network, facts), facts, path)
+    lower(captured(network, metadata), metadata, path)
 
 
-def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
+def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Tensor) -> None:
     """Static int8 by PT2E, but for attention and classifier; calibrates on (N, 3, S, S) `images`.
 
     XNNPACK's quantiser knows ReLU as a part of a convolution, but not ReLU6: what lies before it
@@ -39,16 +39,16 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
     network, up_to_6 = without_relu6(network)
     quantizer = XNNPACKQuantizer().set_global(precision(up_to_6))
     in_float32 = [network.attention, network.get_classifier()]
-    in_float32 += [module for module in network.modules() if isinstance(module, Gates)]
+    in_float32 += [module for module in network.modules() if isinstance(module, InferenceCoordAttn)]
     names = tuple(name for name, module in network.named_modules() if module in in_float32)
     quantizer.set_filter_function(lambda node: not lies_in(node, names))
     with warnings.catch_warnings(action="ignore"):
-        observed = prepare_pt2e(captured(network, facts).module(), quantizer)
+        observed = prepare_pt2e(captured(network, metadata).module(), quantizer)
         with torch.inference_mode():
             for image in images:
                 observed(image[None])
         quantized = convert_pt2e(observed)
-    lower(captured(quantized, facts), facts, path)
+    lower(captured(quantized, metadata), metadata, path)
 
 
 def without_relu6(network: nn.Module) -> tuple[nn.Module, bool]:
@@ -99,33 +99,33 @@ def lies_in(node: torch.fx.Node, names: tuple[str, ...]) -> bool:
     return any(name in names for name in within)
 
 
-def captured(network: nn.Module, facts: dict) -> torch.export.ExportedProgram:
-    size = facts["image_size"]
+def captured(network: nn.Module, metadata: dict) -> torch.export.ExportedProgram:
+    size = metadata["image_size"]
     return torch.export.export(network, (torch.zeros(1, 3, size, size),))
 
 
-def lower(program: torch.export.ExportedProgram, facts: dict, path: Path) -> None:
-    text = json.dumps(facts, ensure_ascii=False)
+def lower(program: torch.export.ExportedProgram, metadata: dict, path: Path) -> None:
+    text = json.dumps(metadata, ensure_ascii=False)
     with warnings.catch_warnings(action="ignore"):
         logging.getLogger("executorch").setLevel(logging.ERROR)
         edge = to_edge_transform_and_lower(
-            program, partitioner=[XnnpackPartitioner()], constant_methods={FACTS: text}
+            program, partitioner=[XnnpackPartitioner()], constant_methods={METADATA: text}
         )
         with open(path, "wb") as file:
             edge.to_executorch().write_to_file(file)
 
 
 class Session:
-    """A .pte file, opened on the CPU: `facts`, and the call."""
+    """A .pte file, opened on the CPU: `metadata`, and the call."""
 
     def __init__(self, path: Path, threads: int):
         _unsafe_reset_threadpool(threads)  # one pool for the whole process
         self.program = Runtime.get().load_program(
             path, verification=Verification.InternalConsistency
         )
-        self.facts = {}
-        if FACTS in self.program.method_names:
-            self.facts = json.loads(self.program.load_method(FACTS).execute([])[0])
+        self.metadata = {}
+        if METADATA in self.program.method_names:
+            self.metadata = json.loads(self.program.load_method(METADATA).execute([])[0])
         self.method = self.program.load_method("forward")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

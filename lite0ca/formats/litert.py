@@ -12,21 +12,21 @@ from ai_edge_litert.interpreter import Interpreter
 from torch import nn
 
 from lite0ca.errors import InputError
-from lite0ca.formats.litert_metadata import facts_in, with_metadata
+from lite0ca.formats.litert_metadata import metadata_in, with_metadata
 
 TOP = 127  # steps of the largest weight
 
 
-def write(network: nn.Module, facts: dict, path: Path) -> None:
+def write(network: nn.Module, metadata: dict, path: Path) -> None:
     """Normalised float32 (1, S, S, 3) -> logits (1, classes)."""
-    path.write_bytes(with_metadata(converted(network, facts), facts))
+    path.write_bytes(with_metadata(converted(network, metadata), metadata))
 
 
-def converted(network: nn.Module, facts: dict) -> bytes:
+def converted(network: nn.Module, metadata: dict) -> bytes:
     """The plain float32 file."""
     import litert_torch
 
-    size = facts["image_size"]
+    size = metadata["image_size"]
     with warnings.catch_warnings(action="ignore"):
         channels_last = litert_torch.to_channel_last_io(network, args=[0]).eval()
         model = litert_torch.convert(channels_last, (torch.zeros(1, size, size, 3),))
@@ -35,7 +35,7 @@ def converted(network: nn.Module, facts: dict) -> bytes:
             return Path(folder, "model.tflite").read_bytes()
 
 
-def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
+def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Tensor) -> None:
     """Static int8: activations, weights (channel by channel); the classifier is float32, and the
     input too, since Google's Task Library takes float32 or uint8 pictures only.
 
@@ -45,7 +45,7 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
     from ai_edge_quantizer.calibrator import Calibrator
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
-    plain = converted(network, facts)
+    plain = converted(network, metadata)
     with warnings.catch_warnings(action="ignore"):
         work = quantizer.Quantizer(plain, recipe.static_wi8_ai8())
         # Logits beyond those of the calibration would be cut off.
@@ -63,11 +63,12 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
         ranges = calibrator.get_model_qsvs()
         # All that a pixel can be, whatever these photos show: a step is then one grey level.
         pixels = ranges[interpreter.get_input_details()[0]["name"]]
-        mean, std = facts["mean"][0], facts["std"][0]  # one for all channels, as gptq makes them
+        # One number for all channels, as gptq makes them.
+        mean, std = metadata["mean"][0], metadata["std"][0]
         pixels["min"] = np.full_like(pixels["min"], (0 / 255 - mean) / std)
         pixels["max"] = np.full_like(pixels["max"], (255 / 255 - mean) / std)
         content = bytes(work.quantize(ranges).quantized_model)
-    path.write_bytes(with_metadata(content, facts))
+    path.write_bytes(with_metadata(content, metadata))
 
 
 def nhwc(images: np.ndarray) -> np.ndarray:
@@ -75,11 +76,11 @@ def nhwc(images: np.ndarray) -> np.ndarray:
 
 
 class Session:
-    """A .tflite file, opened on the CPU: `facts`, and the call."""
+    """A .tflite file, opened on the CPU: `metadata`, and the call."""
 
     def __init__(self, path: Path, threads: int):
         content = path.read_bytes()
-        self.facts = facts_in(content)
+        self.metadata = metadata_in(content)
         self.interpreter = Interpreter(model_content=content, num_threads=threads)
         self.interpreter.allocate_tensors()
         (self.input,) = self.interpreter.get_input_details()

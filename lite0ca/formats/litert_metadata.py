@@ -15,21 +15,21 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-NAME, LABELS, FACTS = b"TFLITE_METADATA", "labels.txt", b"lite0ca"
+NAME, LABELS, OURS = b"TFLITE_METADATA", "labels.txt", b"lite0ca"
 IMAGE_PROPERTIES, NORMALIZATION, RGB, AXIS_LABELS = 2, 1, 1, 2
 
 
-def with_metadata(model: bytes, facts: dict) -> bytes:
-    """The model with metadata, labels and our facts; its weights and graph stay as they are."""
+def with_metadata(model: bytes, metadata: dict) -> bytes:
+    """The model with labels, what mobile tools read, and our own metadata; weights stay."""
     unpacked = schema.ModelT.InitFromPackedBuf(model, 0)
     for buffer in unpacked.buffers:
         if buffer.offset > 1:  # behind the flatbuffer, where the quantizer puts weights
             buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
-    unpacked.metadata = [one for one in unpacked.metadata or [] if one.name not in (NAME, FACTS)]
+    unpacked.metadata = [one for one in unpacked.metadata or [] if one.name not in (NAME, OURS)]
     for name, content in (
-        (NAME, metadata(facts)),
-        (FACTS, json.dumps(facts, ensure_ascii=False).encode()),
+        (NAME, mobile_metadata(metadata)),
+        (OURS, json.dumps(metadata, ensure_ascii=False).encode()),
     ):
         unpacked.buffers.append(schema.BufferT(data=list(content)))
         entry = schema.MetadataT(name=name, buffer=len(unpacked.buffers) - 1)
@@ -38,30 +38,31 @@ def with_metadata(model: bytes, facts: dict) -> bytes:
     builder.Finish(unpacked.Pack(builder), b"TFL3")
     file = io.BytesIO(bytes(builder.Output()))
     with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr(LABELS, "\n".join(facts["classes"]) + "\n")
+        archive.writestr(LABELS, "\n".join(metadata["classes"]) + "\n")
     return file.getvalue()
 
 
-def facts_in(model: bytes) -> dict:
-    """Our facts, or nothing if the file is not ours."""
+def metadata_in(model: bytes) -> dict:
+    """Our own metadata, or nothing if the file is not ours."""
     packed = schema.Model.GetRootAs(model, 0)
     for number in range(packed.MetadataLength()):
         entry = packed.Metadata(number)
-        if entry.Name() == FACTS:
+        if entry.Name() == OURS:
             return json.loads(packed.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
     return {}
 
 
-def metadata(facts: dict) -> bytes:
+def mobile_metadata(metadata: dict) -> bytes:
     """The flatbuffer of the metadata schema."""
     b = flatbuffers.Builder(1024)
-    size, classes = facts["image_size"], ", ".join(facts["classes"])
+    size, classes = metadata["image_size"], ", ".join(metadata["classes"])
+    temperature = metadata["temperature"]
     labels = table(b, {0: text(b, LABELS), 2: ("uint8", AXIS_LABELS)})
     options = table(
         b,
         {
-            0: floats(b, [255 * value for value in facts["mean"]]),
-            1: floats(b, [255 * value for value in facts["std"]]),
+            0: floats(b, [255 * value for value in metadata["mean"]]),
+            1: floats(b, [255 * value for value in metadata["std"]]),
         },
     )
     unit = table(b, {0: ("uint8", NORMALIZATION), 1: options})
@@ -79,7 +80,7 @@ def metadata(facts: dict) -> bytes:
         b,
         {
             0: text(b, "logits"),
-            1: text(b, f"Logits of {classes}; divide by {facts['temperature']:.4f}, then softmax."),
+            1: text(b, f"Logits of {classes}; divide by {temperature:.4f}, then softmax."),
             6: vector(b, [labels]),
         },
     )
@@ -87,9 +88,9 @@ def metadata(facts: dict) -> bytes:
     root = table(
         b,
         {
-            0: text(b, facts["name"]),
+            0: text(b, metadata["name"]),
             1: text(b, f"Names what a leaf has: {classes}."),
-            2: text(b, facts["version"]),
+            2: text(b, metadata["version"]),
             3: vector(b, [graph]),
             7: text(b, "1.0.0"),
         },

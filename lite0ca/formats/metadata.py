@@ -14,8 +14,8 @@ from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, System
 FILE_NAME = re.compile(r"[\w.+-]{1,200}")  # of a system: exported files are called after it
 
 
-def check_facts(facts: dict, source: str | Path) -> None:
-    """Raise `InputError` unless every fact in `facts` is what this project writes."""
+def check_metadata(metadata: dict, source: str | Path) -> None:
+    """Raise `InputError` unless all of `metadata` is what this project writes."""
     rules = {
         "config": lambda settings: (
             is_config(settings) and {"image_size", "dropout"} <= set(settings)
@@ -27,14 +27,14 @@ def check_facts(facts: dict, source: str | Path) -> None:
         "sure_from": lambda value: value is None or (is_number(value) and 0 <= value <= 1),
         "drawn_sample": lambda value: type(value) is bool,
         # of exported files only
-        "image_size": lambda size: type(size) is int and size == facts["config"]["image_size"],
-        "classes": lambda names: type(names) is list and names == classes_of(facts["label2id"]),
+        "image_size": lambda size: type(size) is int and size == metadata["config"]["image_size"],
+        "classes": lambda names: type(names) is list and names == classes_of(metadata["label2id"]),
         "mean": three_numbers,
         "std": lambda values: three_numbers(values) and min(values) > 0,
     }
     for name, is_right in rules.items():
-        if name in facts and not is_right(facts[name]):
-            shown = ascii(facts[name])
+        if name in metadata and not is_right(metadata[name]):
+            shown = ascii(metadata[name])
             shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
             raise InputError(
                 f"{source}: is damaged, of another version, or not of this project: its {name} "
@@ -79,7 +79,7 @@ def numbers_classes(label2id) -> bool:
     return names and sorted(numbers) == list(range(len(label2id)))
 
 
-def facts_of(checkpoint: dict, network, image_size: int, version: str) -> dict:
+def metadata_of(checkpoint: dict, network, image_size: int, version: str) -> dict:
     """What an exported file says of itself: plain data, no folder of the machine it was made on."""
     label2id = checkpoint["label2id"]
     private = ("metadata", "data_dir", "label2id", "output_dir", "weights", "cache_dir", "resume")

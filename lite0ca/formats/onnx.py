@@ -25,13 +25,13 @@ IMAGES, PHOTO = "images", "photo"
 TOP = 64
 
 
-def write(network: nn.Module, facts: dict, path: Path, opset: int | None = None) -> None:
+def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = None) -> None:
     """Normalised float32 `images` (batch, 3, S, S) -> `logits` (batch, classes), one file.
 
     Opsets below 18 come from torch's legacy exporter. Raises `InputError` if an opset cannot be
     had.
     """
-    size = facts["image_size"]
+    size = metadata["image_size"]
     example = torch.zeros(2, 3, size, size)
     names = {"input_names": [IMAGES], "output_names": ["logits"]}
     if opset is None or opset >= FIRST_DYNAMO_OPSET:
@@ -40,10 +40,10 @@ def write(network: nn.Module, facts: dict, path: Path, opset: int | None = None)
     else:
         batch = {IMAGES: {0: "batch"}, "logits": {0: "batch"}}
         exported(network, example, path, opset, dynamic_axes=batch, dynamo=False, **names)
-    store(path, facts)
+    store(path, metadata)
 
 
-def write_with_preprocessing(network: nn.Module, facts: dict, path: Path) -> None:
+def write_with_preprocessing(network: nn.Module, metadata: dict, path: Path) -> None:
     """uint8 RGB `photo` (height, width, 3) of any size -> calibrated `probabilities` (classes,)."""
     any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     exported(
@@ -56,7 +56,7 @@ def write_with_preprocessing(network: nn.Module, facts: dict, path: Path) -> Non
         input_names=[PHOTO],
         output_names=["probabilities"],
     )
-    store(path, facts)
+    store(path, metadata)
 
 
 def exported(network, example, path: Path, opset: int | None, dynamo: bool, **names) -> None:
@@ -84,16 +84,16 @@ def opset_of(path: Path) -> int:
     return next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
 
 
-def store(path: Path, facts: dict) -> None:
+def store(path: Path, metadata: dict) -> None:
     """Write what the file is into its metadata: a JSON value a key."""
     model = onnx.load(path)
-    text = {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
+    text = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
     onnx.helper.set_model_props(model, text)
     onnx.save(model, path)
 
 
 def write_int8(
-    network: nn.Module, facts: dict, path: Path, images: torch.Tensor, opset: int | None = None
+    network: nn.Module, metadata: dict, path: Path, images: torch.Tensor, opset: int | None = None
 ) -> None:
     """Static int8: activations and, channel by channel, weights; the classifier stays float32.
 
@@ -101,7 +101,7 @@ def write_int8(
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
-        write(network, facts, plain, opset)
+        write(network, metadata, plain, opset)
         quant_pre_process(str(plain), str(prepared))
         # Logits beyond those of the calibration would be cut off, and near ones become equal.
         nodes = onnx.load(prepared).graph.node
@@ -116,7 +116,7 @@ def write_int8(
             reduce_range=True,  # weights of at most `TOP` steps
             nodes_to_exclude=classifier,
         )
-    store(path, facts)
+    store(path, metadata)
 
 
 class OneByOne(quantization.CalibrationDataReader):
@@ -131,7 +131,7 @@ class OneByOne(quantization.CalibrationDataReader):
 
 
 class Session:
-    """An ONNX file, opened on the CPU: `facts`, and the call."""
+    """An ONNX file, opened on the CPU: `metadata`, and the call."""
 
     def __init__(self, path: Path, threads: int):
         options = onnxruntime.SessionOptions()
@@ -141,7 +141,7 @@ class Session:
             str(path), options, providers=["CPUExecutionProvider"]
         )
         stored = self.session.get_modelmeta().custom_metadata_map
-        self.facts = {key: json.loads(value) for key, value in stored.items()}
+        self.metadata = {key: json.loads(value) for key, value in stored.items()}
         self.takes_photos = self.session.get_inputs()[0].name == PHOTO
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

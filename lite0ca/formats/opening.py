@@ -12,7 +12,7 @@ from torch import nn
 
 from lite0ca.errors import InputError, first_line
 from lite0ca.formats.checkpoint import load_best, model_of
-from lite0ca.formats.metadata import check_facts
+from lite0ca.formats.metadata import check_metadata
 from lite0ca.machine.console import quiet
 from lite0ca.settings.config import unknown
 
@@ -59,12 +59,12 @@ class Exported(nn.Module):
     It runs on the CPU, whatever the device of its input, in the runtime of its format.
     """
 
-    def __init__(self, session, facts: dict):
+    def __init__(self, session, metadata: dict):
         super().__init__()
         self.session = session
         self.takes_photos = getattr(session, "takes_photos", False)
         # A file that normalises by itself takes 0..255.
-        mean, std = ([0.0], [1 / 255]) if self.takes_photos else (facts["mean"], facts["std"])
+        mean, std = ([0.0], [1 / 255]) if self.takes_photos else (metadata["mean"], metadata["std"])
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
@@ -84,9 +84,10 @@ def format_of(path: str | Path) -> str | None:
 
 
 def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Exported]:
-    """(facts, network) of an exported file; raises `InputError` if it is none of ours, or broken.
+    """(metadata, network) of an exported file; raises `InputError` if it is not ours, or broken.
 
-    The facts are what a checkpoint says beside its weights, and `mean`, `std`, `classes`, `form`.
+    The metadata is what a checkpoint says beside its weights, and `mean`, `std`, `classes`,
+    `format`.
     """
     path, name = Path(path), format_of(path)
     if not path.is_file():
@@ -98,20 +99,20 @@ def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Expor
     except Exception as error:  # each runtime has errors of its own
         reason = first_line(error)[:120]
         raise InputError(f"{path}: is truncated or no {name} file ({reason})") from None
-    missing = [key for key in NEEDED if key not in session.facts]
+    missing = [key for key in NEEDED if key not in session.metadata]
     if missing:
         raise InputError(
             f"{path}: does not say its {missing[0]}, so it was not written by lite0ca export"
         )
-    check_facts(session.facts, path)
-    network = Exported(session, session.facts)
-    check_answers(network, session.facts, path)
-    return session.facts, network
+    check_metadata(session.metadata, path)
+    network = Exported(session, session.metadata)
+    check_answers(network, session.metadata, path)
+    return session.metadata, network
 
 
-def check_answers(network: Exported, facts: dict, path: Path) -> None:
+def check_answers(network: Exported, metadata: dict, path: Path) -> None:
     """Raise `InputError` unless one black picture gets a finite logit for each class."""
-    side, classes = facts["image_size"], len(facts["classes"])
+    side, classes = metadata["image_size"], len(metadata["classes"])
     try:
         logits = network(torch.zeros(1, 3, side, side))
         problem = None if logits.isfinite().all() else "it answers NaN or infinity"
@@ -128,12 +129,12 @@ def open_model(run: str | Path, image_size: int | None = None) -> tuple[dict, nn
     if Path(run).is_dir() or format_of(run) is None:
         checkpoint = load_best(run)
         return checkpoint, model_of(checkpoint, image_size)
-    facts, network = open_file(run)
-    if image_size not in (None, facts["image_size"]):
+    metadata, network = open_file(run)
+    if image_size not in (None, metadata["image_size"]):
         raise InputError(
-            f"--image-size {image_size}: {run} was exported for {facts['image_size']} pixels"
+            f"--image-size {image_size}: {run} was exported for {metadata['image_size']} pixels"
         )
-    return facts, network
+    return metadata, network
 
 
 def formats_named(text: str) -> list[str]:

@@ -14,16 +14,16 @@ from torch import nn
 
 from lite0ca.formats import onnx as onnx_format
 
-ROOM = "lite0ca"  # of our facts in the file's runtime information
+ROOM = "lite0ca"  # of our metadata in the file's runtime information
 TOP = onnx_format.TOP
 
 
-def write(network: nn.Module, facts: dict, path: Path) -> None:
+def write(network: nn.Module, metadata: dict, path: Path) -> None:
     """Normalised float32 `images` (batch, 3, S, S) -> `logits`; weights stay float32."""
-    save(converted(network, facts), facts, path)
+    save(converted(network, metadata), metadata, path)
 
 
-def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor) -> None:
+def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Tensor) -> None:
     """Static int8 but for the classifier; calibrates on (N, 3, S, S) normalised `images`.
 
     Made from our int8 ONNX file, whose weights are exact. NNCF, OpenVINO's own tool, has steps of
@@ -31,32 +31,32 @@ def write_int8(network: nn.Module, facts: dict, path: Path, images: torch.Tensor
     """
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "int8.onnx")
-        onnx_format.write_int8(network, facts, plain, images)
-        save(openvino.convert_model(plain), facts, path)
+        onnx_format.write_int8(network, metadata, plain, images)
+        save(openvino.convert_model(plain), metadata, path)
 
 
-def converted(network: nn.Module, facts: dict) -> openvino.Model:
+def converted(network: nn.Module, metadata: dict) -> openvino.Model:
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "plain.onnx")
-        onnx_format.write(network, facts, plain)
+        onnx_format.write(network, metadata, plain)
         return openvino.convert_model(plain)
 
 
-def save(model: openvino.Model, facts: dict, path: Path) -> None:
-    for key, value in facts.items():
+def save(model: openvino.Model, metadata: dict, path: Path) -> None:
+    for key, value in metadata.items():
         model.set_rt_info(json.dumps(value, ensure_ascii=False), [ROOM, key])
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
 class Session:
-    """An IR, opened on the CPU: `facts`, and the call."""
+    """An IR, opened on the CPU: `metadata`, and the call."""
 
     def __init__(self, path: Path, threads: int):
         self.core = openvino.Core()
         self.core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
         self.model = self.core.read_model(path)
         stored = self.model.get_rt_info([ROOM]).value if self.model.has_rt_info([ROOM]) else {}
-        self.facts = {key: json.loads(one) for key, one in stored.items()}
+        self.metadata = {key: json.loads(one) for key, one in stored.items()}
         self.for_batch = functools.cache(self.compiled)
 
     def compiled(self, batch: int):

@@ -72,7 +72,7 @@ def any_light() -> list[A.BasicTransform]:
 def grain() -> list[A.BasicTransform]:
     """The finest detail as other lenses, sensors and JPEG encoders leave it.
 
-    A network that has never met it hangs on it: see README's "Phones, edge boards, CPUs".
+    A network that has never met it hangs on it: see 05_deploy.
     """
     return [
         A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.0), p=0.3),  # sigma in pixels

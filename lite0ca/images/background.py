@@ -79,10 +79,10 @@ def with_background(photo: np.ndarray, kind: str, seed: int) -> np.ndarray:
     return on_background(photo, leaf, (colour * shade).clip(0, 255))
 
 
-def elsewhere(
+def on_another_background(
     photo: np.ndarray, other: Callable[[], np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    """The leaf of a photo from nearer, before something else: uint8 RGB (h, w, 3).
+    """The leaf of a photo from nearer, before drawn_background else: uint8 RGB (h, w, 3).
 
     Where the background is plain, the photo is cut to a part around some place of the leaf, and
     the rest is replaced: by one colour, by smooth colours, or by what the photo that `other` reads
@@ -95,7 +95,7 @@ def elsewhere(
         part = part_of(leaf, rng.uniform(0.3, 0.9), rng)
         photo, leaf = photo[part], leaf[part]
     if rng.random() < 0.8:
-        photo = on_background(photo, leaf, something(leaf.shape, other, rng))
+        photo = on_background(photo, leaf, drawn_background(leaf.shape, other, rng))
     return np.ascontiguousarray(photo)
 
 
@@ -111,7 +111,7 @@ def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[s
     return tuple(slice(start, start + side) for start, side in zip(starts, sides))
 
 
-def something(
+def drawn_background(
     shape: tuple[int, int], other: Callable[[], np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
     """A background (h, w, 3), or one colour (3,)."""

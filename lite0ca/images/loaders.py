@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lite0ca.errors import InputError
 from lite0ca.images.augmentation import augmentation, resizing
-from lite0ca.images.background import elsewhere, leaf_mask
+from lite0ca.images.background import leaf_mask, on_another_background
 from lite0ca.images.cache import PhotoReader
 from lite0ca.images.tar_shards import sweep, tars_of
 from lite0ca.machine import distributed
@@ -68,7 +68,7 @@ class Photos(Dataset):
                 rng = np.random.default_rng([seed, 1])  # a stream of its own
                 if rng.random() < STRONG_SHARE:
                     kind = "strong"
-                    photo = elsewhere(photo, partial(self.photo, self.behind(rng)), rng)
+                    photo = on_another_background(photo, partial(self.photo, self.behind(rng)), rng)
             if (size, kind) not in self.augmented:
                 self.augmented[size, kind] = augmentation(size, kind)
             transform = self.augmented[size, kind]

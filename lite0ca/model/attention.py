@@ -53,7 +53,7 @@ def build_attention(kind: str, channels: int, cells: tuple[int, int], reduction:
     return nn.Sequential(coordinate_attention(channels, reduction), bot)
 
 
-class Gates(nn.Module):
+class InferenceCoordAttn(nn.Module):
     """Coordinate Attention for scoring: a gate for each row and one for each column."""
 
     def __init__(self, attention: CoordAttn):

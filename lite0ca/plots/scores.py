@@ -39,7 +39,7 @@ def confusion(matrix, classes: list[str], title: str) -> Figure:
 
 
 def reliability(bins: list[dict], title: str) -> Figure:
-    """Accuracy against confidence (rows of `confidence.bins_of`), and how many photos lie where."""
+    """Accuracy against confidence, and how many photos lie where: rows of `calibration.bins_of`."""
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(4.5, 5), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -55,8 +55,8 @@ def reliability(bins: list[dict], title: str) -> Figure:
     return figure
 
 
-def effects(table: pd.DataFrame, title: str, label: str) -> Figure:
-    """Differences with intervals (rows of `compare.effects`), a point an arm, beside zero."""
+def differences(table: pd.DataFrame, title: str, label: str) -> Figure:
+    """A point an arm beside zero, with its interval: rows of `comparison.differences_of_arms`."""
     figure, axes = one_panel(8, 1.4 + 0.34 * len(table))
     places = range(len(table))
     reach = [table["difference"] - table["low"], table["high"] - table["difference"]]

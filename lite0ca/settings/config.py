@@ -1,4 +1,4 @@
-"""Every setting of a run, once: `Config` feeds the flags, the notebooks and the README's tables.
+"""Every setting of a run, once: `Config` feeds the flags, the notebooks and docs/reference.md.
 
 A setting is a field; its default, help and limits stand on the same lines. Standard library
 only, here and in what this imports, so that `--help` answers at once.

@@ -12,7 +12,7 @@ from lite0ca.settings.presets import PRESETS
 
 
 def default_text(field: dataclasses.Field) -> str:
-    """The default as `--help` and the README show it; empty where the help tells it."""
+    """The default as `--help` and docs/reference.md show it; empty where the help tells it."""
     if field.default is None or field.default is False:
         return "" if field.default is None else "off"
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)

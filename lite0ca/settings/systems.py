@@ -1,6 +1,6 @@
 """The table of systems: which backbone carries which attention on its last feature map.
 
-Plain data, so that `--help`, the README and the model builder read the same rows.
+Plain data, so that `--help`, docs/reference.md and the model builder read the same rows.
 """
 
 from __future__ import annotations

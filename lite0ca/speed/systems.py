@@ -94,13 +94,13 @@ def benchmark(
         name: build_model(SYSTEMS[name], CLASSES, config.image_size).eval()
         for name in dict.fromkeys(names or SYSTEMS)
     }
-    facts = {name: facts_of(model, config.image_size) for name, model in models.items()}
+    known = {name: size_and_cost_of(model, config.image_size) for name, model in models.items()}
     rows = []
     for setup in setups:
         with using(setup, models):
             times = measured(models, setup, config.image_size, batch_size, rounds, seconds)
             for name, model in models.items():
-                row = {"system": name, "setup": setup.name, **facts[name]}
+                row = {"system": name, "setup": setup.name, **known[name]}
                 row |= summary(*times[name], batch_size)
                 row["peak_memory_mb"] = memory_of(model, setup, config.image_size, batch_size)
                 row |= scores.get(name, {})
@@ -119,7 +119,7 @@ def setups_of(config: Config) -> list[Setup]:
     return [Setup(Precision(device, amp), torch.get_num_threads()) for amp in amps]
 
 
-def facts_of(model: LeafClassifier, image_size: int) -> dict:
+def size_and_cost_of(model: LeafClassifier, image_size: int) -> dict:
     """What does not depend on the machine. Size: the weights as float32."""
     tensors = model.state_dict().values()
     return {

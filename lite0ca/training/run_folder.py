@@ -16,7 +16,7 @@ from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
 from lite0ca.files import remove_scraps, whole, write_json
 from lite0ca.formats.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
-from lite0ca.formats.metadata import check_facts
+from lite0ca.formats.metadata import check_metadata
 from lite0ca.images.reading import bytes_of
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision
@@ -95,10 +95,10 @@ class Record:
 
     def save(self, name: str, content: dict) -> None:
         if distributed.first():
-            save_checkpoint(self.run / name, content | self.facts)
+            save_checkpoint(self.run / name, content | self.metadata)
 
     @functools.cached_property
-    def facts(self) -> dict:
+    def metadata(self) -> dict:
         """What every checkpoint says of its run."""
         return {
             "config": replace(self.config, resume=None).as_dict(),
@@ -113,7 +113,7 @@ def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
     """(last checkpoint, table of the data) of the run to go on with. Raises `InputError`."""
     path = Path(run) / LAST
     last = load_checkpoint(path, needs=(*State.KEYS, "label2id", "fingerprint"))
-    check_facts(last, path)
+    check_metadata(last, path)
     State.check_counts(last, path)
     return last, read_made_split(Path(run) / "data.csv")
 

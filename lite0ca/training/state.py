@@ -60,7 +60,7 @@ class State:
         model = build_model(config.system, classes, config.image_size, config.dropout)
         if config.sync_bn:
             model = convert_sync_batchnorm(model)  # torch's own drops timm's activations
-        # Channels-last is the faster layout for convolutions, on cuda and on CPUs (README).
+        # Channels-last is the faster layout for convolutions, on cuda and on CPUs (03_train).
         model.to(precision.device, memory_format=torch.channels_last)
         scaled = precision.amp and precision.dtype is torch.float16
         return cls(

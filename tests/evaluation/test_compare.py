@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lite0ca.evaluation.comparison import difference, effects
+from lite0ca.evaluation.comparison import difference, differences_of_arms
 from lite0ca.evaluation.metrics import macro_f1
 
 TRUTH = np.repeat([0, 1, 2, 3], 60)
@@ -70,10 +70,13 @@ def test_effects_are_read_from_the_files_of_a_study(tmp_path):
         table[f"{arm} {seed} test"] = answering(arms[arm], seed)
     pd.DataFrame(table).to_csv(tmp_path / "answers_given.csv", index=False)
     pd.DataFrame(runs, columns=["arm", "seed", "split"]).to_csv(tmp_path / "runs.csv", index=False)
-    found = effects(tmp_path, "none", ["ca", "eca"])
+    found = differences_of_arms(tmp_path, "none", ["ca", "eca"])
     assert list(found["verdict"]) == ["better", "no difference shown"]
-    assert effects(tmp_path, "ca", ["none"])["verdict"].item() == "worse"
-    assert list(effects(tmp_path, "none", []).columns) == list(found.columns)
+    assert differences_of_arms(tmp_path, "ca", ["none"])["verdict"].item() == "worse"
+    assert list(differences_of_arms(tmp_path, "none", []).columns) == list(found.columns)
     two = [row for row in runs if row[1] < 3]
     pd.DataFrame(two, columns=["arm", "seed", "split"]).to_csv(tmp_path / "runs.csv", index=False)
-    assert effects(tmp_path, "none", ["ca"])["verdict"].item() == "2 of 3 runs: no claim yet"
+    assert (
+        differences_of_arms(tmp_path, "none", ["ca"])["verdict"].item()
+        == "2 of 3 runs: no claim yet"
+    )

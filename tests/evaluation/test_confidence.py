@@ -8,7 +8,7 @@ from lite0ca.evaluation.calibration import (
     bins_of,
     calibration,
     calibration_error,
-    honesty,
+    calibration_report,
     limit_of,
     sure_from,
     temperature_of,
@@ -70,9 +70,9 @@ def test_the_calibration_error_by_hand():
 def test_exact_probabilities_get_no_more_than_chance_gives():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1, 231)
-    exact = honesty(confidence, rng.random(231) < confidence, 0.9)
+    exact = calibration_report(confidence, rng.random(231) < confidence, 0.9)
     assert exact["calibration_error"] < 2 * exact["calibration_error_by_chance"] < 0.15
-    boasting = honesty(confidence, rng.random(231) < confidence - 0.3, 0.9)
+    boasting = calibration_report(confidence, rng.random(231) < confidence - 0.3, 0.9)
     assert boasting["calibration_error"] > 3 * boasting["calibration_error_by_chance"]
     assert exact["sure"] == pytest.approx(0.2, abs=0.08) and exact["accuracy_when_sure"] > 0.85
-    assert honesty(confidence, confidence > 0, 1.0)["accuracy_when_sure"] is None
+    assert calibration_report(confidence, confidence > 0, 1.0)["accuracy_when_sure"] is None

@@ -26,8 +26,8 @@ def test_a_csv_that_cannot_be_written_is_said_before_any_work(tiny_run, tmp_path
 
 
 def test_smaller_pictures_than_the_run_began_with():
-    facts = {"config": Config.of(start_size=128, image_size=160).as_dict()}
-    assert settings_of("run", facts, {"image_size": 96}).image_size == 96
+    metadata = {"config": Config.of(start_size=128, image_size=160).as_dict()}
+    assert settings_of("run", metadata, {"image_size": 96}).image_size == 96
 
 
 def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):

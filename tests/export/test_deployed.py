@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lite0ca.export.equalization import equalized
-from lite0ca.export.fusion import deployed
+from lite0ca.export.fusion import fused
 from lite0ca.model.network import build_model
 from lite0ca.settings.systems import SYSTEMS
 
@@ -35,7 +35,7 @@ def trained_looking(system: str, image_size: int, **changes):
 @pytest.mark.parametrize("image_size", [64, 96])
 def test_it_answers_as_the_trained_network(system, image_size):
     model = trained_looking(system, image_size)
-    shipped = deployed(model, image_size)
+    shipped = fused(model, image_size)
     images = torch.randn(2, 3, image_size, image_size)
     with torch.inference_mode():
         expected, answers = model(images), shipped(images)
@@ -50,14 +50,14 @@ def test_gates_and_channels_of_one_scale_answer_alike():
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         expected = model(images)
-        for shipped in (even := deployed(model, 64), equalized(even, images)):
+        for shipped in (even := fused(model, 64), equalized(even, images)):
             assert (shipped(images) - expected).abs().max() <= 1e-5 * max(1, expected.abs().max())
 
 
 def test_lite0_ca_has_no_norm_left_and_the_trained_network_is_untouched():
     model = trained_looking("EfficientNet_Lite0_CA", 64)
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-    shipped = deployed(model, 64)
+    shipped = fused(model, 64)
     assert norms == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == 50
     assert not any(isinstance(module, nn.BatchNorm2d) for module in shipped.modules())
     names = {

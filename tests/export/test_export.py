@@ -101,9 +101,9 @@ def test_the_report_says_how_each_form_did(exported):
 # Small clients of our own, as an app has them: the runtime alone, and what the file says.
 
 
-def normalised(pictures: torch.Tensor, facts: dict) -> np.ndarray:
+def normalised(pictures: torch.Tensor, metadata: dict) -> np.ndarray:
     """float32 (N, 3, S, S)."""
-    pixels = (pictures.numpy() / 255 - np.array(facts["mean"])) / np.array(facts["std"])
+    pixels = (pictures.numpy() / 255 - np.array(metadata["mean"])) / np.array(metadata["std"])
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
@@ -115,12 +115,12 @@ def test_onnx_by_onnxruntime_alone(exported, pictures):
     path = str(exported[0] / f"export/{NAME}.onnx")
     session = onnxruntime.InferenceSession(path)
     stored = session.get_modelmeta().custom_metadata_map
-    facts = {key: json.loads(value) for key, value in stored.items()}
-    assert facts["classes"] == ["bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast"]
-    assert facts["image_size"] == 64 and facts["precision"] == "float32"
-    assert "metadata" not in facts["config"], "no path of this machine"
+    metadata = {key: json.loads(value) for key, value in stored.items()}
+    assert metadata["classes"] == ["bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast"]
+    assert metadata["image_size"] == 64 and metadata["precision"] == "float32"
+    assert "metadata" not in metadata["config"], "no path of this machine"
     for batch in (1, 4):
-        images = normalised(pictures[:batch], facts)
+        images = normalised(pictures[:batch], metadata)
         (logits,) = session.run(None, {"images": images})
         assert np.abs(logits - expected(exported[0], pictures[:batch])).max() < 1e-3
     model = onnx.load(path)
@@ -170,8 +170,8 @@ def test_openvino_alone(exported, pictures):
     # Without the hint CPUs that have bfloat16 take it, and logits differ by tenths.
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
     model = core.compile_model(exported[0] / f"export/{NAME}.xml", "CPU", precise)
-    facts = open_file(exported[0] / f"export/{NAME}.xml")[0]
-    logits = model(normalised(pictures, facts))[0]
+    metadata = open_file(exported[0] / f"export/{NAME}.xml")[0]
+    logits = model(normalised(pictures, metadata))[0]
     assert np.abs(logits - expected(exported[0], pictures)).max() < 1e-3
 
 
@@ -223,9 +223,9 @@ def test_executorch_alone(exported, pictures):
     from executorch.runtime import Runtime
 
     program = Runtime.get().load_program(exported[0] / f"export/{NAME}.pte")
-    facts = json.loads(program.load_method("facts").execute([])[0])
+    metadata = json.loads(program.load_method("facts").execute([])[0])
     method = program.load_method("forward")
-    for image, row in zip(normalised(pictures, facts), expected(exported[0], pictures)):
+    for image, row in zip(normalised(pictures, metadata), expected(exported[0], pictures)):
         (answer,) = method.execute([torch.from_numpy(image[None])])
         assert np.abs(answer.numpy()[0] - row).max() < 1e-3
 

@@ -82,14 +82,14 @@ def test_the_first_layer_takes_pixels_that_int8_holds():
 
 def test_equalising_changes_no_answer_and_evens_out_the_channels():
     from lite0ca.export.equalization import equalized, ranges_of
-    from lite0ca.export.fusion import deployed
+    from lite0ca.export.fusion import fused
     from lite0ca.model.network import build_model
     from lite0ca.settings.systems import SYSTEMS
 
     torch.manual_seed(0)
     images = torch.randn(4, 3, 64, 64)
     for system in ("EfficientNet_Lite0_CA", "EfficientNetV2_S", "ResNet18"):
-        shipped = deployed(build_model(SYSTEMS[system], 4, 64), 64)
+        shipped = fused(build_model(SYSTEMS[system], 4, 64), 64)
         even = equalized(shipped, images)
         with torch.inference_mode():
             expected, answers = shipped(images), even(images)

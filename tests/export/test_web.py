@@ -22,8 +22,8 @@ from lite0ca.export import phone_page
 from lite0ca.images.reading import read_image
 from lite0ca.machine.environment import cache_folder
 
-FACTS = {"name": "Tiny", "classes": ["brown_spot", "healthy", "leaf_blast"], "image_size": 224}
-FACTS |= {"data": "noise", "version": "0.1.0", "sure_from": 0.0, "drawn_sample": False}
+METADATA = {"name": "Tiny", "classes": ["brown_spot", "healthy", "leaf_blast"], "image_size": 224}
+METADATA |= {"data": "noise", "version": "0.1.0", "sure_from": 0.0, "drawn_sample": False}
 PHONE = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True}
 LAPTOP = {"viewport": {"width": 1280, "height": 800}}
 SECONDS = 20_000  # milliseconds that the browser may take for anything
@@ -40,7 +40,7 @@ def without_npm(monkeypatch, tmp_path):
     monkeypatch.setattr(
         phone_page, "runtime_files", lambda: dict.fromkeys(phone_page.RUNTIME_FILES, b"runtime")
     )
-    return lambda folder, **facts: phone_page.write_page(model, FACTS | facts, folder)
+    return lambda folder, **metadata: phone_page.write_page(model, METADATA | metadata, folder)
 
 
 def listed(folder: Path) -> list[str]:
@@ -61,8 +61,8 @@ def test_the_folder_is_complete_and_versioned_by_its_content(without_npm, tmp_pa
     for path in folder.glob("*.js"):
         for name in re.findall(r'(?:from|import) "\./([^"]+)"', path.read_text()):
             assert name in named
-    facts = json.loads((folder / "model.json").read_text())
-    assert facts["download"] == {"model.onnx": 7, "onnxruntime.wasm": 7}
+    metadata = json.loads((folder / "model.json").read_text())
+    assert metadata["download"] == {"model.onnx": 7, "onnxruntime.wasm": 7}
     assert "default-src 'self'" in (folder / "service-worker.js").read_text()
     # Equal input, equal page; any change is another version.
     same, other = without_npm(tmp_path / "same"), without_npm(tmp_path / "other", name="Ảnh")
@@ -118,7 +118,7 @@ def test_without_onnxruntime(npm, message, tmp_path, monkeypatch):
         (tmp_path / "npm").chmod(0o755)
     (tmp_path / "model.onnx").write_bytes(b"a model")
     with pytest.raises(InputError, match=message) as caught:
-        phone_page.write_page(tmp_path / "model.onnx", FACTS, tmp_path / "page")
+        phone_page.write_page(tmp_path / "model.onnx", METADATA, tmp_path / "page")
     assert "\n" not in str(caught.value) and not (tmp_path / "page").exists()
 
 
@@ -265,10 +265,10 @@ def serving(folder: Path):
 def served(model, tmp_path_factory):
     """A server with pages in sub-folders."""
     root = tmp_path_factory.mktemp("served")
-    never = {name: value for name, value in FACTS.items() if name != "sure_from"}
-    phone_page.write_page(model, FACTS, root / "page")
+    never = {name: value for name, value in METADATA.items() if name != "sure_from"}
+    phone_page.write_page(model, METADATA, root / "page")
     phone_page.write_page(model, never | {"drawn_sample": True}, root / "unsure")
-    phone_page.write_page(model, FACTS, root / "broken")
+    phone_page.write_page(model, METADATA, root / "broken")
     (root / "broken/model.onnx").write_bytes(bytes(model.stat().st_size))
     with serving(root) as server:
         server.root = root
@@ -361,7 +361,7 @@ def test_a_photo_is_answered_as_in_python(options, scheme, visit, leaf, session)
     photo = read_image(leaf)
     assert pixels_shown(page).shape == photo.shape
     assert abs(pixels_shown(page).astype(int) - photo).mean() < 1  # two JPEG decoders
-    best = FACTS["classes"][int(np.argmax(wanted))].replace("_", " ")
+    best = METADATA["classes"][int(np.argmax(wanted))].replace("_", " ")
     expect_text(page, f"^{best}$")
     expect_text(page, f"^{max(wanted):.0%}$", "#best")
     width, height = options["viewport"].values()
@@ -371,7 +371,7 @@ def test_a_photo_is_answered_as_in_python(options, scheme, visit, leaf, session)
     for button in page.locator("button:visible, summary").all():
         assert min(button.bounding_box()["height"], button.bounding_box()["width"]) >= 44
     page.locator("summary").click()
-    assert "Tiny" in page.locator("#facts").inner_text()
+    assert "Tiny" in page.locator("#metadata").inner_text()
 
 
 def test_the_page_of_a_run_answers_as_its_exported_file(
@@ -384,7 +384,7 @@ def test_the_page_of_a_run_answers_as_its_exported_file(
     monkeypatch.setattr("lite0ca.export.verification.SECONDS", 0.0)
     command = ["export", tiny_run, "--web", served.root / "run", "--num-workers", 0]
     assert main([*map(str, command), "--output-dir", str(tmp_path / "export")]) == 0
-    facts, network = open_file(next((tmp_path / "export").glob("*_photo.onnx")))
+    metadata, network = open_file(next((tmp_path / "export").glob("*_photo.onnx")))
     page = visit("run")
     ready(page)
     rows = page.locator("#bars tr")
@@ -392,7 +392,7 @@ def test_the_page_of_a_run_answers_as_its_exported_file(
         given = answer(page, photo)
         assert given == pytest.approx(network.session.of_photo(read_image(photo)), abs=0.03), photo
         best = int(np.argmax(given))
-        assert facts["classes"][best].replace("_", " ") in rows.nth(best).inner_text().lower()
+        assert metadata["classes"][best].replace("_", " ") in rows.nth(best).inner_text().lower()
 
 
 def test_every_kind_of_photo(visit, leaf, session, tmp_path):
@@ -454,18 +454,18 @@ def test_threads_where_the_page_is_isolated(visit, leaf):
     ready(page)
     assert answer(page, leaf) == pytest.approx(alone, abs=1e-5)
     page.locator("summary").click()
-    assert "2 threads" in page.locator("#facts").inner_text()
+    assert "2 threads" in page.locator("#metadata").inner_text()
 
 
 def test_an_update_takes_the_place_of_the_old_page(visit, served, model):
-    folder = phone_page.write_page(model, FACTS, served.root / "updated")
+    folder = phone_page.write_page(model, METADATA, served.root / "updated")
     page = visit("updated")
     ready(page)
     kept(page)
-    phone_page.write_page(model, FACTS | {"name": "Newer"}, folder)
+    phone_page.write_page(model, METADATA | {"name": "Newer"}, folder)
     page.reload()
     page.locator("#reload").click()
-    expect_text(page, "Newer", "#facts")
+    expect_text(page, "Newer", "#metadata")
     (name,) = page.evaluate("caches.keys()")
     assert name.endswith(f"/updated/ {version(folder)}")
 

@@ -11,7 +11,7 @@ from test_background import leaf_on_paper
 
 from lite0ca.errors import InputError
 from lite0ca.images.augmentation import augmentation
-from lite0ca.images.background import elsewhere, leaf_mask, part_of
+from lite0ca.images.background import leaf_mask, on_another_background, part_of
 from lite0ca.images.loaders import train_loader
 from lite0ca.settings.config import AUGMENTATIONS, Config
 
@@ -47,7 +47,7 @@ def test_the_leaf_moves_before_something_else():
     other = np.random.default_rng(1).integers(0, 256, photo.shape, dtype=np.uint8)
     different = 0
     for seed in range(20):
-        seen = elsewhere(photo, lambda: other, np.random.default_rng(seed))
+        seen = on_another_background(photo, lambda: other, np.random.default_rng(seed))
         assert seen.dtype == np.uint8 and seen.shape[2] == 3 and min(seen.shape[:2]) > 60
         greens = (np.abs(seen.astype(int) - (96, 128, 38)).max(axis=2) < 15).mean()
         assert greens > 0.15, "the leaf is gone"
@@ -59,7 +59,7 @@ def test_the_leaf_moves_before_something_else():
 def test_photos_without_a_plain_background_stay_as_they_are():
     field = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
     assert leaf_mask(field) is None
-    assert elsewhere(field, lambda: field, np.random.default_rng(0)) is field
+    assert on_another_background(field, lambda: field, np.random.default_rng(0)) is field
 
 
 def test_a_part_lies_inside_and_holds_leaf():

@@ -61,8 +61,8 @@ def test_each_fact_of_a_checkpoint_is_checked(run, leaves, tmp_path, answer):
     best = torch.load(run / "best_model.pt", weights_only=True)
     photo, file = leaves / "blast/00.jpg", tmp_path / "best_model.pt"
     believed = []
-    facts = [name for name in best if name not in ("model", "fingerprint")]
-    cases = [(name, changed(best, name, odd), odd) for name in facts for odd in ODD[: 4 * TRIES]]
+    metadata = [name for name in best if name not in ("model", "fingerprint")]
+    cases = [(name, changed(best, name, odd), odd) for name in metadata for odd in ODD[: 4 * TRIES]]
     for part in ("config", "system"):
         for name in best[part]:
             for odd in ({"a": 1}, NO, -1, 1.5, "../../x")[:TRIES]:
@@ -195,18 +195,18 @@ def test_each_fact_of_an_exported_file_is_checked(exported, leaves, tmp_path, an
     import onnx
 
     model = onnx.load(exported)
-    facts = {one.key: one.value for one in model.metadata_props}
+    metadata = {one.key: one.value for one in model.metadata_props}
     odd = [NO, "junk{", "null", "-1", "[]", "{}", '"x"', "NaN", '{"a":0,"b":2}', '"../../x"']
     two = {"label2id": '{"a":0,"b":1,"c":2}', "classes": '["a","b","c"]'}
     checked = [*NEEDED, "temperature", "sure_from", "drawn_sample"]
-    cases = [changed(facts, name, value) for name in checked for value in odd[: 4 * TRIES]]
-    cases = [*some_of(cases), facts | two]
+    cases = [changed(metadata, name, value) for name in checked for value in odd[: 4 * TRIES]]
+    cases = [*some_of(cases), metadata | two]
     file, passed = tmp_path / "x.onnx", []
     for case in cases:
         onnx.helper.set_model_props(model, case)
         onnx.save(model, file)
         if answer("predict", file, leaves / "blast/00.jpg")[0] == 0:
-            passed += [(k, case.get(k)) for k in facts if case.get(k) != facts[k]]
+            passed += [(k, case.get(k)) for k in metadata if case.get(k) != metadata[k]]
     # `name` and `version` are only shown; no temperature is one of 1.
     free = {(name, None) for name in ("temperature", "sure_from", "drawn_sample")}
     assert set(passed) - free <= {("sure_from", "null")}
