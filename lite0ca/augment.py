@@ -129,7 +129,8 @@ def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[s
         int(np.clip(place[middle] - side // 2, 0, whole - side))
         for place, side, whole in zip((rows, columns), sides, leaf.shape)
     ]
-    return tuple(slice(start, start + side) for start, side in zip(starts, sides))
+    down, across = (slice(start, start + side) for start, side in zip(starts, sides))
+    return down, across
 
 
 def something(

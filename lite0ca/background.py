@@ -26,10 +26,12 @@ def leaf_mask(photo: np.ndarray) -> np.ndarray | None:
     )
     # Lesions at the edge are as grey as paper, but darker than any shadow on it.
     if not mask.all():
-        mask |= (lab[..., 0] < DARK * np.median(lab[..., 0][mask == 0])).astype(np.uint8)
+        dark = lab[..., 0] < DARK * np.median(lab[..., 0][mask == 0])
+        mask = np.where(dark, np.uint8(1), mask)
     # Others are as pale as paper: what the leaf encloses belongs to it, and bays of its edge.
     bay = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (1 + min(mask.shape) // 12,) * 2)
-    mask = cv2.copyMakeBorder(mask, *[len(bay)] * 4, cv2.BORDER_REPLICATE)
+    edge = len(bay)
+    mask = cv2.copyMakeBorder(mask, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bay)
     mask = np.ascontiguousarray(mask[len(bay) : -len(bay), len(bay) : -len(bay)])
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -80,4 +80,4 @@ def numbers_classes(label2id) -> bool:
 
 def classes_of(label2id: dict[str, int]) -> list[str]:
     """The class names in the order of their numbers."""
-    return sorted(label2id, key=label2id.get)
+    return sorted(label2id, key=label2id.__getitem__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from lite0ca.config import GROUPS, Config, flag, unknown, value_type
 from lite0ca.errors import InputError
@@ -43,7 +44,7 @@ def add_flags(
         group.add_argument(flag(field.name), **options)
 
 
-def from_flags(typed: Mapping[str, object]) -> Config:
+def from_flags(typed: Mapping[str, Any]) -> Config:
     """The settings of the flags that were typed, over their preset or the run they resume."""
     typed = dict(typed)
     if (folder := typed.pop("resume", None)) is not None:

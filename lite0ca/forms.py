@@ -60,6 +60,9 @@ class Exported(nn.Module):
     It runs on the CPU, whatever the device of its input, in the runtime of its format.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, session, facts: dict):
         super().__init__()
         self.session = session
@@ -92,6 +95,8 @@ def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Expor
     path, name = Path(path), format_of(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
+    if name is None:
+        raise InputError(f"{path}: no exported file has this ending")
     module = FORMATS[name].module(name)
     try:
         with quiet():
