@@ -160,7 +160,8 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     bad = problems.notna()
     if not bad.any():
         return data
-    listed = [f"{one_line(p)} ({problems[i]})" for i, p in data.rows["path"][bad].head(20).items()]
+    shown = zip(data.rows["path"][bad].head(20), problems[bad])
+    listed = [f"{one_line(path)} ({problem})" for path, problem in shown]
     more = f" and {bad.sum() - 20:,} more" if bad.sum() > 20 else ""
     if not skip:
         raise InputError(
@@ -175,4 +176,4 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
 
 def classes_of(label2id: dict[str, int]) -> list[str]:
     """The class names in the order of their numbers."""
-    return sorted(label2id, key=label2id.get)
+    return sorted(label2id, key=label2id.__getitem__)

@@ -59,8 +59,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     if "split" in rows:
         split = rows["split"].str.lower().map(SPLIT_NAMES)
         if split.isna().any():
-            line = split.isna().idxmax()
-            wrong = rows["split"][line]
+            line, wrong = next(rows["split"][split.isna()].items())
             raise InputError(f"{path}: line {line}: split {unknown(wrong, SPLITS)}")
         rows["split"] = split
     rows["path"] = [with_slashes(path.parent, name) for name in rows["path"]]

@@ -65,7 +65,7 @@ def fingerprint(path: str | Path):
     ranges = [0, 256, 64, 192, 64, 192]
     histogram = np.sqrt(cv2.calcHist([lab], [0, 1, 2], None, [8, 16, 16], ranges).ravel() / SIDE**2)
     # A leaf on plain ground is low in contrast: the default thresholds find 70 points, these 300.
-    sift = cv2.SIFT_create(nfeatures=600, contrastThreshold=0.003, edgeThreshold=20)
+    sift = cv2.SIFT.create(nfeatures=600, contrastThreshold=0.003, edgeThreshold=20)
     points, descriptors = sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
     if len(points) < INLIERS:
         return histogram, None

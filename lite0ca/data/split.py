@@ -148,7 +148,7 @@ def split_of_folds(
     for number, name in enumerate(held_out):
         names[number * share : (number + 1) * share] = name
     counts = pd.crosstab(rows["label"], fold).to_numpy()  # classes, folds
-    best, fewest = None, np.inf
+    best, fewest = names, np.inf
     for _ in range(TRIES):
         dealt = rng.permutation(names)
         lacking = sum((counts[:, dealt == name].sum(axis=1) == 0).sum() for name in {*names})

@@ -17,6 +17,7 @@ from executorch.runtime import Runtime, Verification
 from torch import nn
 
 from lite0ca.model.attention import InferenceCoordAttn
+from lite0ca.model.network import LeafClassifier
 
 TOP = 127  # steps of the largest weight
 METADATA = "facts"  # a method of the file that takes nothing and returns JSON
@@ -27,7 +28,7 @@ def write(network: nn.Module, metadata: dict, path: Path) -> None:
     lower(captured(network, metadata), metadata, path)
 
 
-def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Tensor) -> None:
+def write_int8(network: LeafClassifier, metadata: dict, path: Path, images: torch.Tensor) -> None:
     """Static int8 by PT2E, but for attention and classifier; calibrates on (N, 3, S, S) `images`.
 
     XNNPACK's quantiser knows ReLU as a part of a convolution, but not ReLU6: what lies before it
@@ -51,7 +52,7 @@ def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Ten
     lower(captured(quantized, metadata), metadata, path)
 
 
-def without_relu6(network: nn.Module) -> tuple[nn.Module, bool]:
+def without_relu6(network: LeafClassifier) -> tuple[LeafClassifier, bool]:
     """(a copy with ReLU for ReLU6, True), or the network itself if it has ReLU of its own."""
     kinds = {type(module) for module in network.modules()}
     if nn.ReLU6 not in kinds or nn.ReLU in kinds:

@@ -147,11 +147,13 @@ class Session:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(B, 3, S, S) normalised -> (B, classes) logits; of photos 0..255 their log."""
         if not self.takes_photos:
-            return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+            (logits,) = self.session.run(None, {self.session.get_inputs()[0].name: images})
+            return np.asarray(logits)
         photos = images.transpose(0, 2, 3, 1).round().astype(np.uint8)  # B S S 3
         answers = [self.of_photo(photo) for photo in photos]
         return np.log(np.maximum(answers, np.finfo(np.float32).tiny))
 
     def of_photo(self, photo: np.ndarray) -> np.ndarray:
         """uint8 RGB (H, W, 3) of any size -> probabilities (classes,)."""
-        return self.session.run(None, {PHOTO: photo})[0]
+        (probabilities,) = self.session.run(None, {PHOTO: photo})
+        return np.asarray(probabilities)

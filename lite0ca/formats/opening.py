@@ -59,6 +59,9 @@ class Exported(nn.Module):
     It runs on the CPU, whatever the device of its input, in the runtime of its format.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, session, metadata: dict):
         super().__init__()
         self.session = session
@@ -90,6 +93,8 @@ def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Expor
     `format`.
     """
     path, name = Path(path), format_of(path)
+    if name is None:
+        raise InputError(f"{path}: no exported file has this ending")
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     module = FORMATS[name].module(name)

@@ -28,10 +28,12 @@ def leaf_mask(photo: np.ndarray) -> np.ndarray | None:
     )
     # Lesions at the edge are as grey as paper, but darker than any shadow on it.
     if not mask.all():
-        mask |= (lab[..., 0] < DARK * np.median(lab[..., 0][mask == 0])).astype(np.uint8)
+        dark = lab[..., 0] < DARK * np.median(lab[..., 0][mask == 0])
+        mask = np.where(dark, np.uint8(1), mask)
     # Others are as pale as paper: what the leaf encloses belongs to it, and bays of its edge.
     bay = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (1 + min(mask.shape) // 12,) * 2)
-    mask = cv2.copyMakeBorder(mask, *[len(bay)] * 4, cv2.BORDER_REPLICATE)
+    edge = len(bay)
+    mask = cv2.copyMakeBorder(mask, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bay)
     mask = np.ascontiguousarray(mask[len(bay) : -len(bay), len(bay) : -len(bay)])
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -108,7 +110,8 @@ def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[s
         int(np.clip(place[middle] - side // 2, 0, whole - side))
         for place, side, whole in zip((rows, columns), sides, leaf.shape)
     ]
-    return tuple(slice(start, start + side) for start, side in zip(starts, sides))
+    down, across = (slice(start, start + side) for start, side in zip(starts, sides))
+    return down, across
 
 
 def drawn_background(

@@ -50,11 +50,12 @@ class PhotoReader:
 
     def read(self, path: str, slot: int) -> np.ndarray:
         """uint8 (H, W, 3); raises `OSError` for a file that cannot be read."""
-        if slot >= 0 and (kept := self.store.get(slot)) is not None:
+        store = self.store if slot >= 0 else None
+        if store and (kept := store.get(slot)) is not None:
             return kept
         photo = read_image(path, self.side)
-        if slot >= 0:
-            self.store.put(slot, photo)
+        if store:
+            store.put(slot, photo)
         return photo
 
     def __call__(self, path: str) -> np.ndarray:
@@ -96,13 +97,13 @@ class Store:
             return None
         start = self.first_slot + slot * self.slot_bytes
         photo = np.array(self.pixels[start : start + length])
-        return photo.reshape(height, width, 3) if zlib.crc32(photo) == checksum else None
+        return photo.reshape(height, width, 3) if zlib.crc32(photo.data) == checksum else None
 
     def put(self, slot: int, photo: np.ndarray) -> None:
         """Keep a photo, if it fits its slot and the disk; pwrite, since a full disk kills mmap."""
         if photo.nbytes > self.slot_bytes or not self.writable:
             return
-        entry = np.array((*photo.shape[:2], zlib.crc32(photo)), ENTRY)
+        entry = np.array((*photo.shape[:2], zlib.crc32(photo.data)), ENTRY)
         try:
             self.write(photo, self.first_slot + slot * self.slot_bytes)
             self.write(entry, slot * ENTRY.itemsize)
@@ -112,7 +113,7 @@ class Store:
 
     def write(self, array: np.ndarray, offset: int) -> None:
         """All bytes of an array; a disk that fills up takes the first part without an error."""
-        rest = memoryview(array.reshape(-1).view(np.uint8))
+        rest = array.reshape(-1).view(np.uint8).data
         while rest:
             written = os.pwrite(self.descriptor, rest, offset)
             rest, offset = rest[written:], offset + written

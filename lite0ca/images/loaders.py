@@ -58,11 +58,12 @@ class Photos(Dataset):
         return len(self.files)
 
     def __getitem__(self, item):
-        index, seed, size = item if isinstance(item, tuple) else (item, None, None)
+        index, *augmented = item if isinstance(item, tuple) else (item,)
         photo, transform = self.photo(index), self.whole
         if self.change:
             photo = self.change(photo, seed=index)
-        if seed is not None:
+        if augmented:
+            seed, size = augmented
             kind = "standard"
             if self.augment == "strong":
                 rng = np.random.default_rng([seed, 1])  # a stream of its own

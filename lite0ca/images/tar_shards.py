@@ -65,7 +65,7 @@ def rows_in(files: list[Path], rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def place_of(path: str) -> tuple[str, int, int] | None:
+def place_of(path: str | Path) -> tuple[str, int, int] | None:
     """(tar, offset, length) of a photo in a tar; None for a file of its own."""
     found = INSIDE.match(str(path))
     return (found[1], int(found[2]), int(found[3]) - int(found[2])) if found else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from timm.layers import EcaModule
 from timm.layers.bottleneck_attn import BottleneckAttn
 from timm.layers.coord_attn import CoordAttn
+from timm.layers.eca import EcaModule
 from torch import nn
 
 from lite0ca.errors import InputError

@@ -5,6 +5,8 @@ Shapes: B images, C channels, H x W pixels, h x w cells of the last feature map.
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import nn
@@ -22,7 +24,11 @@ class LeafClassifier(nn.Module):
     classifies. `normalize` is its weights' normalisation.
     """
 
-    def __init__(self, backbone: nn.Module, attention: nn.Module):
+    backbone: Any  # one of timm's networks, which share methods but no class
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, backbone: Any, attention: nn.Module):
         super().__init__()
         self.backbone = backbone
         self.attention = attention
@@ -70,12 +76,12 @@ def build_model(
         net = timm.create_model(system.backbone, num_classes=classes, drop_rate=dropout, **backbone)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"--backbone {system.backbone}: {error}") from None
-    channels, *cells = feature_shape(net, system.backbone, image_size)
-    attention = build_attention(system.attention, channels, tuple(cells), system.reduction)
+    channels, height, width = feature_shape(net, system.backbone, image_size)
+    attention = build_attention(system.attention, channels, (height, width), system.reduction)
     return LeafClassifier(net, attention)
 
 
-def feature_shape(backbone: nn.Module, name: str, image_size: int) -> tuple[int, int, int]:
+def feature_shape(backbone: Any, name: str, image_size: int) -> tuple[int, int, int]:
     """(C, h, w) of the last feature map at an image size."""
     backbone.eval()
     try:
@@ -86,7 +92,8 @@ def feature_shape(backbone: nn.Module, name: str, image_size: int) -> tuple[int,
     backbone.train()
     if len(shape) != 4 or shape[1] != getattr(backbone, "num_features", None):
         raise InputError(f"--backbone {name}: its features are no (B, C, h, w) map; use a CNN")
-    return tuple(shape[1:])
+    _, channels, height, width = shape
+    return channels, height, width
 
 
 def parameter_count(model: nn.Module) -> int:

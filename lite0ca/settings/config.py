@@ -336,7 +336,7 @@ def check(field: dataclasses.Field, value) -> None:
     if kind is float and not abs(value) < 1e300:  # NaN too, and integers that are no float
         raise InputError(f"{flag(field.name)} must be a finite number, not {str(value)[:20]}")
     if limits["choices"] and value not in limits["choices"]:
-        raise InputError(f"{flag(field.name)}: {unknown(value, limits['choices'])}")
+        raise InputError(f"{flag(field.name)}: {unknown(str(value), limits['choices'])}")
     wanted = []
     if limits["low"] is not None and value < limits["low"]:
         wanted.append(f"at least {limits['low']}")

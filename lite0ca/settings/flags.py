@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from lite0ca.errors import InputError
 from lite0ca.settings.config import GROUPS, Config, flag, unknown, value_type
@@ -53,7 +54,7 @@ def add_run_flags(parser: argparse.ArgumentParser, names: str) -> None:
     add_flags(parser, only=tuple(names.split()), whose="the run's")
 
 
-def from_flags(typed: Mapping[str, object]) -> Config:
+def from_flags(typed: Mapping[str, Any]) -> Config:
     """The settings of the flags that were typed, over their preset or the run they resume."""
     typed = dict(typed)
     if (folder := typed.pop("resume", None)) is not None:

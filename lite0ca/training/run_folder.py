@@ -155,7 +155,8 @@ def held(run: Path):
     """
     with open(run / "data.csv", "r+b") as file:
         try:
-            fcntl and fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise InputError(
                 f"{run}: another process is training in it; stop that one first"
