@@ -76,7 +76,7 @@ $(VENV)-kaggle/installed: pyproject.toml kaggle/constraints.txt
 # Every format's converter: half a gigabyte, plugins that do not go with this pytest, and imports
 # that warn, so warnings are no errors here.
 test-deploy: $(VENV)-deploy/installed  ## the exported files in all their runtimes
-	$(VENV)-deploy/bin/python -m pytest -p no:anyio -W default tests/test_export.py tests/test_deployed.py
+	$(VENV)-deploy/bin/python -m pytest -p no:anyio -W default tests/export/test_export.py tests/export/test_deployed.py tests/formats
 
 $(VENV)-deploy/installed: pyproject.toml
 	test -x $(VENV)-deploy/bin/python || python3 -m venv $(VENV)-deploy
@@ -87,9 +87,9 @@ $(VENV)-deploy/installed: pyproject.toml
 # of a training and of an export, 5 of a batch, 5,000 made-up CSV files, 200 epochs; about an hour.
 trust: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 TRIES=50 EXAMPLES=5000 LONG_EPOCHS=200 $(PYTHON) -m pytest -n auto \
-	    --dist load tests/test_bad_data.py tests/test_strangers.py tests/test_flags.py \
-	    tests/test_faults.py tests/test_train.py tests/test_batch.py tests/test_ranks.py \
-	    tests/test_notebooks.py
+	    --dist load tests/robustness tests/settings/test_flags.py \
+	    tests/training/test_train.py tests/headless/test_batch.py tests/machine/test_ranks.py \
+	    tests/repository/test_notebooks.py
 	@# Asks the index for known weaknesses of what is installed.
 	test -x $(VENV)-audit/bin/pip-audit || { python3 -m venv $(VENV)-audit && \
 	    $(VENV)-audit/bin/python -m pip install --quiet pip-audit; }

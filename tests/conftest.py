@@ -1,6 +1,7 @@
 """Shared by the tests: the drawn sample, one tiny finished run, and where real photos lie."""
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
@@ -28,6 +29,30 @@ TINY += ["--batch-size", "4", "--num-workers", "0"]
 # Seconds, where it matters little what is learned.
 FAST = ["--epochs", "1", "--image-size", "32", "--batch-size", "4", "--num-workers", "0"]
 FAST += ["--device", "cpu", "--model-name", "MobileNetV3_Small"]
+
+
+# Curves that differ between two runs of one seed.
+TIMES = {"seconds", "images_per_s", "data_wait_share"}
+
+
+def outcome(run):
+    """What must be equal to the bit: curves but for times, and both checkpoints' tensors."""
+    import torch
+
+    history = json.loads((run / "history.json").read_text())
+    curves = {name: values for name, values in history.items() if name not in TIMES}
+    best = torch.load(run / "best_model.pt", weights_only=True)["model"]
+    last = torch.load(run / "last.pt", weights_only=True)["model"]
+    return curves, best, last
+
+
+def assert_equal(one, two):
+    import torch
+
+    (curves, best, last), (other_curves, other_best, other_last) = outcome(one), outcome(two)
+    assert curves == other_curves
+    for ours, theirs in ((best, other_best), (last, other_last)):
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pandas as pd
 import pytest
-from test_train import assert_equal
+from conftest import assert_equal
 
 from lite0ca.__main__ import main
 from lite0ca.data import dataset

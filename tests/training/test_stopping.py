@@ -9,8 +9,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from conftest import REPO
-from test_train import assert_equal
+from conftest import REPO, assert_equal
 
 from lite0ca.settings.config import Config
 from lite0ca.training.fit import fit

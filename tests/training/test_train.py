@@ -11,7 +11,7 @@ import time
 import pandas as pd
 import pytest
 import torch
-from conftest import REPO, SLOW
+from conftest import REPO, SLOW, assert_equal, outcome
 
 from lite0ca.__main__ import main
 from lite0ca.data.dataset import DataSet
@@ -29,27 +29,10 @@ from lite0ca.training.state import State, parameter_groups
 
 SMALL = {"epochs": 3, "train_limit": 16, "valid_limit": 8, "image_size": 64, "batch_size": 8}
 SMALL |= {"num_workers": 0, "save_history": True, "patience": 0}
-TIMES = {"seconds", "images_per_s", "data_wait_share"}
 
 
 def settings(sample, tmp_path, **changes):
     return Config.of(**{"metadata": str(sample), "output_dir": str(tmp_path), **SMALL, **changes})
-
-
-def outcome(run):
-    """What must be equal to the bit: curves but for times, and both checkpoints' tensors."""
-    history = json.loads((run / "history.json").read_text())
-    curves = {name: values for name, values in history.items() if name not in TIMES}
-    best = torch.load(run / "best_model.pt", weights_only=True)["model"]
-    last = torch.load(run / "last.pt", weights_only=True)["model"]
-    return curves, best, last
-
-
-def assert_equal(one, two):
-    (curves, best, last), (other_curves, other_best, other_last) = outcome(one), outcome(two)
-    assert curves == other_curves
-    for ours, theirs in ((best, other_best), (last, other_last)):
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_equal_seeds_give_equal_runs(sample, tmp_path):
