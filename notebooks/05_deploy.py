@@ -81,14 +81,14 @@ from lite0ca.formats.opening import formats_named
 folder, rows = export(str(run), formats_named(formats), int8, None, photo=True, output_dir=None)
 
 # %%
-from lite0ca.export.verification import forms_as_text
+from lite0ca.export.verification import report_as_text
 
-print(forms_as_text(rows))
+print(report_as_text(rows))
 
 # %%
-from lite0ca.plots.speed import forms
+from lite0ca.plots.speed import exported_files
 
-notebook.picture(forms(rows, f"{Path(run).name}, batch 1"))
+notebook.picture(exported_files(rows, f"{Path(run).name}, batch 1"))
 
 # %% [markdown]
 # ## Measured on a run of real leaves

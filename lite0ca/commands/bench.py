@@ -62,9 +62,9 @@ def bench_exported_files(folder: str, batch_size: int, rounds: int, seconds: flo
     import torch
 
     from lite0ca.machine.device import cpu_name
-    from lite0ca.speed.exported_files import benchmark_forms
+    from lite0ca.speed.exported_files import benchmark_exported_files
 
-    table = benchmark_forms(folder, batch_size, rounds, seconds)
+    table = benchmark_exported_files(folder, batch_size, rounds, seconds)
     columns = ["form", "threads", "latency_ms", "latency_p95_ms", "times_torch", "images_per_s"]
     shown = table[[*columns, "gflops", "share_of_peak"]]
     print(f"{cpu_name()}, torch {torch.__version__}, batch {batch_size} for images/s")

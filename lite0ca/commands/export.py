@@ -33,7 +33,7 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
     """Export, write the page for phones, print the table; raises `ExportFailed` at the end."""
     from lite0ca.export import phone_page
     from lite0ca.export.export import PHOTO, export, refuse_failed
-    from lite0ca.export.verification import forms_as_text
+    from lite0ca.export.verification import report_as_text
     from lite0ca.formats.checkpoint import REPORT
     from lite0ca.formats.opening import formats_named, open_file
 
@@ -42,7 +42,7 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
         phone_page.files_of_page(Path(web).resolve())
         phone_page.runtime_package()
     folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
-    print(f"{forms_as_text(rows)}\n{folder}\n{folder / REPORT}")
+    print(f"{report_as_text(rows)}\n{folder}\n{folder / REPORT}")
     made = [folder / row["file"] for row in rows if row["form"] == PHOTO and row["passed"]]
     if web and made:
         metadata = open_file(made[0])[0]

@@ -43,14 +43,14 @@ def run(
         check_writable(Path(csv).parent)
     from lite0ca.data.dataset import classes_of
     from lite0ca.evaluation import calibration
-    from lite0ca.evaluation.finished_run import fastest_form, settings_of
+    from lite0ca.evaluation.finished_run import fastest_exported_file, settings_of
     from lite0ca.evaluation.inference import logits_of_photos, photo_paths, workers_for
     from lite0ca.formats.opening import open_model
     from lite0ca.machine.device import Precision, device_of
     from lite0ca.machine.memory import keep_freed_memory
 
     paths = photo_paths(photos)
-    run = fastest_form(run, typed)
+    run = fastest_exported_file(run, typed)
     metadata, model = open_model(run, typed.get("image_size"))
     config = settings_of(run, metadata, {"batch_size": 32, **typed})
     keep_freed_memory()

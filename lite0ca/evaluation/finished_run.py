@@ -20,7 +20,7 @@ def data_of(run: str, metadata: dict, config: Config) -> dataset.DataSet:
     return with_known_split(dataset.load(config, metadata["label2id"]), run)
 
 
-def fastest_form(run: str, typed: dict) -> str:
+def fastest_exported_file(run: str, typed: dict) -> str:
     """The exported file that answers as the run does and was fastest, if its runtime is here.
 
     The run itself without one, where the files take pictures of another size than the run was

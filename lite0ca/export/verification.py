@@ -121,7 +121,7 @@ def verdict(row: dict) -> str:
     )
 
 
-def forms_as_text(rows: list[dict]) -> str:
+def report_as_text(rows: list[dict]) -> str:
     """The columns that a person compares, a line a form."""
     shown = {
         "form": ("form", "{}"),

@@ -96,7 +96,7 @@ def speeds(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def forms(rows: list[dict], title: str) -> Figure:
+def exported_files(rows: list[dict], title: str) -> Figure:
     """Size, latency and macro-F1 of each form of one model, in three columns of bars."""
     table = pd.DataFrame([row for row in rows if "size_mb" in row and "latency_ms" in row])
     with sns.axes_style("whitegrid"):

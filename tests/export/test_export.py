@@ -25,7 +25,7 @@ from lite0ca.images.augmentation import resizing
 from lite0ca.images.reading import read_image
 from lite0ca.machine.device import to_device
 from lite0ca.speed import exported_files
-from lite0ca.speed.exported_files import benchmark_forms
+from lite0ca.speed.exported_files import benchmark_exported_files
 
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert_torch"}
 RUNTIMES |= {"executorch": "executorch"}
@@ -398,7 +398,7 @@ def test_bench_refuses_files_of_two_sizes(tmp_path, monkeypatch):
     sized = lambda file: ({"image_size": int(file.stem)}, None)  # noqa: E731
     monkeypatch.setattr(exported_files, "open_file", sized)
     with pytest.raises(InputError, match=r"--forms .*: its files take pictures of \[64, 96\] pix"):
-        benchmark_forms(str(tmp_path), batch_size=2, rounds=1, seconds=0)
+        benchmark_exported_files(str(tmp_path), batch_size=2, rounds=1, seconds=0)
 
 
 def test_bench_times_all_forms_of_a_run(exported, capsys):
