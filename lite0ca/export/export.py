@@ -112,7 +112,9 @@ def export(
     remove_scraps(folder)
     rows, kept = [], {}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=SCRAP) as scratch:
-        for name, path, prepare, write in files_to_make(source, formats, int8, photo, Path(scratch)):
+        for name, path, prepare, write in files_to_make(
+            source, formats, int8, photo, Path(scratch)
+        ):
             began = time.monotonic()
             row = {"form": name, "file": path.name}
             try:
@@ -191,13 +193,12 @@ def files_to_make(
         write = partial(FORMATS[name].module(name).write, metadata=metadata, **options[name])
         yield name, scratch / f"{stem}{FORMATS[name].suffix}", lambda: source.shipped, write
     for name in formats if int8 else ():
-        if FORMATS[name].int8:
-            form = FORMATS[name].module(name)
-            metadata = source.metadata_for(name, "int8", takes.get(name, nchw))
-            given = {"images": source.calibration, **options[name]}
-            write = partial(form.write_int8, metadata=metadata, **given)
-            prepare = partial(source.for_int8, form.TOP)
-            yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", prepare, write
+        module = FORMATS[name].module(name)
+        metadata = source.metadata_for(name, "int8", takes.get(name, nchw))
+        given = {"images": source.calibration, **options[name]}
+        write = partial(module.write_int8, metadata=metadata, **given)
+        prepare = partial(source.for_int8, module.TOP)
+        yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", prepare, write
     if photo:
         metadata = source.metadata_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
         metadata |= {"temperature": 1.0}  # the graph has divided by it

@@ -21,11 +21,10 @@ NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id"
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: its ending, the module that writes and runs it, the extra that it needs."""
+    """A kind of file: its ending, and the extra that its module needs."""
 
     suffix: str
     extra: str
-    int8: bool
 
     def module(self, name: str):
         """Raises `InputError` that names the extra if a package is missing."""
@@ -46,10 +45,10 @@ class Format:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", "onnx", int8=True),
-    "openvino": Format(".xml", "openvino", int8=True),
-    "litert": Format(".tflite", "litert", int8=True),
-    "executorch": Format(".pte", "executorch", int8=True),
+    "onnx": Format(".onnx", "onnx"),
+    "openvino": Format(".xml", "openvino"),
+    "litert": Format(".tflite", "litert"),
+    "executorch": Format(".pte", "executorch"),
 }
 
 

@@ -31,7 +31,9 @@ class MatrixProduct(nn.Module):
         return self.matrices[0] @ self.matrices[1]
 
 
-def benchmark_exported_files(folder: str, batch_size: int, rounds: int, seconds: float) -> pd.DataFrame:
+def benchmark_exported_files(
+    folder: str, batch_size: int, rounds: int, seconds: float
+) -> pd.DataFrame:
     """A row for torch and each exported file of a run, with one thread and with all.
 
     All take turns within a round, in this process. `times_torch` is the ratio of latencies,
