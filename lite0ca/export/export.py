@@ -112,9 +112,7 @@ def export(
     remove_scraps(folder)
     rows, kept = [], {}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=SCRAP) as scratch:
-        for name, path, prepare, write in files_to_make(
-            source, formats, int8, photo, Path(scratch)
-        ):
+        for name, path, prepare, write in files_from(source, formats, int8, photo, Path(scratch)):
             began = time.monotonic()
             row = {"form": name, "file": path.name}
             try:
@@ -178,7 +176,7 @@ def source_of(run: str, opset: int | None, typed: dict) -> Source:
     return Source(network, metadata, test, config, photos, opset)
 
 
-def files_to_make(
+def files_from(
     source: Source, formats: list[str], int8: bool, photo: bool, scratch: Path
 ) -> Iterator[tuple[str, Path, Callable[[], nn.Module], Callable[..., None]]]:
     """(name, file, what gives the network, what writes it) of each form; the plain ones first."""
