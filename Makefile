@@ -1,17 +1,24 @@
 # make demo: try it; make test: prove it. Both set up .venv first, if it is not there yet.
+# make help: every other target.
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 SAMPLE := data
 export NO_ALBUMENTATIONS_UPDATE := 1
+# Empty is as if it were not set: Python keeps the compiled form of what it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 PRESET := kaggle
 PYTHON_KAGGLE := python3.12
+PYTHONS := python3.11 python3.12 python3.13
 DATA := $(SAMPLE)/metadata.csv
+DEV := notebooks,dev,onnx,explain
+DEPLOY := dev,deploy
 
 .NOTPARALLEL:
-.PHONY: demo test setup readme notebooks kaggle test-kaggle test-deploy trust loader recipes study peers peers-exports format clean
+.PHONY: demo test types setup help readme notebooks executed kaggle test-kaggle test-deploy trust \
+    loader recipes study peers peers-exports format lock clean
 
-demo: $(SAMPLE)/metadata.csv
+demo: $(SAMPLE)/metadata.csv  ## a drawn sample, a quick run on it, two drawings answered
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
 	{ echo "$(SAMPLE)/ holds your own data; draw the sample elsewhere: make demo SAMPLE=drawn"; exit 2; }
 	@# 284 drawings are 5 steps at the preset's batch of 64, too few to see it learn
@@ -31,21 +38,34 @@ demo: $(SAMPLE)/metadata.csv
 $(SAMPLE)/metadata.csv: | $(VENV)/installed
 	$(PYTHON) -m lite0ca sample $(SAMPLE)
 
-test: $(VENV)/installed-dev  ## on all cores; the tests of a file stay together
-	@# A thread for each: two that share cores wait for each other.
+test: $(VENV)/installed-dev  ## the whole suite, on all cores
+	@# The tests of a file stay together. A thread for each: two that share cores wait.
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
-setup: $(VENV)/installed-dev
+types: $(VENV)/installed-dev  ## pyright over the folders that pyproject.toml names
+	$(PYTHON) -m pyright --pythonpath $(PYTHON)
 
-$(VENV)/installed: pyproject.toml
-	test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet -e .
+setup: $(VENV)/installed-dev  ## .venv with all that tests and notebooks need
+
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+# $(call install,VENV,PYTHON,CONSTRAINTS,WHAT). Python compiles what it imports; pip would compile
+# everything, one file after the other, which was half of the install. The package is built with the
+# setuptools of the constraints, where isolation would fetch a fresh one.
+define install
+	test -x $(1)/bin/python || $(2) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet -c $(3) setuptools
+	$(1)/bin/python -m pip install --quiet -c $(3) --no-compile --no-build-isolation -e $(4)
 	@touch $@
+endef
 
-$(VENV)/installed-dev: pyproject.toml
-	test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet -e '.[notebooks,dev,onnx,explain]'
-	@touch $(VENV)/installed $@
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(call install,$(VENV),python3,constraints.txt,.)
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt
+	$(call install,$(VENV),python3,constraints.txt,'.[$(DEV)]')
+	@touch $(VENV)/installed
 
 readme: $(VENV)/installed-dev  ## write the generated tables into the documents
 	$(PYTHON) tools/readme_tables.py README.md docs/reference.md
@@ -63,29 +83,29 @@ endif
 kaggle: $(VENV)/installed-dev  ## what a Kaggle user pushes, in build/kaggle/
 	@$(PYTHON) kaggle/build.py $(USER) --preset $(PRESET)
 
+executed: $(VENV)/installed-dev  ## notebooks by papermill and nbval, kept in build/executed/
+	mkdir -p build
+	TRIES=10 $(PYTHON) -m pytest --basetemp build/executed tests/repository/test_notebooks.py
+
 # The suite with the versions that Kaggle has. Its matplotlib warns with today's pyparsing, and
 # Python 3.12 of forks, so warnings are no errors here.
-test-kaggle: $(VENV)-kaggle/installed
+test-kaggle: $(VENV)-kaggle/installed  ## the suite with Kaggle's versions
 	$(VENV)-kaggle/bin/python -m pytest -W default
 
 $(VENV)-kaggle/installed: pyproject.toml kaggle/constraints.txt
-	test -x $(VENV)-kaggle/bin/python || $(PYTHON_KAGGLE) -m venv $(VENV)-kaggle
-	$(VENV)-kaggle/bin/python -m pip install --quiet -c kaggle/constraints.txt -e '.[notebooks,dev,onnx,explain]'
-	@touch $@
+	$(call install,$(VENV)-kaggle,$(PYTHON_KAGGLE),kaggle/constraints.txt,'.[$(DEV)]')
 
 # Every format's converter: half a gigabyte, plugins that do not go with this pytest, and imports
 # that warn, so warnings are no errors here.
 test-deploy: $(VENV)-deploy/installed  ## the exported files in all their runtimes
 	$(VENV)-deploy/bin/python -m pytest -p no:anyio -W default tests/export/test_export.py tests/export/test_deployed.py tests/formats
 
-$(VENV)-deploy/installed: pyproject.toml
-	test -x $(VENV)-deploy/bin/python || python3 -m venv $(VENV)-deploy
-	$(VENV)-deploy/bin/python -m pip install --quiet -e '.[dev,deploy]'
-	@touch $@
+$(VENV)-deploy/installed: pyproject.toml constraints-deploy.txt
+	$(call install,$(VENV)-deploy,python3,constraints-deploy.txt,'.[$(DEPLOY)]')
 
 # The tests of bad input, strangers' files and faults, with more tries than in `make test`: 50 kills
 # of a training and of an export, 5 of a batch, 5,000 made-up CSV files, 200 epochs; about an hour.
-trust: $(VENV)/installed-dev
+trust: $(VENV)/installed-dev  ## bad input and faults, many tries; an hour
 	OMP_NUM_THREADS=1 TRIES=50 EXAMPLES=5000 LONG_EPOCHS=200 $(PYTHON) -m pytest -n auto \
 	    --dist load tests/robustness tests/settings/test_flags.py \
 	    tests/training/test_train.py tests/headless/test_batch.py tests/machine/test_ranks.py \
@@ -121,8 +141,18 @@ $(VENV)-peers/installed: pyproject.toml
 	    opencv-python-headless
 	@touch $@
 
-format: $(VENV)/installed-dev
+format: $(VENV)/installed-dev  ## ruff: what it can mend, and the layout
 	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 
-clean:
-	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers $(VENV)-deploy $(VENV)-audit build *.egg-info
+# litert-torch asks for a typing-extensions and a pydantic that are older than Jupyter's: its
+# environment, the one of test-deploy, has a file of its own.
+lock:  ## today's versions into constraints*.txt; asks the index, installs nothing
+	test -x $(VENV)-lock/bin/python || python3 -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-lock/bin/python tools/lock.py constraints.txt \
+	    $(DEV),openvino,executorch,ray $(PYTHONS)
+	$(VENV)-lock/bin/python tools/lock.py constraints-deploy.txt $(DEPLOY) $(PYTHONS)
+
+clean:  ## everything that make made, but for data/ and results/
+	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers $(VENV)-deploy $(VENV)-audit $(VENV)-lock \
+	    build *.egg-info

@@ -1,5 +1,5 @@
 """Notebooks as pairs: `python tools/notebook_pairs.py notebooks/*.py` makes each .ipynb
-with its outputs.
+with its outputs; with --check it only says where a pair differs.
 
 The .py is the source. Its cells are run on the drawn sample; what depends on the moment alone
 (cell ids, timings, progress on stderr) is not stored.
@@ -7,6 +7,7 @@ The .py is the source. Its cells are run on the drawn sample; what depends on th
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -60,7 +61,24 @@ def rebuild(script: Path) -> Path:
     return notebook
 
 
+def check(script: Path) -> list[str]:
+    """What differs in a pair, or which half is missing, each as a line for a person."""
+    pair = script, script.with_suffix(".ipynb")
+    if missing := [f"{path}: does not exist" for path in pair if not path.exists()]:
+        return missing
+    return [f"{script}: {difference}" for difference in differences(*pair)]
+
+
 if __name__ == "__main__":
-    os.environ["TQDM_DISABLE"] = "1"
-    for named in sys.argv[1:]:
-        print(rebuild(Path(named)), flush=True)
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("--check", action="store_true", help="run nothing; 1 if a pair differs")
+    parser.add_argument("files", nargs="+", type=Path, help="one of each pair, or both")
+    typed = parser.parse_args()
+    scripts = sorted({path.with_suffix(".py") for path in typed.files})
+    if typed.check:
+        if found := [line for script in scripts for line in check(script)]:
+            sys.exit("\n".join([*found, "the .py is the source: make notebooks"]))
+    else:
+        os.environ["TQDM_DISABLE"] = "1"
+        for script in scripts:
+            print(rebuild(script), flush=True)
