@@ -206,7 +206,8 @@ def quiet_child(_worker: int) -> None:
 @functools.cache  # said once a process
 def loader_workers(asked: int) -> int:
     """Loader processes to start: what was asked, but no more than this rank has cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    linux = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     most = max(1, cores // ranks_here)
     if asked > most:

@@ -56,6 +56,8 @@ def build_attention(kind: str, channels: int, cells: tuple[int, int], reduction:
 class InferenceCoordAttn(nn.Module):
     """Coordinate Attention for scoring: a gate for each row and one for each column."""
 
+    gate: nn.Module
+
     def __init__(self, attention: CoordAttn):
         super().__init__()
         self.squeeze, self.norm, self.activation = attention.conv1, attention.bn1, attention.act
