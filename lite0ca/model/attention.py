@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.layers.bottleneck_attn import BottleneckAttn
 from timm.layers.coord_attn import CoordAttn
@@ -56,7 +58,7 @@ def build_attention(kind: str, channels: int, cells: tuple[int, int], reduction:
 class InferenceCoordAttn(nn.Module):
     """Coordinate Attention for scoring: a gate for each row and one for each column."""
 
-    gate: nn.Module
+    gate: Any  # a module; to timm's types perhaps None
 
     def __init__(self, attention: CoordAttn):
         super().__init__()
