@@ -152,8 +152,8 @@ def test_the_oldest_gives_way(paths, tmp_path):
 
 FILL = """
 import sys
-from lite0ca.cache import open_reader
-from lite0ca.config import Config
+from lite0ca.images.cache import open_reader
+from lite0ca.settings.config import Config
 folder, *paths = sys.argv[1:]
 reader = open_reader(Config.of(image_size=64, cache="disk", cache_dir=folder), paths)
 print("ready", flush=True)

@@ -68,7 +68,8 @@ def test_scores_of_ranks_are_those_of_one(sample, tmp_path):
 
 def test_a_killed_rank_ends_the_job_with_a_message(sample, tmp_path):
     flags = settings(sample, tmp_path, epochs=500, devices=2).as_dict()
-    code = "import json, sys; from lite0ca.config import Config; from lite0ca.train import fit; "
+    code = "import json, sys; from lite0ca.settings.config import Config; "
+    code += "from lite0ca.training.fit import fit; "
     code += "from lite0ca.errors import InputError\ntry: fit(Config(**json.loads(sys.argv[1])))\n"
     code += "except InputError as error: print('error:', error); sys.exit(2)"
     pipes = {"stdout": subprocess.PIPE, "text": True, "cwd": REPO}
@@ -110,7 +111,7 @@ def test_what_one_rank_alone_meets_reaches_the_user(sample, tmp_path, photos, mo
     """A photo that turns out bad in the middle of training, on whichever rank."""
     folder = photos({f"{part}/{label}": 4 for part in ("train", "valid") for label in "ab"})
     (folder / "train/a/photo 0.jpg").write_bytes(b"\xff\xd8\xff but no photo")
-    code = "import sys; from lite0ca import data; data.READ_UP_TO = 2; "
+    code = "import sys; from lite0ca.data import dataset; dataset.READ_UP_TO = 2; "
     (tmp_path / "sitecustomize.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPO}")
     flags = ["--data-dir", str(folder), "--devices=2", "--device=cpu", "--image-size=64"]

@@ -307,8 +307,8 @@ def test_other_mount_layouts(wheels, data, built, sample, on_kaggle, tmp_path):
     attach(stage, built, sample, wheels, data)
     cells = nbformat.read(built / "03_train/03_train.ipynb", as_version=4).cells
     program = next(cell.source for cell in cells if cell.cell_type == "code")
-    program += "\nfrom lite0ca import data\nfrom lite0ca.config import Config"
-    program += "\nprint(data.find(Config())[0])"
+    program += "\nfrom lite0ca.data.sources import find\nfrom lite0ca.settings.config import Config"
+    program += "\nprint(find(Config())[0])"
     done = on_kaggle("-c", program)
     assert done.stdout.strip() == f"/kaggle/input/{data}/train_images", done.stderr
 

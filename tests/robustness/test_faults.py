@@ -248,7 +248,7 @@ def test_a_loader_process_that_dies(way, leaves, tmp_path):
     }
     before = f"""
 import os, signal, multiprocessing
-from lite0ca.cache import PhotoReader
+from lite0ca.images.cache import PhotoReader
 read = PhotoReader.read
 def faulty(self, *photo):
     if multiprocessing.parent_process() and os.path.exists('die') and not os.path.exists('died'):

@@ -20,13 +20,13 @@ SMALL |= {"num_workers": 1, "save_history": True, "patience": 0}
 # Slow steps, so that a signal meets one; everything else is the script.
 SLOW = """
 import sys, time
-from lite0ca import step
-real = step.train_step
+from lite0ca.training import epoch
+real = epoch.train_step
 def slow(state, *arguments):
     print("step", state.epoch, state.step, flush=True)
     time.sleep(0.2)
     return real(state, *arguments)
-step.train_step = slow
+epoch.train_step = slow
 from lite0ca.__main__ import main
 sys.exit(main(["train", *sys.argv[1:]]))
 """
