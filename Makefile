@@ -50,9 +50,9 @@ setup: $(VENV)/installed-dev  ## .venv with all that tests and notebooks need
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-# $(call install,VENV,PYTHON,CONSTRAINTS,WHAT). Python compiles what it imports; pip would compile
-# everything, one file after the other, which was half of the install. The package is built with the
-# setuptools of the constraints, where isolation would fetch a fresh one.
+# $(call install,VENV,PYTHON,CONSTRAINTS,WHAT). Python compiles what it imports (10 CPU seconds, at
+# the first start); pip would compile every file (33 of the install's 85). The package is built with
+# the setuptools of the constraints, where isolation would fetch a fresh one.
 define install
 	test -x $(1)/bin/python || $(2) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet -c $(3) setuptools

@@ -167,8 +167,9 @@ def test_kill_9_while_it_is_filled(paths, tmp_path):
     reader = open_reader(settings(tmp_path, cache="disk"), paths)
     command = [sys.executable, "-c", FILL, str(tmp_path / "kept"), *paths]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as filler:
-        while "ready" not in filler.stdout.readline():
-            pass
+        for line in filler.stdout:  # which end where it fails
+            if "ready" in line:
+                break
         time.sleep(0.02)
         filler.send_signal(signal.SIGKILL)
     assert filler.returncode == -signal.SIGKILL
