@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import REPO, SLOW
+from conftest import LITTLE, REPO, SLOW
 
 from lite0ca.__main__ import main
 from lite0ca.errors import InputError
@@ -24,6 +24,7 @@ from lite0ca.training.state import State
 
 SMALL = {"epochs": 2, "train_limit": 24, "valid_limit": 9, "image_size": 64, "batch_size": 8}
 SMALL |= {"num_workers": 0, "save_history": True, "patience": 0, "dropout": 0.0, "device": "cpu"}
+SMALL |= LITTLE
 
 
 def settings(sample, tmp_path, **changes):
@@ -66,6 +67,7 @@ def test_scores_of_ranks_are_those_of_one(sample, tmp_path):
     assert ninths == pytest.approx(round(ninths)), "of nine images, not of ten"
 
 
+@SLOW  # `make test` has the signal below
 def test_a_killed_rank_ends_the_job_with_a_message(sample, tmp_path):
     flags = settings(sample, tmp_path, epochs=500, devices=2).as_dict()
     code = "import json, sys; from lite0ca.settings.config import Config; "

@@ -9,14 +9,14 @@ import time
 from itertools import pairwise
 
 import pytest
-from conftest import REPO, assert_equal
+from conftest import LITTLE, REPO, assert_equal
 
 from lite0ca.settings.config import Config
 from lite0ca.training.fit import fit
 from lite0ca.training.stopping import Paused, Watch, Wish
 
 SMALL = {"epochs": 2, "train_limit": 24, "valid_limit": 8, "image_size": 64, "batch_size": 4}
-SMALL |= {"num_workers": 1, "save_history": True, "patience": 0}
+SMALL |= {"num_workers": 1, "save_history": True, "patience": 0} | LITTLE
 # Slow steps, so that a signal meets one; everything else is the script.
 SLOW = """
 import sys, time
