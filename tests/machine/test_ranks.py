@@ -148,10 +148,14 @@ def test_half_an_epoch_is_counted_once_when_ranks_take_it_up(monkeypatch):
         assert (taken.sums["images"], taken.sums["train_s"]) == (images, 5.0)
 
 
-def test_mistakes(sample, tmp_path, monkeypatch, capsys):
+@SLOW  # the message of the signal above comes to the user on the same way
+def test_a_mistake_that_both_ranks_meet_is_said_once(tmp_path, capsys):
     arguments = ["train", "--metadata", str(tmp_path / "none.csv"), "--devices=2", "--device=cpu"]
     assert main(arguments) == 2
     assert capsys.readouterr().err == f"error: --metadata {tmp_path}/none.csv: does not exist\n"
+
+
+def test_mistakes(sample, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="--sync-bn needs cuda"):
         fit(settings(sample, tmp_path, sync_bn=True))
     if not torch.cuda.is_available():
