@@ -217,12 +217,11 @@ assert pretrained_score > random_score
 # gate, averaged over the channels. At 7 x 7 cells or fewer this is a coarse lamp, no microscope.
 
 # %%
-from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.formats.opening import open_model
 from lite0ca.training.fit import fit
 
 run = run or fit(config).run
-checkpoint = load_best(run)
-trained = model_of(checkpoint)
+about, trained = open_model(run)
 
 # %%
 from lite0ca.images.augmentation import resizing
@@ -230,7 +229,7 @@ from lite0ca.images.reading import read_image
 from lite0ca.plots.photos import wall, with_heat
 
 some = data.part("valid").groupby("label").head(2)
-resize = resizing(checkpoint["config"]["image_size"])
+resize = resizing(about["config"]["image_size"])
 photos = [resize(image=read_image(p))["image"] for p in some["absolute_path"]]
 batch = torch.stack([torch.from_numpy(photo) for photo in photos])  # B H W 3
 with torch.inference_mode():

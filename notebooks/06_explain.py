@@ -59,13 +59,13 @@ notebook.table(config)
 # for answers that count.
 
 # %%
-from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.formats.opening import open_model
 from lite0ca.training.fit import fit
 
 if run is None:
     run = fit(config).run
-checkpoint = load_best(run)
-model, label2id = model_of(checkpoint), checkpoint["label2id"]
+about, model = open_model(run)
+label2id = about["label2id"]
 
 # %%
 from lite0ca.evaluation.predictions import answers_of
@@ -90,18 +90,17 @@ from lite0ca.images.augmentation import resizing
 from lite0ca.images.reading import read_image
 from lite0ca.plots.photos import wall, with_heat
 
-resize = resizing(checkpoint["config"]["image_size"])
-
 
 def shown(rows):
     """Photos of some rows, each beside itself in the light of its map; and their titles."""
+    resize = resizing(about["config"]["image_size"])
     photos = [resize(image=read_image(p))["image"] for p in rows["absolute_path"]]
     batch = torch.stack([torch.from_numpy(photo) for photo in photos])  # B H W 3
     maps = grad_cam(model, batch, torch.tensor(rows["answer"].map(label2id).to_numpy()))
-    lit = [with_heat(photo, heat) for photo, heat in zip(photos, maps)]
-    titles = [f"{row.label}\n{row.answer} {row.confidence:.2f}" for row in rows.itertuples()]
-    titles = [title.replace("_", " ") for title in titles]
-    return [p for pair in zip(photos, lit) for p in pair], [t for one in titles for t in (one, "")]
+    told = [f"{row.label}\n{row.answer} {row.confidence:.2f}" for row in rows.itertuples()]
+    titles = [text.replace("_", " ") for one in told for text in (one, "")]
+    pairs = [(photo, with_heat(photo, heat)) for photo, heat in zip(photos, maps)]
+    return [photo for pair in pairs for photo in pair], titles
 
 
 # %%

@@ -371,7 +371,7 @@ def test_a_photo_is_answered_as_in_python(options, scheme, visit, leaf, session)
     for button in page.locator("button:visible, summary").all():
         assert min(button.bounding_box()["height"], button.bounding_box()["width"]) >= 44
     page.locator("summary").click()
-    assert "Tiny" in page.locator("#metadata").inner_text()
+    assert "Tiny" in page.locator("#facts").inner_text()
 
 
 def test_the_page_of_a_run_answers_as_its_exported_file(
@@ -454,7 +454,7 @@ def test_threads_where_the_page_is_isolated(visit, leaf):
     ready(page)
     assert answer(page, leaf) == pytest.approx(alone, abs=1e-5)
     page.locator("summary").click()
-    assert "2 threads" in page.locator("#metadata").inner_text()
+    assert "2 threads" in page.locator("#facts").inner_text()
 
 
 def test_an_update_takes_the_place_of_the_old_page(visit, served, model):
@@ -465,7 +465,7 @@ def test_an_update_takes_the_place_of_the_old_page(visit, served, model):
     phone_page.write_page(model, METADATA | {"name": "Newer"}, folder)
     page.reload()
     page.locator("#reload").click()
-    expect_text(page, "Newer", "#metadata")
+    expect_text(page, "Newer", "#facts")
     (name,) = page.evaluate("caches.keys()")
     assert name.endswith(f"/updated/ {version(folder)}")
 
