@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from conftest import FAST, LITTLE
 from PIL import Image
 from sklearn.metrics import f1_score
 
@@ -110,9 +111,8 @@ def test_other_folders_and_files(tiny_run, sample, photos, tmp_path, capsys):
 def test_a_split_made_in_training_is_remembered(photos, tmp_path, capsys):
     """Scoring a folder that the run was trained on must not score its training images."""
     folder = photos({"a": 12, "b": 12})
-    arguments = ["--data-dir", str(folder), "--epochs", "1", "--image-size", "32"]
-    arguments += ["--num-workers", "0", "--output-dir", str(tmp_path / "results")]
-    assert main(["train", *arguments]) == 0
+    arguments = ["--data-dir", str(folder), "--output-dir", str(tmp_path / "results")]
+    assert main(["train", *FAST, *arguments]) == 0
     assert "24 images show 24 leaves" in capsys.readouterr().out
     (run,) = (tmp_path / "results").iterdir()
     assert main(["evaluate", str(run), "--data-dir", str(folder)]) == 0
@@ -127,7 +127,7 @@ def test_a_valid_split_made_of_a_train_folder_is_remembered(photos, tmp_path):
     from lite0ca.training.fit import fit
 
     folder = photos({"train/a": 20, "train/b": 20})
-    settings = {"epochs": 1, "image_size": 32, "batch_size": 8, "num_workers": 0}
+    settings = {"epochs": 1, "image_size": 32, "batch_size": 8, "num_workers": 0} | LITTLE
     run = fit(Config(data_dir=str(folder), output_dir=str(tmp_path / "out"), **settings)).run
     table = (run / "data.csv").read_text().splitlines()
     made = sorted(line.split(",")[0] for line in table if ",valid," in line)

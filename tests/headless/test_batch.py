@@ -60,15 +60,26 @@ def starts(folder: Path, preset: str) -> int:
     return (folder / f"run_{preset}/starts").read_text().count("started")
 
 
-def test_one_failure_does_not_stop_the_others_and_resume_goes_on(quick, tmp_path, script):
+@pytest.fixture
+def batch(tmp_path, monkeypatch, capfd):
+    """The command in a folder of its own: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main(["batch", *map(str, arguments)])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_one_failure_does_not_stop_the_others_and_resume_goes_on(quick, tmp_path, batch):
     out = tmp_path / "results"
-    command = ["batch", "basic", "mobile", "kaggle", "quick-test", "--notebook", quick]
+    command = ["basic", "mobile", "kaggle", "quick-test", "--notebook", quick]
     command += ["--output-dir", out, "--metadata", "sample"]
-    first = script(*command, module="lite0ca", cwd=tmp_path)
-    assert first.returncode == 1 and "2 of 4 failed" in first.stderr
-    assert "mobile failed: ValueError: no luck" in first.stderr
-    assert "Traceback" not in first.stderr
-    assert "[4/4] quick-test" in first.stdout
+    code, shown, error = batch(*command)
+    assert code == 1 and "2 of 4 failed" in error
+    assert "mobile failed: ValueError: no luck" in error and "Traceback" not in error
+    assert "[4/4] quick-test" in shown
     table = pd.read_csv(out / "leaderboard.csv").set_index("preset")
     assert table["status"].to_dict() == {
         "basic": "done", "mobile": "failed", "kaggle": "failed", "quick-test": "done"
@@ -78,9 +89,9 @@ def test_one_failure_does_not_stop_the_others_and_resume_goes_on(quick, tmp_path
     assert (out / "run_basic/quick_basic.ipynb").is_file()
     assert (out / "leaderboard.png").read_bytes()[:4] == b"\x89PNG"
 
-    again = script(*command, "--resume", module="lite0ca", cwd=tmp_path)
-    assert again.returncode == 1  # mobile fails as before
-    assert again.stdout.count("done before") >= 2 and "goes on: " in again.stdout
+    code, shown, _ = batch(*command, "--resume")
+    assert code == 1  # mobile fails as before
+    assert shown.count("done before") >= 2 and "goes on: " in shown
     assert [starts(out, p) for p in ("basic", "kaggle", "quick-test")] == [1, 2, 1]
     table = pd.read_csv(out / "leaderboard.csv").set_index("preset")
     assert table["status"]["kaggle"] == "done"
@@ -90,11 +101,11 @@ def test_one_failure_does_not_stop_the_others_and_resume_goes_on(quick, tmp_path
         assert (left_before(job)[1] is not None) == row_expected, "other settings: run again"
 
 
-def test_a_run_out_of_time_is_not_done(quick, tmp_path, script):
-    command = ["batch", "gtx1660s", "--notebook", quick, "--metadata", "sample", "--resume"]
+def test_a_run_out_of_time_is_not_done(quick, tmp_path, batch):
+    command = ["gtx1660s", "--notebook", quick, "--metadata", "sample", "--resume"]
     for number in (1, 2):
-        ran = script(*command, "--output-dir", tmp_path / "out", module="lite0ca", cwd=tmp_path)
-        assert ran.returncode == 0 and ("goes on" in ran.stdout) == (number == 2)
+        code, shown, _ = batch(*command, "--output-dir", tmp_path / "out")
+        assert code == 0 and ("goes on" in shown) == (number == 2)
         assert pd.read_csv(tmp_path / "out/leaderboard.csv")["status"][0] == "stopped"
     assert starts(tmp_path / "out", "gtx1660s") == 2
 
@@ -122,12 +133,8 @@ def test_the_real_notebook_for_a_preset(sample, tmp_path, script):
     assert row["seconds"] > 0 and row["train_images_per_s"] > 0
     flags = [f"--{name.replace('_', '-').replace('=', ' ')}".split() for name in small]
     flags = [word for flag in flags for word in flag]
-    typed = script(
-        *("--preset", "mobile", *flags, "--batch-size", "8", "--metadata", sample),
-        *("--output-dir", tmp_path / "typed"),
-        cwd=tmp_path,
-    )
-    assert typed.returncode == 0, typed.stderr
+    typed = ["--preset", "mobile", *flags, "--batch-size", "8", "--metadata", str(sample)]
+    assert main(["train", *typed, "--output-dir", str(tmp_path / "typed")]) == 0
     (same,) = (tmp_path / "typed").iterdir()
     one, two = (torch.load(r / "last.pt", weights_only=True)["model"] for r in (run, same))
     assert all(torch.equal(one[name], two[name]) for name in one), "one seed, one result"

@@ -71,16 +71,18 @@ def sweep(tmp_path, photos) -> list:
     return [*command, "--data-dir", photos({"a": 1, "b": 1})]
 
 
-def test_presets_with_seeds(sweep, tmp_path, script):
+def test_presets_with_seeds(sweep, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    sweep = list(map(str, sweep))
     out = tmp_path / "out"
-    first = script(*sweep, "basic", "--seeds", 1, module="lite0ca", cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
+    assert main([*sweep, "basic", "--seeds", "1"]) == 0
     assert (out / "run_basic_1/sweep_basic_seed1.ipynb").is_file()
-    command = [*sweep, "basic", "mobile", "--seeds", 1, 2, "--resume"]
-    done = script(*command, module="lite0ca", cwd=tmp_path)
-    assert done.returncode == 1 and "2 of 4 failed" in done.stderr
-    assert "mobile, seed 2 failed: ValueError: no luck" in done.stderr
-    assert "[2/4] basic, seed 2" in done.stdout and "done before: " in done.stdout
+    command = [*sweep, "basic", "mobile", "--seeds", "1", "2", "--resume"]
+    capfd.readouterr()
+    assert main(command) == 1
+    shown, error = capfd.readouterr()
+    assert "2 of 4 failed" in error and "mobile, seed 2 failed: ValueError: no luck" in error
+    assert "[2/4] basic, seed 2" in shown and "done before: " in shown
     table = pd.read_csv(out / "leaderboard.csv")
     assert list(table["seed"][:2]) == [2, 1] and list(table["status"][:2]) == [
         "done",

@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import assert_equal
+from conftest import LITTLE, assert_equal
 
 from lite0ca.__main__ import main
 from lite0ca.data import dataset
@@ -19,6 +19,7 @@ from lite0ca.settings.config import Config
 from lite0ca.training.fit import fit
 
 SMALL = {"epochs": 1, "image_size": 64, "batch_size": 16, "num_workers": 0, "save_history": True}
+SMALL |= LITTLE
 
 
 @pytest.fixture(scope="module")

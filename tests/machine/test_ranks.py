@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import REPO, SLOW
+from conftest import LITTLE, REPO, SLOW
 
 from lite0ca.__main__ import main
 from lite0ca.errors import InputError
@@ -24,6 +24,7 @@ from lite0ca.training.state import State
 
 SMALL = {"epochs": 2, "train_limit": 24, "valid_limit": 9, "image_size": 64, "batch_size": 8}
 SMALL |= {"num_workers": 0, "save_history": True, "patience": 0, "dropout": 0.0, "device": "cpu"}
+SMALL |= LITTLE
 
 
 def settings(sample, tmp_path, **changes):
@@ -66,6 +67,7 @@ def test_scores_of_ranks_are_those_of_one(sample, tmp_path):
     assert ninths == pytest.approx(round(ninths)), "of nine images, not of ten"
 
 
+@SLOW  # `make test` has the signal below
 def test_a_killed_rank_ends_the_job_with_a_message(sample, tmp_path):
     flags = settings(sample, tmp_path, epochs=500, devices=2).as_dict()
     code = "import json, sys; from lite0ca.settings.config import Config; "
@@ -146,10 +148,14 @@ def test_half_an_epoch_is_counted_once_when_ranks_take_it_up(monkeypatch):
         assert (taken.sums["images"], taken.sums["train_s"]) == (images, 5.0)
 
 
-def test_mistakes(sample, tmp_path, monkeypatch, capsys):
+@SLOW  # the message of the signal above comes to the user on the same way
+def test_a_mistake_that_both_ranks_meet_is_said_once(tmp_path, capsys):
     arguments = ["train", "--metadata", str(tmp_path / "none.csv"), "--devices=2", "--device=cpu"]
     assert main(arguments) == 2
     assert capsys.readouterr().err == f"error: --metadata {tmp_path}/none.csv: does not exist\n"
+
+
+def test_mistakes(sample, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="--sync-bn needs cuda"):
         fit(settings(sample, tmp_path, sync_bn=True))
     if not torch.cuda.is_available():

@@ -4,7 +4,7 @@ import json
 import shlex
 
 import pytest
-from conftest import TINY
+from conftest import SLOW, TINY
 
 from lite0ca.__main__ import main, parse
 from lite0ca.settings.config import Config
@@ -81,6 +81,7 @@ COMMANDS = [
 ]
 SAME_AS = {0: "basic", 1: "kaggle", 2: "kaggle", 3: "gtx1660s", 4: "max-speed", 5: "quick-test"}
 SAME_AS |= {7: "basic", 9: "gtx1660s", 10: "mobile"}
+AGAIN = {2, 7, 9}  # they say what an earlier one says
 # Loose settings of its tips and troubleshooting.
 FRAGMENTS = [
     "--base-lr 1e-4 --head-lr 1e-3",
@@ -113,7 +114,9 @@ def test_fragments_parse(fragment):
     assert Config.of(**settings) != Config()
 
 
-@pytest.mark.parametrize("number", range(len(COMMANDS)))
+@pytest.mark.parametrize(
+    "number", [pytest.param(n, marks=SLOW if n in AGAIN else ()) for n in range(len(COMMANDS))]
+)
 def test_commands_run_end_to_end(number, sample, tmp_path, monkeypatch, capsys):
     """With data found without flags, at data/metadata.csv; limits come last, so they win."""
     (tmp_path / "data").symlink_to(sample.parent)

@@ -9,14 +9,15 @@ import time
 from itertools import pairwise
 
 import pytest
-from conftest import REPO, assert_equal
+from conftest import LITTLE, REPO, assert_equal
 
+from lite0ca.__main__ import main
 from lite0ca.settings.config import Config
 from lite0ca.training.fit import fit
 from lite0ca.training.stopping import Paused, Watch, Wish
 
 SMALL = {"epochs": 2, "train_limit": 24, "valid_limit": 8, "image_size": 64, "batch_size": 4}
-SMALL |= {"num_workers": 1, "save_history": True, "patience": 0}
+SMALL |= {"num_workers": 1, "save_history": True, "patience": 0} | LITTLE
 # Slow steps, so that a signal meets one; everything else is the script.
 SLOW = """
 import sys, time
@@ -59,7 +60,7 @@ def uninterrupted(sample, tmp_path_factory):
     return fit(settings(sample, tmp_path_factory.mktemp("whole"))).run
 
 
-def test_sigterm_saves_and_the_run_goes_on_in_its_step(sample, tmp_path, uninterrupted, script):
+def test_sigterm_saves_and_the_run_goes_on_in_its_step(sample, tmp_path, uninterrupted):
     code, out, err = stopped_in_step_3(signal.SIGTERM, flags_of(sample, tmp_path))
     (run,) = tmp_path.iterdir()
     assert code == 143, err
@@ -67,8 +68,7 @@ def test_sigterm_saves_and_the_run_goes_on_in_its_step(sample, tmp_path, uninter
         f"error: stopped by SIGTERM, after 4 of 6 steps of epoch 1; --resume {run} goes on\n"
     )
     assert "SIGTERM: one more step" in out
-    resumed = script("--resume", run)
-    assert resumed.returncode == 0, resumed.stderr
+    assert main(["train", "--resume", str(run)]) == 0
     assert_equal(run, uninterrupted)
 
 
