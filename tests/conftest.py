@@ -125,16 +125,21 @@ def tiny_run(sample, tmp_path_factory) -> Iterator[Path]:
     assert not (run / "export").exists(), "a test exported into the run that all share"
 
 
+def patches(rng: np.random.Generator) -> Image.Image:
+    """A plain photo of 40 x 48: few enough corners that near-duplicates are soon sought."""
+    colors = rng.integers(0, 255, (5, 6, 3), np.uint8)
+    return Image.fromarray(colors).resize((48, 40), Image.Resampling.NEAREST)
+
+
 @pytest.fixture(scope="session")
 def leaves(tmp_path_factory) -> Path:
-    """Two classes of 12 noisy photos, which no near-duplicate search joins."""
+    """Two classes of 12 photos, which no near-duplicate search joins."""
     folder = tmp_path_factory.mktemp("leaves")
     rng = np.random.default_rng(0)
     for label in ("blast", "healthy"):
         (folder / label).mkdir()
         for number in range(12):
-            noise = rng.integers(0, 255, (40, 48, 3), np.uint8)
-            Image.fromarray(noise).save(folder / label / f"{number:02}.jpg")
+            patches(rng).save(folder / label / f"{number:02}.jpg")
     return folder
 
 
@@ -159,8 +164,7 @@ def photos(tmp_path):
         for name, count in counts.items():
             (folder / name).mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                noise = rng.integers(0, 255, (40, 48, 3), np.uint8)
-                Image.fromarray(noise).save(folder / name / f"photo {number}{suffix}")
+                patches(rng).save(folder / name / f"photo {number}{suffix}")
         return folder
 
     return write
