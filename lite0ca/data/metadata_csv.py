@@ -71,9 +71,8 @@ def refuse_nul_bytes(path: Path) -> None:
     """Some versions of pandas end a cell there without a word. Raises `InputError`."""
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if b"\0" in line:
-            raise InputError(
-                f"{path}: line {number} holds a NUL byte: {ascii(line[:80].decode(errors='replace'))}"
-            )
+            shown = ascii(line[:80].decode(errors="replace"))
+            raise InputError(f"{path}: line {number} holds a NUL byte: {shown}")
 
 
 def blank_lines_above(path: Path) -> int:
