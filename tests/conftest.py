@@ -110,6 +110,7 @@ def tiny_run(sample, tmp_path_factory) -> Iterator[Path]:
 
     settings = {"epochs": 2, "train_limit": 40, "valid_limit": 12, "image_size": 64}
     settings |= {"batch_size": 8, "num_workers": 0, "head_lr": 1e-3, "base_lr": 1e-3}
+    settings |= {"device": "cpu"}  # its files are held against it to the last digits
 
     def train(folder: Path) -> None:
         fit(Config.of("basic", metadata=str(sample), output_dir=str(folder), **settings))

@@ -26,6 +26,10 @@ from lite0ca.images.reading import (
 from lite0ca.machine import console
 from lite0ca.settings.config import Config, unknown
 
+# Arrow's strings, which pandas 3 takes where pyarrow is installed, hold no file name that is not
+# UTF-8.
+pd.options.mode.string_storage = "python"
+
 SAMPLE = "sample"  # what notebooks and batches take for --metadata to ask for drawings
 READ_UP_TO = 20_000  # images that are read before training begins; minutes for more
 DRAWN = "drawn sample"  # in the sample's column `source`

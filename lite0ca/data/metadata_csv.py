@@ -40,6 +40,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: is not a CSV file in UTF-8: {first_line(error)}") from None
     except pd.errors.ParserWarning:
         raise InputError(f"{path}: has lines with more cells than its header has names") from None
+    refuse_nul_bytes(path)
     rows = with_plain_names(rows)
     missing = [column for column in ("path", "label") if column not in rows]
     if missing:
@@ -64,6 +65,14 @@ def read_csv(path: Path) -> pd.DataFrame:
         rows["split"] = split
     rows["path"] = [with_slashes(path.parent, name) for name in rows["path"]]
     return rows.reset_index(drop=True)
+
+
+def refuse_nul_bytes(path: Path) -> None:
+    """Some versions of pandas end a cell there without a word. Raises `InputError`."""
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if b"\0" in line:
+            shown = ascii(line[:80].decode(errors="replace"))
+            raise InputError(f"{path}: line {number} holds a NUL byte: {shown}")
 
 
 def blank_lines_above(path: Path) -> int:

@@ -163,7 +163,7 @@ def test_the_photo_file_takes_any_size_and_gives_probabilities(exported, picture
         assert answer.shape == (4,) and answer.sum() == pytest.approx(1, abs=1e-5)
     # Its probabilities are calibrated already: what reads the file must not do it again.
     photo, run = (
-        answers_of(str(exported[0] / file), num_workers=0)["confidence"]
+        answers_of(str(exported[0] / file), num_workers=0, device="cpu")["confidence"]
         for file in (f"export/{NAME}_photo.onnx", "best_model.pt")
     )
     assert temperature != pytest.approx(1, abs=0.01)
@@ -245,17 +245,21 @@ def test_executorch_alone(exported, pictures):
 def test_evaluate_and_predict_take_any_exported_file(form, exported, tmp_path, capsys):
     run = exported[0]
     model = run if form == "run" else run / f"export/{NAME}{FORMATS[form].suffix}"
-    assert main(["evaluate", str(model), "--output-dir", str(tmp_path), "--num-workers", "0"]) == 0
+    options = ["--output-dir", str(tmp_path), "--num-workers", "0", "--device", "cpu"]
+    assert main(["evaluate", str(model), *options]) == 0
     assert "macro-F1" in capsys.readouterr().out
     (file,) = tmp_path.glob("scores_*.json")
     from lite0ca.evaluation.predictions import answers_of
 
     scores = json.loads(file.read_text())
-    of_run = answers_of(str(run), num_workers=0)
+    of_run = answers_of(str(run), num_workers=0, device="cpu")
     assert scores["accuracy"] == pytest.approx((of_run["label"] == of_run["answer"]).mean())
 
 
-def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(exported, sample, capsys):
+def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(
+    exported, sample, capsys, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # the files answer on CPUs
     photo = str(next(sample.parent.glob("*/*.jpg")))
     ask = ["predict", str(exported[0]), photo, "--top", "1"]
     assert main(ask) == 0

@@ -33,7 +33,8 @@ def run(tmp_path, monkeypatch) -> Path:
 
 
 def assert_answers_are_those_of_0_1(model: Path, capsys) -> None:
-    assert main(["predict", str(model), "photos", "--csv", "now.csv", "--num-workers", "0"]) == 0
+    options = ["--csv", "now.csv", "--num-workers", "0", "--device", "cpu"]
+    assert main(["predict", str(model), "photos", *options]) == 0
     assert "answered by" not in capsys.readouterr().out
     now, then = pd.read_csv("now.csv"), pd.read_csv("expected.csv")
     columns = ["healthy", "leaf_blast"]
@@ -56,7 +57,8 @@ def test_an_exported_file_answers_as_before(suffix, run, capsys):
 
 def test_its_settings_of_then_are_no_hindrance(run, capsys):
     assert "head_epochs" in json.loads((run / "config.json").read_text())
-    assert main(["evaluate", str(run), "--split", "valid", "--num-workers", "0"]) == 0
+    options = ["--split", "valid", "--num-workers", "0", "--device", "cpu"]
+    assert main(["evaluate", str(run), *options]) == 0
     scores = json.loads(next(run.glob("scores_*_valid.json")).read_text())
     metrics = json.loads((run / "metrics.json").read_text())
     assert scores["accuracy"] == metrics["valid_acc"]

@@ -114,12 +114,16 @@ def parameters(content):
     return next(c for c in content.cells if "parameters" in c.metadata.get("tags", []))
 
 
+def last_code(content):
+    return [cell for cell in content.cells if cell.cell_type == "code"][-1]
+
+
 def tagged(content):
     return next(c for c in content.cells if TAGGED in c.metadata.get("tags", []))
 
 
 def print_in(content, text, name="stdout"):
-    content.cells[-1].outputs = [nbformat.v4.new_output("stream", name=name, text=text)]
+    last_code(content).outputs = [nbformat.v4.new_output("stream", name=name, text=text)]
 
 
 BREAKS = {
@@ -136,7 +140,7 @@ BREAKS = {
     ),
     "no kernelspec": lambda nb: nb.metadata.pop("kernelspec"),
     "51 cells": lambda nb: nb.cells.extend(new_markdown() for _ in range(51 - len(nb.cells))),
-    "19 lines in a cell": lambda nb: nb.cells[-1].update(source="\n" * 18),
+    "19 lines in a cell": lambda nb: last_code(nb).update(source="\n" * 18),
     "bytes": lambda nb: print_in(nb, "x" * BYTES),
     "machine path": lambda nb: print_in(nb, "saved to /" + "home/ann/results"),
     "stderr is stored": lambda nb: print_in(nb, "warning", "stderr"),
