@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO
+from conftest import FAST, LITTLE, REPO
 
 from lite0ca.__main__ import main
 from lite0ca.errors import ExportFailed, InputError
@@ -62,6 +62,14 @@ def exported(tiny_run, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
         patch.undo()
     report = json.loads((run / "export/export_report.json").read_text())
     return run, {row["form"]: row for row in report["files"]}
+
+
+@pytest.fixture(scope="session")
+def little_run(leaves, tmp_path_factory) -> Path:
+    """A run of a tiny network, where it is not Lite0 that is exported."""
+    out = ["--output-dir", str(tmp_path_factory.mktemp("little")), "--data-dir", str(leaves)]
+    assert main(["train", *FAST, *out, "--backbone", LITTLE["backbone"]]) == 0
+    return next(Path(out[1]).iterdir())
 
 
 @pytest.fixture(scope="session")
@@ -276,11 +284,11 @@ def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(
 
 
 @needs("onnx")
-def test_a_form_that_misses_its_tolerance_is_not_kept(tiny_run, tmp_path, monkeypatch):
+def test_a_form_that_misses_its_tolerance_is_not_kept(little_run, tmp_path, monkeypatch):
     monkeypatch.setattr(verification, "FLOAT_TOLERANCE", 0.0)
     monkeypatch.setattr(verification, "SECONDS", 0.0)
     made = export(
-        str(tiny_run),
+        str(little_run),
         ["onnx"],
         int8=False,
         opset=None,
@@ -296,7 +304,7 @@ def test_a_form_that_misses_its_tolerance_is_not_kept(tiny_run, tmp_path, monkey
 
 
 @needs("onnx")
-def test_a_converter_that_fails_does_not_stop_the_others(tiny_run, tmp_path, monkeypatch):
+def test_a_converter_that_fails_does_not_stop_the_others(little_run, tmp_path, monkeypatch):
     from lite0ca.formats import onnx as onnx_format
 
     def broken(*_, **__):
@@ -304,7 +312,7 @@ def test_a_converter_that_fails_does_not_stop_the_others(tiny_run, tmp_path, mon
 
     monkeypatch.setattr(onnx_format, "write", broken)
     made = export(
-        str(tiny_run),
+        str(little_run),
         ["onnx"],
         int8=False,
         opset=None,
@@ -334,8 +342,8 @@ def test_the_command_ends_with_4_when_a_proof_fails(monkeypatch, capsys):
         (["--metadata", "none.csv"], "--metadata none.csv: does not exist"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments, message, tiny_run, tmp_path, capsys):
-    arguments = ["export", str(tiny_run), "--output-dir", str(tmp_path / "out"), *arguments]
+def test_wrong_arguments_are_refused(arguments, message, little_run, tmp_path, capsys):
+    arguments = ["export", str(little_run), "--output-dir", str(tmp_path / "out"), *arguments]
     assert main([*arguments, "--num-workers", "0"]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

@@ -110,23 +110,19 @@ def test_a_run_out_of_time_is_not_done(quick, tmp_path, batch):
     assert starts(tmp_path / "out", "gtx1660s") == 2
 
 
-def test_the_real_notebook_for_a_preset(sample, tmp_path, script):
+def test_the_real_notebook_for_a_preset(sample, tmp_path, batch):
     out = tmp_path / "results"
     small = ["epochs=1", "train_limit=16", "valid_limit=8", "image_size=64", "num_workers=0"]
-    done = script(
-        *("batch", "mobile", "--set", *small, "batch_size=8", "--metadata", sample),
-        *("--output-dir", out),
-        module="lite0ca",
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
+    where = ["--metadata", sample, "--output-dir", out]
+    code, shown, error = batch("mobile", "--set", *small, "batch_size=8", *where)
+    assert code == 0, error
     (run,) = out.glob("EfficientNet_Lite0_CA_*")
     assert (run / "03_train_mobile.ipynb").is_file() and not (
         out / "03_train_mobile.ipynb"
     ).exists()
     config = json.loads((run / "config.json").read_text())
     assert (config["preset"], config["reduction"], config["epochs"]) == ("mobile", 8, 1)
-    assert "epoch 1/1" in done.stdout, "the notebook's lines are shown while it runs"
+    assert "epoch 1/1" in shown, "the notebook's lines are shown while it runs"
     row = pd.read_csv(out / "leaderboard.csv").iloc[0]
     metrics = json.loads((run / "metrics.json").read_text())
     assert row["valid_macro_f1"] == pytest.approx(metrics["valid_f1"])

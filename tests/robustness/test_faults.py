@@ -198,7 +198,7 @@ def test_drawing_and_packing_killed_at_any_moment(tmp_path):
         assert unreadable(place) == []
 
 
-def test_a_disk_that_is_full(leaves, tmp_path):
+def test_a_disk_that_is_full(leaves, tmp_path, monkeypatch):
     """The largest file that can be written shrinks: as a full disk, at another write each time.
 
     Whatever was whole before stays so, and with room the run completes.
@@ -212,8 +212,9 @@ def test_a_disk_that_is_full(leaves, tmp_path):
         assert "File too large" in error and ("cache" in error or "out" in error), error
         assert unreadable(place) == []
         assert [path for path in place.rglob(".*.tmp")] == []
-    (begun,) = (place / "out").iterdir()
-    assert ended(start("train", "--resume", begun, cwd=place))[0] == 0
+    monkeypatch.chdir(place)
+    (begun,) = Path("out").iterdir()
+    assert main(["train", "--resume", str(begun)]) == 0
     assert torch.load(begun / "last.pt", weights_only=True)["epoch"] == 3
 
 
@@ -240,7 +241,7 @@ def test_folders_that_cannot_be_written_to(leaves, run, tmp_path, capsys, monkey
 
 
 @pytest.mark.parametrize("way", ["killed", pytest.param("out of memory", marks=SLOW)])
-def test_a_loader_process_that_dies(way, leaves, tmp_path):
+def test_a_loader_process_that_dies(way, leaves, tmp_path, monkeypatch):
     """In the second epoch: one line, and the run goes on when asked."""
     dies = {
         "killed": "os.kill(os.getpid(), signal.SIGKILL)",
@@ -265,8 +266,9 @@ PhotoReader.read = faulty
     error = refused(process)
     assert "--num-workers" in error or "--batch-size" in error
     assert unreadable(tmp_path) == []
-    (run,) = (tmp_path / "out").iterdir()
-    assert ended(start("train", "--resume", run, cwd=tmp_path))[0] == 0
+    monkeypatch.chdir(tmp_path)
+    (run,) = Path("out").iterdir()
+    assert main(["train", "--resume", str(run)]) == 0
 
 
 @SLOW

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import FAST, TRIES
+from conftest import FAST, LITTLE, TRIES
 
 from lite0ca.__main__ import main
 from lite0ca.formats.opening import NEEDED
@@ -28,6 +28,7 @@ def run(leaves, tmp_path_factory) -> Path:
     """A finished run of two epochs."""
     out = tmp_path_factory.mktemp("strangers")
     arguments = ["--data-dir", str(leaves), "--output-dir", str(out), "--epochs", "2"]
+    arguments += ["--backbone", LITTLE["backbone"]]
     assert main(["train", *FAST, *arguments]) == 0
     return next(out.iterdir())
 
@@ -188,7 +189,7 @@ def test_a_damaged_run_folder_is_refused(name, damage, run, tmp_path, answer):
 def exported(run) -> Path:
     pytest.importorskip("onnx")
     assert main(["export", str(run), "--num-workers", "0"]) in (0, 4)
-    return run / "export" / "MobileNetV3_Small.onnx"
+    return run / "export" / f"MobileNetV3_Small_backbone-{LITTLE['backbone']}.onnx"
 
 
 def test_each_fact_of_an_exported_file_is_checked(exported, leaves, tmp_path, answer):
