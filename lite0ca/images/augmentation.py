@@ -14,7 +14,7 @@ def augmentation(image_size: int, kind: str = "standard") -> A.Compose:
     """For training: a part of the photo, in any of the 8 orientations, light, and grain.
 
     "strong" turns, shears and hides parts as well, under any light, and takes smaller parts;
-    `elsewhere` belongs to it.
+    `on_another_background` belongs to it.
     """
     strong = kind == "strong"
     return A.Compose(
