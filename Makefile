@@ -39,8 +39,8 @@ $(SAMPLE)/metadata.csv: | $(VENV)/installed
 	$(PYTHON) -m lite0ca sample $(SAMPLE)
 
 test: $(VENV)/installed-dev  ## the whole suite, on all cores
-	@# The tests of a file stay together. A thread for each: two that share cores wait.
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+	@# A core that is done takes tests from another. A thread for each: two that share cores wait.
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist worksteal
 
 types: $(VENV)/installed-dev  ## pyright over the folders that pyproject.toml names
 	$(PYTHON) -m pyright --pythonpath $(PYTHON)
@@ -109,7 +109,7 @@ trust: $(VENV)/installed-dev  ## bad input and faults, many tries; an hour
 	OMP_NUM_THREADS=1 TRIES=50 EXAMPLES=5000 LONG_EPOCHS=200 $(PYTHON) -m pytest -n auto \
 	    --dist load tests/robustness tests/settings/test_flags.py \
 	    tests/training/test_train.py tests/headless/test_batch.py tests/machine/test_ranks.py \
-	    tests/repository/test_notebooks.py
+	    tests/repository/test_notebooks.py tests/repository/test_guide.py tests/data/test_groups.py
 	@# Asks the index for known weaknesses of what is installed.
 	test -x $(VENV)-audit/bin/pip-audit || { python3 -m venv $(VENV)-audit && \
 	    $(VENV)-audit/bin/python -m pip install --quiet pip-audit; }

@@ -66,7 +66,7 @@ def test_its_settings_of_then_are_no_hindrance(run, capsys):
 
 
 def test_it_goes_on_where_it_stopped(run, capsys):
-    assert main(["train", "--resume", str(run), "--time-budget", "9"]) == 0
+    assert main(["train", "--resume", str(run), "--time-budget", "9", "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
     assert "epoch 2/3" in shown and "epoch 3/3" in shown and "epoch 1/3" not in shown
     losses = json.loads((run / "history.json").read_text())["train_loss"]

@@ -113,6 +113,7 @@ def test_a_run_out_of_time_is_not_done(quick, tmp_path, batch):
 def test_the_real_notebook_for_a_preset(sample, tmp_path, batch):
     out = tmp_path / "results"
     small = ["epochs=1", "train_limit=16", "valid_limit=8", "image_size=64", "num_workers=0"]
+    small += ["device=cpu"]
     where = ["--metadata", sample, "--output-dir", out]
     code, shown, error = batch("mobile", "--set", *small, "batch_size=8", *where)
     assert code == 0, error

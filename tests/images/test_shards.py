@@ -19,7 +19,7 @@ from lite0ca.settings.config import Config
 from lite0ca.training.fit import fit
 
 SMALL = {"epochs": 1, "image_size": 64, "batch_size": 16, "num_workers": 0, "save_history": True}
-SMALL |= LITTLE
+SMALL |= {"device": "cpu"} | LITTLE
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import jupytext
 import nbformat
 import papermill
 import pytest
-from conftest import REPO, TRIES
+from conftest import REPO, SLOW, TRIES
 from notebook_pairs import differences
 
 from lite0ca.errors import InputError
@@ -271,7 +271,11 @@ def test_nbval_catches_a_wrong_stored_number(tmp_path):
     ("arguments", "message"),
     [
         (["-p", "presett", "kaggle"], "parameter 'presett' is unknown; did you mean 'preset'?"),
-        (["-y", "overrides: {epoch: 1}"], "setting 'epoch' is unknown; did you mean 'epochs'?"),
+        pytest.param(
+            ["-y", "overrides: {epoch: 1}"],
+            "setting 'epoch' is unknown; did you mean 'epochs'?",
+            marks=SLOW,  # `make test` asks the cell's function
+        ),
         (["-p", "metadata", "none.csv"], "--metadata none.csv: does not exist"),
     ],
 )

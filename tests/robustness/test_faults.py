@@ -296,7 +296,13 @@ def test_the_clock_set_back(leaves, tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_folder.datetime, "datetime", Clock)
     settings = {"data_dir": str(leaves), "output_dir": str(tmp_path), "epochs": 1, "cache": "none"}
-    settings |= {"image_size": 32, "batch_size": 4, "num_workers": 0, "patience": 0}
+    settings |= {
+        "image_size": 32,
+        "batch_size": 4,
+        "num_workers": 0,
+        "patience": 0,
+        "device": "cpu",
+    }
     made = [fit(Config.of(model_name="MobileNetV3_Small", **settings)).run for _ in range(3)]
     assert len({*made}) == 3 and unreadable(tmp_path) == []
 
@@ -306,7 +312,13 @@ def test_long_runs_take_no_more_than_short_ones(leaves, tmp_path):
     """Memory, open files and processes after many epochs against after a few."""
     process, seen = psutil.Process(), []
     settings = {"data_dir": str(leaves), "output_dir": str(tmp_path), "cache": "ram"}
-    settings |= {"image_size": 32, "batch_size": 8, "num_workers": 2, "patience": 0}
+    settings |= {
+        "image_size": 32,
+        "batch_size": 8,
+        "num_workers": 2,
+        "patience": 0,
+        "device": "cpu",
+    }
     config = Config.of(model_name="MobileNetV3_Small", save_history=True, **settings)
     for epochs in (2, LONG_EPOCHS):
         fit(Config.of(**(config.as_dict() | {"epochs": epochs})))

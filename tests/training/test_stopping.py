@@ -17,7 +17,7 @@ from lite0ca.training.fit import fit
 from lite0ca.training.stopping import Paused, Watch, Wish
 
 SMALL = {"epochs": 2, "train_limit": 24, "valid_limit": 8, "image_size": 64, "batch_size": 4}
-SMALL |= {"num_workers": 1, "save_history": True, "patience": 0} | LITTLE
+SMALL |= {"num_workers": 1, "save_history": True, "patience": 0, "device": "cpu"} | LITTLE
 # Slow steps, so that a signal meets one; everything else is the script.
 SLOW = """
 import sys, time

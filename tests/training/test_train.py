@@ -29,7 +29,7 @@ from lite0ca.training.fit import class_weights, fit
 from lite0ca.training.state import State, parameter_groups
 
 SMALL = {"epochs": 3, "train_limit": 16, "valid_limit": 8, "image_size": 64, "batch_size": 8}
-SMALL |= {"num_workers": 0, "save_history": True, "patience": 0} | LITTLE
+SMALL |= {"num_workers": 0, "save_history": True, "patience": 0, "device": "cpu"} | LITTLE
 
 
 def settings(sample, tmp_path, **changes):
