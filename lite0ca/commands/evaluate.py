@@ -69,11 +69,11 @@ def run(
     name = name_beside_others(folder, name, scores["data"])
     written = [f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"]
     write_json(folder / written[0], scores)
-    title = f"{scores['system']['name']} on {name}: macro-F1 {scores['macro_f1']:.3f}"
-    style.save(confusion(scores["confusion"], classes, title), folder / written[1])
+    title = f"{scores['system']['name']}\n{name}\n"
+    figure = confusion(scores["confusion"], classes, f"{title}macro-F1 {scores['macro_f1']:.3f}")
+    style.save(figure, folder / written[1])
     error = f"calibration error {calibrated['calibration_error']:.3f}"
-    title = f"{scores['system']['name']}\n{name}: {error}"
-    style.save(reliability(calibrated["bins"], title), folder / written[2])
+    style.save(reliability(calibrated["bins"], f"{title}{error}"), folder / written[2])
     print(f"{name}, {len(answers):,} images")
     print(metrics.as_text(scores))
     print(calibration.calibration_as_text(calibrated))

@@ -31,7 +31,8 @@ def confusion(matrix, classes: list[str], title: str) -> Figure:
         cbar_kws={"label": "share of the true class"},
         ax=axes,
     )
-    axes.set(xlabel="predicted", ylabel="true", title=plain(title))
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(plain(title), fontsize="medium")
     axes.tick_params(axis="x", rotation=30)
     for label in axes.get_xticklabels():
         label.set_ha("right")
@@ -48,7 +49,8 @@ def reliability(bins: list[dict], title: str) -> Figure:
     )
     upper.plot([0, 1], [0, 1], color="0.6", ls="--", label="exact")
     upper.plot(confidence, accuracy, color=VALID, marker="o", label="this model")
-    upper.set(ylabel="accuracy", ylim=(0, 1.02), title=plain(title))
+    upper.set(ylabel="accuracy", ylim=(0, 1.02))
+    upper.set_title(plain(title), fontsize="medium")
     upper.legend(loc="upper left")
     lower.bar(confidence, images, width=0.05, color=TRAIN)
     lower.set(xlabel="confidence", ylabel="photos", xlim=(0, 1.02))
