@@ -38,6 +38,12 @@ def needs(name: str):
     return pytest.mark.skipif(missing, reason=f"no {name}: pip install -e '.[{name}]'")
 
 
+def onnx_alone(run: Path, folder: Path, opset: int | None = None):
+    """What `export` returns of a run's float32 ONNX file, with nothing beside it."""
+    options = {"int8": False, "photo": False, "output_dir": folder, "num_workers": 0}
+    return export(str(run), ["onnx"], opset=opset, **options)
+
+
 @pytest.fixture(scope="session")
 def exported(tiny_run, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     """(a copy of the tiny run with all forms that can be made here, the report's rows by form)."""
@@ -287,15 +293,7 @@ def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(
 def test_a_form_that_misses_its_tolerance_is_not_kept(little_run, tmp_path, monkeypatch):
     monkeypatch.setattr(verification, "FLOAT_TOLERANCE", 0.0)
     monkeypatch.setattr(verification, "SECONDS", 0.0)
-    made = export(
-        str(little_run),
-        ["onnx"],
-        int8=False,
-        opset=None,
-        photo=False,
-        output_dir=tmp_path / "out",
-        num_workers=0,
-    )
+    made = onnx_alone(little_run, tmp_path / "out")
     with pytest.raises(ExportFailed, match=r"onnx: logits differ by .*, 0 are allowed"):
         refuse_failed(*made)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["export_report.json"]
@@ -311,15 +309,7 @@ def test_a_converter_that_fails_does_not_stop_the_others(little_run, tmp_path, m
         raise RuntimeError("no such operator\nand a page more")
 
     monkeypatch.setattr(onnx_format, "write", broken)
-    made = export(
-        str(little_run),
-        ["onnx"],
-        int8=False,
-        opset=None,
-        photo=False,
-        output_dir=tmp_path / "out",
-        num_workers=0,
-    )
+    made = onnx_alone(little_run, tmp_path / "out")
     with pytest.raises(ExportFailed, match="onnx: could not be made: no such operator; see"):
         refuse_failed(*made)
 
@@ -392,15 +382,7 @@ def test_an_onnx_file_of_somebody_else_is_refused(tmp_path):
 def test_the_guides_opset_11(tiny_run, tmp_path):
     from lite0ca.formats.onnx import opset_of
 
-    folder, _ = export(
-        str(tiny_run),
-        ["onnx"],
-        int8=False,
-        opset=11,
-        photo=False,
-        output_dir=tmp_path / "out",
-        num_workers=0,
-    )
+    folder, _ = onnx_alone(tiny_run, tmp_path / "out", opset=11)
     assert opset_of(folder / f"{NAME}.onnx") == 11
 
 
