@@ -1,7 +1,14 @@
 """What stops a command: a user's mistake (exit code 2), a diverged training (3), a form that
 failed its check (4), a signal."""
 
+import contextlib
 import signal
+
+
+def printable(text: str) -> str:
+    """A name of a stranger's as it can be printed: no control characters, no endless line."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= 2000 else f"{shown[:2000]}…"
 
 
 class InputError(ValueError):
@@ -14,7 +21,24 @@ class InputError(ValueError):
         if message.startswith("Caught InputError in"):
             message = message.strip().splitlines()[-1].partition("InputError: ")[2]
             self.own = True
-        super().__init__(message)
+        super().__init__(printable(message))
+
+
+@contextlib.contextmanager
+def opening(path, what: str):
+    """Around all that reads a stranger's file: whatever goes wrong is one line, `PATH: WHAT (why)`.
+
+    Raises `InputError`; what the system says of the file itself (`OSError` with its name: not
+    there, not ours to read) and errors of our own pass.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # each library has errors of its own, a hostile file finds more
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise InputError(f"{path}: {what} ({first_line(error)[:200]})") from None
 
 
 def out_of_memory(error: Exception) -> bool:
