@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data.metadata_csv import read_csv, without_repeats
-from lite0ca.data.sources import find, one_line, read_folder, read_tars
-from lite0ca.errors import InputError
-from lite0ca.images import tar_shards
+from lite0ca.data.metadata_csv import refuse_other_than_text_files, without_repeats
+from lite0ca.data.sources import find
+from lite0ca.errors import InputError, printable
+from lite0ca.images.folders import composed
 from lite0ca.images.reading import (
     bytes_of,
     in_threads,
@@ -33,6 +35,9 @@ pd.options.mode.string_storage = "python"
 SAMPLE = "sample"  # what notebooks and batches take for --metadata to ask for drawings
 READ_UP_TO = 20_000  # images that are read before training begins; minutes for more
 DRAWN = "drawn sample"  # in the sample's column `source`
+CLASSES_SAID = 20
+# Letters that look like Latin ones, and the Vietnamese one that no accent makes of another.
+LOOK_ALIKES = str.maketrans("аеорсухіјѕԁһкмтвнοαιđı", "aeopcyxijsdhkmtbhoaidi")
 
 
 @dataclass(frozen=True)
@@ -76,25 +81,77 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
 
     `label2id` of a trained model takes the place of the data's own.
     """
-    source, found = find(config)
-    in_tars = tar_shards.named(source)
-    read = read_tars if in_tars else read_csv if source.is_file() else read_folder
-    rows = read(source)
-    root = source.parent if source.is_file() or in_tars else source
-    above = os.path.abspath(root)
-    rows["absolute_path"] = [os.path.normpath(os.path.join(above, path)) for path in rows["path"]]
-    rows = without_repeats(rows, source)
+    source = find(config)
+    rows = without_repeats(source.rows(), source.path)
+    refuse_unwritable_names(rows["label"], source.path)
+    unused = source.left_out(rows)
+    rows = without_untrained(rows)
     if label2id is None:
-        label2id = read_label2id(config, root, rows)
+        label2id = read_label2id(config, source.root, rows)
+    spelled = {composed(label): label for label in label2id}  # a run may keep a Mac's spelling
+    rows["label"] = [spelled.get(label, label) for label in rows["label"]]
     strange = sorted(set(rows["label"]) - set(label2id))
     if strange:
-        raise InputError(f"{source}: label {unknown(strange[0], sorted(label2id))}")
-    data = DataSet(rows, label2id, root, source)
+        raise InputError(f"{source.path}: label {unknown(strange[0], sorted(label2id))}")
+    data = DataSet(rows, label2id, source.root, source.path)
     print(
         f"data: {len(rows):,} {'drawings (the sample)' if data.is_sample else 'images'}, "
-        f"{rows['label'].nunique()} classes in {shown(source)} ({found})"
+        f"{rows['label'].nunique()} classes in {printable(shown(source.path))} ({source.how})"
     )
+    for line in [*source.notes, classes_said(rows), *unused]:
+        print(f"  {line}")
+    warn_of_divided_groups(rows)
     return data
+
+
+def classes_said(rows: pd.DataFrame) -> str:
+    """The classes with their numbers of photos, since folders may mean others than one thinks."""
+    counts = rows["label"].value_counts().sort_index()
+    shown = counts.head(CLASSES_SAID).items()
+    told = ", ".join(f"{printable(str(label))} ({count:,})" for label, count in shown)
+    more = f" and {len(counts) - CLASSES_SAID} more" if len(counts) > CLASSES_SAID else ""
+    return f"classes: {told}{more}"
+
+
+def without_untrained(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without test photos of classes that no train photo has: a network cannot answer those.
+
+    `test/test`, as Keras wants it, and `test/unknown` are such. A class in valid alone is refused
+    by `split.for_training`.
+    """
+    if "split" not in rows or not (rows["split"] == "train").any():
+        return rows
+    trained = set(rows["label"][rows["split"] == "train"])
+    untrained = (rows["split"] == "test") & ~rows["label"].isin(trained)
+    if untrained.any():
+        counts = rows["label"][untrained].value_counts().sort_index()
+        told = ", ".join(f"{printable(label)} {count:,}" for label, count in counts.items())
+        print(f"left out: test photos of classes that are not in train: {told}")
+    return rows[~untrained].reset_index(drop=True)
+
+
+def warn_of_divided_groups(rows: pd.DataFrame) -> None:
+    """Say if one leaf's photos lie in several splits: scores there say little of new leaves."""
+    if not {"split", "group"} <= set(rows):
+        return
+    splits = rows.groupby("group")["split"].nunique()
+    if divided := int((splits > 1).sum()):
+        photos = int(rows["group"].isin(splits.index[splits > 1]).sum())
+        print(
+            f"warning: {divided:,} of {len(splits):,} groups ({photos:,} photos) have photos in "
+            "several splits, so scores will be better than on new leaves; without the column "
+            "split, one that keeps groups together is made"
+        )
+
+
+def refuse_unwritable_names(labels: pd.Series, source: Path) -> None:
+    """Raise `InputError` for a class whose name is no text: models and tables have to hold it."""
+    for label in labels.unique():
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in label):
+            raise InputError(
+                f"{source}: class {label!a} has a line break, a control character or bytes "
+                "that are no UTF-8 in its name: rename it"
+            )
 
 
 def shown(path: Path) -> str:
@@ -107,25 +164,40 @@ def refuse_look_alikes(labels: list[str], source: Path) -> None:
     """Raise `InputError` for two classes that a person would read as one."""
     seen = {}
     for label in labels:
-        plain = " ".join(unicodedata.normalize("NFC", label).casefold().split())
+        plain = plain_name(label)
         if plain in seen:
             raise InputError(
-                f"{source}: classes {seen[plain]!r} and {label!r} are one name in other letters, "
-                "capitals, spaces or accents: write them alike, or list both in label2id.json"
+                f"{source}: classes {seen[plain]!r} and {label!r} look like one: write them alike, "
+                "or list both in label2id.json"
             )
         seen[plain] = label
+
+
+def plain_name(label: str) -> str:
+    """What a person reads: no case, accents, separators or invisible letters; 01 and 1.0 are 1."""
+    with contextlib.suppress(ValueError, OverflowError):
+        return str(float(label))
+    text = unicodedata.normalize("NFKD", label.casefold()).translate(LOOK_ALIKES)
+    kept = (c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
+    text = "".join(kept).replace("_", " ").strip()
+    # Not between two digits: types 1.5 and 15 are two.
+    between = r"[\s\-./,]+"
+    return re.sub(rf"(?<=[^\W\d]){between}(?=\w)|(?<=\w){between}(?=[^\W\d])", "", text)
 
 
 def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, int]:
     """The class numbers: from --label2id, from label2id.json beside the data, else by name."""
     file = Path(config.label2id) if config.label2id else root / "label2id.json"
-    if config.label2id and not file.is_file():
+    if config.label2id and not os.path.exists(file):
         raise InputError(f"--label2id {file}: there is no such file")
     labels = sorted(rows["label"].unique())
-    if file.is_file():
+    if os.path.lexists(file):
+        refuse_other_than_text_files(file)
         try:
             text = file.read_text(encoding="utf-8-sig")
             pairs = json.loads(text, object_pairs_hook=tuple)  # not dict, which hides a repeat
+            if type(pairs) is tuple:
+                pairs = tuple((composed(label), number) for label, number in pairs)
             label2id = dict(pairs)
             numbers = sorted(number for _, number in pairs)
         except (ValueError, TypeError, RecursionError):
@@ -138,8 +210,9 @@ def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, i
             raise InputError(f'{file}: must be JSON like {{"healthy": 0, "blast": 1}}')
         if numbers != list(range(len(numbers))) or len(pairs) > len(label2id):
             raise InputError(f"{file}: must number the classes 0 to {len(numbers) - 1}, each once")
+        refuse_unwritable_names(pd.Series(list(label2id)), file)
         if absent := sorted(set(label2id) - set(labels)):
-            print(f"{file}: no image of {', '.join(absent)} in this data")
+            print(printable(f"{file}: no image of {', '.join(absent)} in this data"))
     else:
         refuse_look_alikes(labels, root)
         label2id = {label: number for number, label in enumerate(labels)}
@@ -165,7 +238,7 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     if not bad.any():
         return data
     shown = zip(data.rows["path"][bad].head(20), problems[bad])
-    listed = [f"{one_line(path)} ({problem})" for path, problem in shown]
+    listed = [f"{printable(path)[:200]} ({problem})" for path, problem in shown]
     more = f" and {bad.sum() - 20:,} more" if bad.sum() > 20 else ""
     if not skip:
         raise InputError(

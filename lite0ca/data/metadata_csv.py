@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from lite0ca.data.layout import SPLITS, split_named
 from lite0ca.errors import InputError, first_line
+from lite0ca.images.folders import composed, on_disk
+from lite0ca.images.reading import refuse_other_than_files
 from lite0ca.settings.config import unknown
 
-SPLITS = ("train", "valid", "test")
-SPLIT_NAMES = {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
-SPLIT_NAMES |= {name: name for name in SPLITS}
 COLUMNS = ("path", "label", "split", "group")
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, called: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Columns path, label, split if given, and all others as they are, everything as text.
 
-    Raises `InputError`.
+    `called` are the names of path and label where a table has others: {"image_id": "path"}.
+    `absolute_path` is where the disk has the file. Raises `InputError`.
     """
+    refuse_two_of_a_name(path)
     blank = blank_lines_above(path)
     try:
         with warnings.catch_warnings():
@@ -41,7 +45,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     except pd.errors.ParserWarning:
         raise InputError(f"{path}: has lines with more cells than its header has names") from None
     refuse_nul_bytes(path)
-    rows = with_plain_names(rows)
+    rows = rows.rename(columns=dict(called)) if called else with_plain_names(rows)
     missing = [column for column in ("path", "label") if column not in rows]
     if missing:
         has = ", ".join(map(str, rows.columns))[:200]
@@ -58,13 +62,51 @@ def read_csv(path: Path) -> pd.DataFrame:
             line = (rows[column] == "").idxmax()
             raise InputError(f"{path}: line {line} has no {column}")
     if "split" in rows:
-        split = rows["split"].str.lower().map(SPLIT_NAMES)
+        split = rows["split"].map(split_named)
         if split.isna().any():
             line, wrong = next(rows["split"][split.isna()].items())
             raise InputError(f"{path}: line {line}: split {unknown(wrong, SPLITS)}")
         rows["split"] = split
+    rows["label"] = rows["label"].map(composed)
     rows["path"] = [with_slashes(path.parent, name) for name in rows["path"]]
     return rows.reset_index(drop=True)
+
+
+def is_listing(columns: list[str]) -> bool:
+    """Whether a table has our two columns, path and label."""
+    return {"path", "label"} <= {name.strip().lower() for name in columns}
+
+
+def columns_of(path: Path) -> list[str]:
+    """The names in the first line that is not blank. Raises `InputError` if it is no text."""
+    refuse_other_than_text_files(path)
+    with open(path, encoding="utf-8-sig", newline="") as lines:
+        filled = (line for line in lines if line.strip())
+        try:
+            return next(csv.reader(filled), [])
+        except (UnicodeError, csv.Error) as error:
+            reason = first_line(error)
+            raise InputError(f"{path}: is not a CSV file in UTF-8: {reason}") from None
+
+
+def refuse_other_than_text_files(path: Path) -> None:
+    """Raise `InputError` for a pipe or a device, which would be waited for."""
+    try:
+        refuse_other_than_files(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: does not exist") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def refuse_two_of_a_name(path: Path) -> None:
+    """Raise `InputError` if a header says path, label, split or group twice."""
+    names = [name.strip() for name in columns_of(path)]
+    for column in COLUMNS:
+        # A column Group beside group may mean something else; Label beside label may not.
+        plain = [name.lower() for name in names] if column in ("path", "label") else names
+        if plain.count(column) > 1:
+            raise InputError(f"{path}: has two columns {column!r}: which is meant? Rename one")
 
 
 def refuse_nul_bytes(path: Path) -> None:
@@ -92,7 +134,7 @@ def with_plain_names(rows: pd.DataFrame) -> pd.DataFrame:
 
 def with_slashes(folder: Path, name: str) -> str:
     """A path written on Windows as it is found here."""
-    if "\\" not in name or os.path.exists(folder / name):
+    if "\\" not in name or os.path.exists(os.path.join(folder, on_disk(folder, name))):
         return name
     return name.replace("\\", "/")
 

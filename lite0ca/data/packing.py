@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.data import dataset, split
-from lite0ca.data.metadata_csv import COLUMNS, SPLITS
+from lite0ca.data.layout import SPLITS
+from lite0ca.data.metadata_csv import COLUMNS
 from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json
 from lite0ca.images.reading import bytes_of, content_of

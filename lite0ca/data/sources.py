@@ -1,48 +1,171 @@
-"""Where data is looked for, and folders and tars of classes read into a table."""
+"""Where data is looked for, however it is named, and how what lies there becomes a table."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data.metadata_csv import SPLIT_NAMES, read_csv
-from lite0ca.errors import InputError
+from lite0ca.data.label_tables import id_and_label, table_beside, with_places
+from lite0ca.data.layout import read_layout
+from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
+from lite0ca.errors import InputError, printable
 from lite0ca.images import tar_shards
-from lite0ca.images.reading import (
-    images_in,
-    is_image,
-)
+from lite0ca.images.folders import Below, PassedOver, composed, on_disk, walk
 from lite0ca.images.tar_shards import expanded, rows_in, table_of
 from lite0ca.machine.environment import kaggle_folders
 from lite0ca.settings.config import Config
 
 
-def one_line(name: str) -> str:
-    """A file name as it can be printed: not endless, no line breaks or bytes that are no text."""
-    name = name if len(name) <= 200 else f"{name[:200]}…"
-    return name if name.isprintable() else ascii(name)[1:-1]
+@dataclass
+class Source:
+    """A CSV file, a folder of classes or tars; `how` it was found.
+
+    `below` is all that lies in the folder that was named, where one was. `notes` say what reading
+    it had to guess.
+    """
+
+    path: Path
+    how: str
+    below: Below | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """The folder that paths of the table are relative to."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    def rows(self) -> pd.DataFrame:
+        """Columns path, absolute_path, label, perhaps split and group, and others of a table.
+
+        Raises `InputError`.
+        """
+        if tar_shards.named(self.path):
+            files = expanded(str(self.path))
+            rows = rows_in(files, read_csv(table_of(files)))
+        elif self.path.is_dir():
+            rows = self.rows_of_folders()
+        else:
+            rows = self.rows_of_table()
+        above = os.path.abspath(self.root)
+        files = (os.path.join(above, on_disk(above, path)) for path in rows["path"])
+        rows["absolute_path"] = [os.path.normpath(file) for file in files]
+        paths = rows["path"].map(composed)
+        rows["path"] = paths if not paths.duplicated().any() else rows["path"]
+        return rows
+
+    def rows_of_table(self) -> pd.DataFrame:
+        columns = columns_of(self.path)
+        if not columns or is_listing(columns):
+            return read_csv(self.path)
+        try:
+            ids, labels = id_and_label(columns)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
+        rows = read_csv(self.path, {ids: "path", labels: "label"})
+        self.below = self.below or walk(self.path.parent)
+        self.notes.append(
+            f"labels by the column {printable(labels)!r} of {self.path.name}, photos by {ids!r}"
+        )
+        return with_places(rows, self.path, self.below)
+
+    def rows_of_folders(self) -> pd.DataFrame:
+        below = self.below or walk(self.path)
+        inside = os.path.relpath(self.path, below.folder)
+        start = "" if inside == "." else f"{inside}{os.sep}"
+        layout = layout_in(below, start)
+        self.notes += layout.guesses
+        if not layout.rows:
+            folders = sorted({name.split(os.sep)[0] for name in [*below.photos, *below.bare]})[:5]
+            raise InputError(
+                f"{self.path}: expected a sub-folder with images for each class, or train/valid/"
+                f"test above them; found {printable(', '.join(folders)) or 'nothing'}"
+                + (f" ({below.passed_over})" if below.passed_over else "")
+            )
+        again = repeats_by_links(below, start, layout.rows)
+        rows = [row for row in layout.rows if start + row[0] not in again]
+        named = [(photo, composed(label), split) for photo, split, label in rows]
+        table = pd.DataFrame(named, columns=["path", "label", "split"])
+        return table.drop(columns="split") if table["split"].isna().all() else table
+
+    def left_out(self, rows: pd.DataFrame) -> list[str]:
+        """What lies in the named folder and is not used, each kind in a few words."""
+        below = self.below
+        if below is None:
+            return []
+        used = set(rows["absolute_path"])
+        above = os.path.abspath(below.folder)
+        unused = [
+            photo
+            for photo in below.photos
+            if os.path.normpath(os.path.join(above, photo)) not in used
+        ]
+        links = {name for same in below.same_files() for name in same}
+        reason = "photos in no folder of a class"
+        if not self.path.is_dir():
+            reason = f"photos not in {printable(self.path.name)}"
+        passed_over = PassedOver(
+            {reason: kinds.copy() for reason, kinds in below.passed_over.items()}
+        )
+        for photo in unused:
+            why = "links to photos used already" if photo in links else reason
+            passed_over.add(why, os.path.dirname(photo) or ".")
+        said = [f"left out: {passed_over}"] if passed_over else []
+        if below.bare:
+            shown = printable(", ".join(below.bare[:5])) + (", …" if below.bare[5:] else "")
+            said.append(f"no photo in {shown}")
+        return said
 
 
-def find(config: Config) -> tuple[Path, str]:
-    """(CSV file or folder, how it was found)."""
+def layout_in(below: Below, start: str):
+    inside = [p.removeprefix(start) for p in below.photos if p.startswith(start)]
+    try:
+        return read_layout([name.replace(os.sep, "/") for name in inside])
+    except InputError as error:
+        raise InputError(f"{below.folder / start}: {error}") from None
+
+
+def repeats_by_links(below: Below, start: str, rows: list[tuple]) -> set[str]:
+    """Photos that are used already by another name; `InputError` if that is of another class."""
+    place, again = {start + photo: (split, label) for photo, split, label in rows}, set()
+    for same in below.same_files():
+        first, *others = [name for name in same if name in place] or [""]
+        for name in others:
+            if place[name] != place[first]:
+                raise InputError(
+                    f"{below.folder}: {first} and {name} are one file, by a link, in two classes "
+                    "or splits: remove one"
+                )
+        again.update(others)
+    return again
+
+
+def find(config: Config) -> Source:
+    """The data that the settings name or, without any, that is found. Raises `InputError`."""
     if config.metadata:
-        return existing(config.metadata, "--metadata", is_folder=False), "--metadata"
+        return Source(existing(config.metadata, "--metadata", is_folder=False), "--metadata")
     if config.data_dir and tar_shards.named(config.data_dir):
-        return Path(config.data_dir), "--data-dir"
+        return Source(Path(config.data_dir), "--data-dir")
     if config.data_dir:
-        return existing(config.data_dir, "--data-dir", is_folder=True), "--data-dir"
+        return in_folder(existing(config.data_dir, "--data-dir", is_folder=True), "--data-dir")
     if os.path.isfile("data/metadata.csv"):
-        return Path("data/metadata.csv"), "found without flags"
+        return Source(Path("data/metadata.csv"), "found without flags")
     if named := os.environ.get("LITE0CA_DATA"):
-        return existing(named, "$LITE0CA_DATA"), "$LITE0CA_DATA"
-    attached = [source for folder in kaggle_folders() for source in look_in(folder)]
+        if tar_shards.named(named):
+            return Source(Path(named), "$LITE0CA_DATA")
+        found = existing(named, "$LITE0CA_DATA")
+        return (
+            in_folder(found, "$LITE0CA_DATA") if found.is_dir() else Source(found, "$LITE0CA_DATA")
+        )
+    attached = [place_in(walk(folder), "attached on Kaggle") for folder in kaggle_folders()]
+    attached = [place for place in attached if place]
     if len(attached) > 1:
-        listed = ", ".join(map(str, attached))
+        listed = ", ".join(str(place.path) for place in attached)
         raise InputError(f"several data sets are attached: {listed}; name one with --data-dir")
     if attached:
-        return attached[0], "attached on Kaggle"
+        return attached[0]
     raise InputError(
         "no data: give --metadata FILE.csv or --data-dir FOLDER, put it at data/metadata.csv, "
         "or try the drawn sample: python -m lite0ca sample"
@@ -50,69 +173,38 @@ def find(config: Config) -> tuple[Path, str]:
 
 
 def existing(path: str, flag: str, is_folder: bool | None = None) -> Path:
-    found = Path(path)
-    if not os.path.exists(path):  # where Path.exists would raise for a name too long
-        raise InputError(f"{flag} {one_line(path)}: does not exist")
+    """The file or folder. Raises `InputError` that names the flag if it is not there."""
+    try:
+        path = on_disk("", path)
+        found = Path(path)
+        there = os.path.exists(path)  # where Path.exists would raise for a name too long
+    except ValueError:  # a NUL
+        there = False
+    if not there:
+        shown = path if len(path) <= 200 else f"{path[:200]}…"
+        raise InputError(f"{flag} {shown}: does not exist")
     if is_folder is not None and found.is_dir() != is_folder:
         raise InputError(f"{flag} {path}: must be a {'folder' if is_folder else 'CSV file'}")
-    if found.is_dir() and (found / "metadata.csv").is_file() and is_folder is None:
-        return found / "metadata.csv"
     return found
 
 
-def look_in(folder: Path, depth: int = 4) -> list[Path]:
-    """Every metadata.csv and folder of classes in or below `folder`, none inside another."""
-    if (folder / "metadata.csv").is_file():
-        return [folder / "metadata.csv"]
-    if len({inner.name for _, inner in class_folders(folder)}) >= 2:
-        return [folder]
-    below = subfolders(folder) if depth else []
-    return [found for inner in below for found in look_in(inner, depth - 1)]
+def in_folder(folder: Path, how: str) -> Source:
+    """The data in a folder, or in the only one below it; the folder itself where it has none."""
+    below = walk(folder)
+    return place_in(below, how) or Source(folder, how, below)
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Those that are not hidden, and no link to where we are or above."""
-    inside = (path for path in folder.iterdir() if not path.name.startswith("."))
-    here = folder.resolve()
-    return sorted(p for p in inside if p.is_dir() and not here.is_relative_to(p.resolve()))
-
-
-def class_folders(folder: Path) -> list[tuple[str | None, Path]]:
-    """(split, class folder) of a folder of classes, or of one with train/valid/test above them."""
-    inside = subfolders(folder)
-    splits = [(SPLIT_NAMES[f.name.lower()], f) for f in inside if f.name.lower() in SPLIT_NAMES]
-    above = splits or [(None, folder)]
-    classes = [(split, inner) for split, outer in above for inner in subfolders(outer)]
-    with_images = [(split, inner) for split, inner in classes if next(images_in(inner), None)]
-    # train_images/<class> beside test_images: folders of classes are not classes.
-    return [] if any(holds_classes(inner) for _, inner in with_images) else with_images
-
-
-def holds_classes(folder: Path) -> bool:
-    """Whether the images lie in two or more sub-folders, and none in the folder itself."""
-    if any(is_image(name) for name in os.listdir(folder)):
-        return False
-    return sum(next(images_in(inner), None) is not None for inner in subfolders(folder)) >= 2
-
-
-def read_folder(folder: Path) -> pd.DataFrame:
-    """Columns path and label, and split if there are train/valid/test folders."""
-    rows = [
-        {"path": os.path.relpath(image, folder), "label": inner.name, "split": split}
-        for split, inner in class_folders(folder)
-        for image in images_in(inner)
-    ]
-    if not rows:
-        inner = [f.name for f in subfolders(folder)][:5]
-        raise InputError(
-            f"{folder}: expected a sub-folder with images for each class, or train/valid/test "
-            f"above them; found {', '.join(inner) if inner else 'no sub-folder'}"
-        )
-    table = pd.DataFrame(rows)
-    return table.drop(columns="split") if table["split"].isna().all() else table
-
-
-def read_tars(pattern: Path) -> pd.DataFrame:
-    """As `read_csv`, of the photos in the tars that the pattern names."""
-    files = expanded(str(pattern))
-    return rows_in(files, read_csv(table_of(files)))
+def place_in(below: Below, how: str, deepest: int = 4) -> Source | None:
+    """A table that labels photos, classes, or splits; in the folder, or in the only one in it."""
+    start = ""
+    for _ in range(deepest + 1):
+        if table := table_beside(below, start.rstrip(os.sep)):
+            return Source(below.folder / table, how, below)
+        if layout_in(below, start).is_data_set:
+            return Source(below.folder / start, how, below)
+        inside = (photo.removeprefix(start) for photo in below.photos if photo.startswith(start))
+        top = {name.split(os.sep)[0] for name in inside if os.sep in name}
+        if len(top) != 1:
+            return None
+        start += f"{top.pop()}{os.sep}"
+    return None

@@ -13,9 +13,10 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from lite0ca.data.dataset import READ_UP_TO, DataSet, without_bad_images
-from lite0ca.data.metadata_csv import SPLITS
+from lite0ca.data.layout import SPLITS
 from lite0ca.data.near_duplicates import equal_starts, find_groups
 from lite0ca.errors import InputError
+from lite0ca.images.folders import composed
 from lite0ca.images.reading import bytes_of, read_image
 from lite0ca.machine import console
 from lite0ca.settings.config import Config
@@ -186,6 +187,13 @@ def with_split_of(data: DataSet, made: pd.DataFrame) -> DataSet:
     """The split of an earlier run, by path and file size; images it did not use are left out."""
     known = [name for name in ("bytes", "split", "group") if name in made]
     rows = data.rows.drop(columns=known, errors="ignore")
-    rows = rows.merge(made[["path", *known]], on="path")
+    rows, made = with_keys(rows), with_keys(made[["path", *known]]).drop(columns="path")
+    rows = rows.merge(made, on="key").drop(columns="key")
     same = rows.pop("bytes").astype(int) == rows["absolute_path"].map(bytes_of)
     return replace(data, rows=rows[same].reset_index(drop=True))
+
+
+def with_keys(rows: pd.DataFrame) -> pd.DataFrame:
+    """Column key: the path in NFC, so that data which went through a Mac is the same data."""
+    keys = rows["path"].map(composed)
+    return rows.assign(key=rows["path"] if keys.duplicated().any() else keys)

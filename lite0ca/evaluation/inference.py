@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, printable
 from lite0ca.images.augmentation import resizing
+from lite0ca.images.folders import on_disk, walk
 from lite0ca.images.loaders import loader_workers, quiet_child
-from lite0ca.images.reading import images_in, is_image, read_image, side_for
+from lite0ca.images.reading import read_image, side_for, why_no_photo
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, to_device
 from lite0ca.model.network import LeafClassifier
@@ -39,18 +40,26 @@ class PhotoFiles(Dataset):
 
 
 def photo_paths(named: list[str]) -> list[str]:
-    """The files, and all images in and below the folders, in a fixed order."""
+    """The files, and all images in and below the folders, in a fixed order.
+
+    What a folder holds beside them is said on stderr. Raises `InputError`.
+    """
     paths = []
     for name in named:
+        name = on_disk("", name)
         if os.path.isdir(name):
-            inside = [str(path) for path in images_in(Path(name))]
-            if not inside:
-                raise InputError(f"{name}: no image in this folder")
-            paths += inside
+            below = walk(name)
+            below.use_each_once()
+            beside = f" ({below.passed_over})" if below.passed_over else ""
+            if not below.photos:
+                raise InputError(f"{name}: no image in this folder{beside}")
+            if beside:
+                print(f"left out below {printable(name)}: {below.passed_over}", file=sys.stderr)
+            paths += [os.path.join(name, photo) for photo in below.photos]
         elif not os.path.exists(name):
             raise InputError(f"{name}: there is no such file or folder")
-        elif not is_image(name):
-            raise InputError(f"{name}: is not an image file by its name (.jpg, .png, .webp, …)")
+        elif why := why_no_photo(name):
+            raise InputError(f"{name}: is not an image that can be read ({why[0]}: {why[1]})")
         else:
             paths.append(name)
     return paths

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import math
 import os
@@ -14,15 +16,24 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from threadpoolctl import threadpool_limits
 
 from lite0ca.images.tar_shards import place_of, read_ahead
 
 UNREADABLE = "unreadable image"
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
-# JPEG, PNG, BMP, TIFF in either byte order; WebP has its name further on.
-STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Names that promise a photo. What has another name, or none, is judged by its first bytes.
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".webp"}
+IMAGE_SUFFIXES |= {".bmp", ".dib", ".tif", ".tiff", ".gif", ".jp2", ".j2k", ".jpx"}
+IMAGE_SUFFIXES |= {".avif", ".heic", ".heif", ".hif"}
+# Their first bytes are those of a TIFF or JPEG, but what Pillow finds in them is a thumbnail.
+RAW_SUFFIXES = {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf"}
+RAW_SUFFIXES |= {".rw2", ".raf", ".pef", ".srw", ".raw", ".3fr", ".iiq", ".kdc", ".mrw", ".x3f"}
+THUMBNAIL_SUFFIXES = {".thm", ".lrv", ".ithmb"}
+# Pillow knows many more formats, among them some that run other programs; leaves come in these.
+PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Png", "Ppm", "Tiff", "WebP")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "PPM", "AVIF", "HEIF")
+HEADER_BYTES = 64  # enough to tell a format
 # A phone's largest photo has 108 megapixels. Beyond the limit a file is refused as unreadable
 # rather than decoded, so that a small file cannot take all the memory. Pillow's own check warns
 # from half its limit on, and warnings cannot be caught thread by thread.
@@ -33,11 +44,62 @@ warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 # A file cut short is an error, not a photo with a grey half.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
+for plugin in PLUGINS:
+    with contextlib.suppress(ImportError):  # Pillow reads AVIF from 11.3 on
+        importlib.import_module(f"PIL.{plugin}ImagePlugin")
+try:
+    import pi_heif
+
+    pi_heif.register_heif_opener()
+except ImportError:  # a Kaggle session without a network has none
+    pi_heif = None
+KNOWN = [name for name in FORMATS if name in Image.OPEN]
+
 
 def is_image(path: str | Path) -> bool:
-    """By its name; hidden files are not images."""
+    """Whether this is to be read as a photo, by its name or its first bytes."""
+    return why_no_photo(path) is None
+
+
+def why_no_photo(path: str | Path) -> tuple[str, str] | None:
+    """(reason, kind) why a file is not to be read as a photo; None if it is."""
     name = os.path.basename(path)
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    suffix = os.path.splitext(name)[1].lower()
+    if name.startswith("."):
+        return "hidden", suffix or name
+    if suffix in RAW_SUFFIXES:
+        return "raw photos, to be converted to JPEG", suffix
+    if suffix in THUMBNAIL_SUFFIXES:
+        return "thumbnails of a camera", suffix
+    if suffix in IMAGE_SUFFIXES:
+        return None
+    try:
+        return None if holds_image(path) else ("no photos", suffix or "without an ending")
+    except FileNotFoundError:
+        return "links that lead nowhere", name
+    except OSError as error:
+        return f"cannot be opened ({error.strerror or error})", suffix or name
+
+
+def holds_image(path: str | Path) -> bool:
+    """Whether a file begins as a photo does, whatever its name. Raises `OSError`."""
+    refuse_other_than_files(path)
+    start = content_of(path, HEADER_BYTES)
+    if not begins_as_image(start):
+        return False
+    try:  # two letters, as those of BMP, begin many a text
+        with Image.open(path, formats=KNOWN):
+            return True
+    except Exception:  # Pillow's plugins raise SyntaxError, struct.error and more
+        return False
+
+
+def begins_as_image(start: bytes) -> bool:
+    """By the first `HEADER_BYTES` of a file."""
+    accepts = (Image.OPEN[name][1] for name in KNOWN)
+    return len(start) > 12 and any(
+        accept is not None and accept(start) is True for accept in accepts
+    )
 
 
 def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
@@ -50,7 +112,7 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     """
     try:
         refuse_other_than_files(path)
-        with Image.open(source_of(path)) as image:
+        with Image.open(source_of(path), formats=KNOWN) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise OSError(f"{image.width} x {image.height} pixels are too many")
             if side:
@@ -61,7 +123,19 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
         why = getattr(error, "strerror", None) or error  # strerror has no path in it
         why = str(why).replace(f" {str(path)!r}", "")
+        if isinstance(error, UnidentifiedImageError):
+            why = unidentified(path) or why
         raise OSError(f"{path}: {UNREADABLE} ({why})") from error
+
+
+def unidentified(path: str | Path) -> str | None:
+    """What to do about a format that is only unknown here; None for what is no photo at all."""
+    start = content_of(path, HEADER_BYTES)
+    if start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis") and "AVIF" not in KNOWN:
+        return "AVIF needs: pip install 'pillow>=11.3'"
+    if start[4:8] == b"ftyp" and start[8:11] in (b"hei", b"hev", b"mif") and pi_heif is None:
+        return "HEIC, the photos of iPhones, needs: pip install pi-heif"
+    return None
 
 
 def refuse_other_than_files(path: str | Path) -> None:
@@ -170,7 +244,7 @@ def stamp_of(path: str | Path) -> str:
 def size_of(path: str | Path) -> tuple[int, int]:
     """(width, height) in pixels as stored; the pixels are not read."""
     refuse_other_than_files(path)
-    with Image.open(source_of(path)) as image:
+    with Image.open(source_of(path), formats=KNOWN) as image:
         return image.size
 
 
@@ -190,23 +264,15 @@ def problem_at_a_glance(path: str | Path) -> str | None:
     """As `problem_of`, by the first bytes alone: a hundred times as fast, blind to later damage."""
     try:
         refuse_other_than_files(path)
-        start = content_of(path, 12)
+        start = content_of(path, HEADER_BYTES)
     except FileNotFoundError:
         return "missing"
     except (OSError, ValueError, OverflowError) as error:  # NUL in a name, an offset in a tar
         return getattr(error, "strerror", None) or str(error)
-    webp = start.startswith(b"RIFF") and start.endswith(b"WEBP")
-    return None if webp or start.startswith(STARTS) else "no image by its first bytes"
+    return None if begins_as_image(start) else "no image by its first bytes"
 
 
 def in_threads(work: Callable, items: Sequence, bar: Callable = iter) -> list:
     """`[work(item) for item in items]` on all cores; decoding and OpenCV release Python's lock."""
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(bar(pool.map(work, items)))
-
-
-def images_in(folder: Path):
-    """Image files in and below a folder, in a fixed order; hidden folders are passed over."""
-    for above, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(above, name) for name in sorted(files) if is_image(name))

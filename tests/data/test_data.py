@@ -62,7 +62,9 @@ def test_split_folders(photos):
     [
         ("", "is not a CSV file"),
         ("path,label\n", "lists no image"),
-        ("file,label\nx.jpg,a\n", r"has no column 'path' \(its columns: file, label\)"),
+        ("leaf,label,age\nx.jpg,a,3\n", r"has no column 'path' \(its columns: leaf, label, age\)"),
+        ("file,label\nx.jpg,a\n", "no photo below .* has a name of its ids"),
+        ("path,label,label\na/photo 0.jpg,a,b\n", "has two columns 'label'"),
         ("path;label\nx.jpg;a\n", "has no column 'path'"),
         ("path,label\na/photo 0.jpg,\n", "line 2 has no label"),
         ("path,label,split\na/photo 0.jpg,a,trane\n", "line 2: split 'trane' is unknown"),
@@ -132,7 +134,8 @@ def test_found_without_flags_in_the_stated_order(photos, tmp_path, monkeypatch, 
     for layout in ("paddy", "datasets/owner/paddy", "competitions/paddy"):
         photos({"a": 2, "b": 2}, kaggle / layout / "train_images")
         photos({"": 2}, kaggle / layout / "test_images")
-        assert load().root == kaggle / layout / "train_images"
+        found = load()
+        assert found.root == kaggle / layout and "split" not in found.rows
         assert "attached on Kaggle" in capsys.readouterr().out
         shutil.rmtree(kaggle)
     photos({"a": 2, "b": 2}, kaggle / "one")
@@ -151,9 +154,7 @@ def test_a_folder_without_classes_says_what_it_needs(photos, tmp_path):
     with pytest.raises(InputError, match="training needs 2 or more classes; all images are 'only'"):
         load(data_dir=str(photos({"only": 3})))
     with pytest.raises(InputError, match="expected a sub-folder with images for each class"):
-        load(
-            data_dir=str(photos({"t/train_images/a": 1, "t/train_images/b": 1, "t/test": 1}) / "t")
-        )
+        load(data_dir=str(photos({"": 3}, tmp_path / "flat")))
     with pytest.raises(InputError, match="does not exist"):
         load(data_dir=str(tmp_path / "none"))
     with pytest.raises(InputError, match="must be a CSV file"):
