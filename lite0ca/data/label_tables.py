@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.data.layout import named, split_named
-from lite0ca.data.metadata_csv import columns_of, is_listing
-from lite0ca.errors import InputError
+from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
+from lite0ca.errors import InputError, first_line, printable
 from lite0ca.images.folders import Below, composed
 
 IDS = ("path", "image_path", "file_path", "filepath", "filename", "file_name", "file", "image_id")
@@ -34,7 +34,7 @@ def table_beside(photos: Below, inside: str) -> str | None:
     `inside` is the folder, "" for the uppermost. Raises `InputError` if two say the same.
     """
     tables = [table for table in photos.tables if os.path.dirname(table) == inside]
-    fitting = [table for table in tables if labels_photos(photos, table)]
+    fitting = [table for table in tables if why_not(photos, table) is None]
     for kind in KINDS:
         of_kind = [t for t in fitting if re.fullmatch(kind, Path(t).stem.lower())]
         if len(of_kind) > 1:
@@ -46,39 +46,73 @@ def table_beside(photos: Below, inside: str) -> str | None:
     return None
 
 
-def labels_photos(photos: Below, table: str) -> bool:
-    """Whether a CSV has an id and a label column, and some id is a photo's below its folder."""
+def why_not(photos: Below, table: str) -> str | None:
+    """Why a CSV gives no labels to photos below its folder; None if it does."""
     if NO_LABELS.search(Path(table).stem.lower()):
-        return False
+        return "is no table of labels by its name"
     file = photos.folder / table
     try:
         columns = columns_of(file)
         if is_listing(columns):
-            return True
-        ids, _ = id_and_label(columns)
+            return None
+        ids = id_column(columns)
+        class_columns(file, columns, ids)
         first = pd.read_csv(file, dtype=str, keep_default_na=False, nrows=200, encoding="utf-8-sig")
-    except (ValueError, OSError):  # InputError and pandas' own among them: no table of labels
-        return False
-    if ids not in first:
-        return False
+    except (ValueError, OSError) as error:  # pandas' own are ValueErrors
+        return first_line(error)
     places = Places(photos, os.path.dirname(table))
-    return any(places.find(str(one)) for one in first[ids])
+    found = any(places.find(str(one)) for one in first[ids])
+    return None if found else f"no photo below its folder has a name of its {ids!r}"
 
 
-def id_and_label(columns: Iterable[str]) -> tuple[str, str]:
-    """The two columns by their usual names. Raises `InputError` if one is not there."""
-    columns = list(columns)
-    plain = {re.sub(r"[\W_]+", "_", name.strip().lower()): name for name in columns}
-    ids = next((plain[name] for name in IDS if name in plain), None)
-    labels = next((plain[name] for name in LABELS if name in plain), None)
-    if ids and not labels and len(columns) == 2:
-        labels = next(name for name in columns if name != ids)
-    missing = "path" if not ids else "label"
-    if not ids or not labels:
-        has = ", ".join(columns)[:200]
-        hint = "; separate them by commas" if len(columns) == 1 else ""
-        raise InputError(f"has no column {missing!r} (its columns: {has}{hint})")
-    return ids, labels
+def id_column(columns: list[str]) -> str:
+    """The column of photos' names, by its usual names. Raises `InputError` if there is none."""
+    plain = plain_names(columns)
+    if ids := next((plain[name] for name in IDS if name in plain), None):
+        return ids
+    hint = "; separate them by commas" if len(columns) == 1 else ""
+    raise InputError(f"has no column 'path' (its columns: {', '.join(columns)[:200]}{hint})")
+
+
+def class_columns(file: Path, columns: list[str], ids: str) -> list[str]:
+    """The label column by its usual names, the only other one, or a column of 0 and 1 a class.
+
+    Raises `InputError` if there is none of these.
+    """
+    plain = plain_names(columns)
+    if label := next((plain[name] for name in LABELS if name in plain), None):
+        return [label]
+    others = [name for name in columns if name != ids]
+    if len(others) == 1:
+        return others
+    if len(others) > 1:
+        cells = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")[others]
+        marks = cells.isin(["1", "1.0"])
+        if (marks | cells.isin(["0", "0.0"])).all(axis=None) and (marks.sum(axis=1) == 1).all():
+            return others
+    raise InputError(f"has no column 'label' (its columns: {', '.join(columns)[:200]})")
+
+
+def plain_names(columns: Iterable[str]) -> dict[str, str]:
+    return {re.sub(r"[\W_]+", "_", name.strip().lower()): name for name in columns}
+
+
+def read_labels(table: Path, photos: Below) -> tuple[pd.DataFrame, str]:
+    """(rows as `read_csv` gives them, how the table was read). Raises `InputError`."""
+    columns = columns_of(table)
+    try:
+        ids = id_column(columns)
+        classes = class_columns(table, columns, ids)
+    except InputError as error:
+        raise InputError(f"{table}: {error}") from None
+    if len(classes) == 1:
+        rows = read_csv(table, {ids: "path", classes[0]: "label"})
+        said = f"the column {classes[0]!r}"
+    else:
+        rows = read_csv(table, {ids: "path"}, one_of=classes)
+        said = f"the columns {named(classes)}, one of which is 1"
+    rows = with_places(rows, table, photos)
+    return rows, printable(f"labels by {said} of {table.name}, photos by {ids!r}")
 
 
 class Places:

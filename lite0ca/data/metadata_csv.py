@@ -6,7 +6,7 @@ import csv
 import itertools
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,11 +20,13 @@ from lite0ca.settings.config import unknown
 COLUMNS = ("path", "label", "split", "group")
 
 
-def read_csv(path: Path, called: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_csv(
+    path: Path, called: Mapping[str, str] | None = None, one_of: Sequence[str] = ()
+) -> pd.DataFrame:
     """Columns path, label, split if given, and all others as they are, everything as text.
 
     `called` are the names of path and label where a table has others: {"image_id": "path"}.
-    `absolute_path` is where the disk has the file. Raises `InputError`.
+    `one_of` are columns of 0 and 1, the names of which are the labels. Raises `InputError`.
     """
     refuse_two_of_a_name(path)
     blank = blank_lines_above(path)
@@ -46,6 +48,8 @@ def read_csv(path: Path, called: Mapping[str, str] | None = None) -> pd.DataFram
         raise InputError(f"{path}: has lines with more cells than its header has names") from None
     refuse_nul_bytes(path)
     rows = rows.rename(columns=dict(called)) if called else with_plain_names(rows)
+    if one_of:
+        rows["label"] = rows[list(one_of)].isin(["1", "1.0"]).idxmax(axis=1)
     missing = [column for column in ("path", "label") if column not in rows]
     if missing:
         has = ", ".join(map(str, rows.columns))[:200]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data.label_tables import id_and_label, table_beside, with_places
+from lite0ca.data.label_tables import read_labels, table_beside, why_not
 from lite0ca.data.layout import read_layout
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
 from lite0ca.errors import InputError, printable
@@ -60,16 +60,10 @@ class Source:
         columns = columns_of(self.path)
         if not columns or is_listing(columns):
             return read_csv(self.path)
-        try:
-            ids, labels = id_and_label(columns)
-        except InputError as error:
-            raise InputError(f"{self.path}: {error}") from None
-        rows = read_csv(self.path, {ids: "path", labels: "label"})
         self.below = self.below or walk(self.path.parent)
-        self.notes.append(
-            f"labels by the column {printable(labels)!r} of {self.path.name}, photos by {ids!r}"
-        )
-        return with_places(rows, self.path, self.below)
+        rows, note = read_labels(self.path, self.below)
+        self.notes.append(note)
+        return rows
 
     def rows_of_folders(self) -> pd.DataFrame:
         below = self.below or walk(self.path)
@@ -78,11 +72,13 @@ class Source:
         layout = layout_in(below, start)
         self.notes += layout.guesses
         if not layout.rows:
+            tables = [f"{table} {why_not(below, table)}" for table in below.tables[:3]]
             folders = sorted({name.split(os.sep)[0] for name in [*below.photos, *below.bare]})[:5]
             raise InputError(
                 f"{self.path}: expected a sub-folder with images for each class, or train/valid/"
                 f"test above them; found {printable(', '.join(folders)) or 'nothing'}"
                 + (f" ({below.passed_over})" if below.passed_over else "")
+                + "".join(f"; {table}" for table in tables)
             )
         again = repeats_by_links(below, start, layout.rows)
         rows = [row for row in layout.rows if start + row[0] not in again]

@@ -49,14 +49,15 @@ class PassedOver(dict[str, Counter]):
 
     def __str__(self) -> str:
         """`no photos: 3 (2 .txt, 1 .xml); hidden: 2 (.DS_Store)`"""
-        told = [f"{why}: {kinds.total():,}{listed(kinds)}" for why, kinds in self.items()]
+        told = [f"{why}: {kinds.total():,}{listed(kinds)}" for why, kinds in sorted(self.items())]
         return "; ".join(told)
 
 
 def listed(kinds: Counter) -> str:
     """` (2 .txt, 1 .xml)`, the most frequent first; nothing where the reason says it all."""
     kinds = Counter({printable(kind): count for kind, count in kinds.items() if kind})
-    shown = [f"{count:,} {kind}" for kind, count in kinds.most_common(NAMED)]
+    most = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))[:NAMED]
+    shown = [f"{count:,} {kind}" for kind, count in most]
     if len(kinds) == 1:
         shown = list(kinds)
     more = [f"{len(kinds) - NAMED} other kinds"] if len(kinds) > NAMED else []
