@@ -125,7 +125,7 @@ def without_untrained(rows: pd.DataFrame) -> pd.DataFrame:
     untrained = (rows["split"] == "test") & ~rows["label"].isin(trained)
     if untrained.any():
         counts = rows["label"][untrained].value_counts().sort_index()
-        told = ", ".join(f"{printable(label)} {count:,}" for label, count in counts.items())
+        told = ", ".join(f"{printable(str(label))} {count:,}" for label, count in counts.items())
         print(f"left out: test photos of classes that are not in train: {told}")
     return rows[~untrained].reset_index(drop=True)
 

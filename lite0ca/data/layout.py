@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from lite0ca.errors import InputError
 
 SPLITS = ("train", "valid", "test")
-SPLIT_WORDS = dict.fromkeys(("train", "training", "trn"), "train")
+SPLIT_WORDS: dict[str, str] = dict.fromkeys(("train", "training", "trn"), "train")
 SPLIT_WORDS |= dict.fromkeys(("valid", "val", "validation", "validate"), "valid")
 SPLIT_WORDS |= dict.fromkeys(("dev", "development", "eval", "evaluation"), "valid")
 SPLIT_WORDS |= dict.fromkeys(("test", "testing", "tst", "holdout"), "test")

@@ -52,7 +52,8 @@ class Config:
     metadata: str | None = setting(
         "data",
         None,
-        "CSV with columns path,label and, if there, split (train, valid, test) and group; "
+        "CSV with columns path,label and, if there, split (train, valid, test) and group, or a "
+        "competition's train.csv; "
         "default: data/metadata.csv, else $LITE0CA_DATA, else what is attached on Kaggle",
     )
     label2id: str | None = setting(
@@ -64,8 +65,8 @@ class Config:
     data_dir: str | None = setting(
         "data",
         None,
-        "a folder with one sub-folder a class, or with train/valid/test above them; or shards, "
-        "as in 'shards/{000..099}.tar'",
+        "a folder with one sub-folder a class, train/valid/test above or below them; or a "
+        "competition's, with train.csv beside its photos; or shards, as in 'shards/{000..099}.tar'",
     )
     train_limit: int | None = setting(
         "data", None, "train on so many images, drawn in the classes' proportions", low=2

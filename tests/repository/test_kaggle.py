@@ -239,29 +239,31 @@ def on_kaggle(tmp_path, image):
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory) -> Path:
-    """The Python of an environment with all packages but this one and its weights."""
+    """The Python of an environment with all packages but this one, its weights and pi-heif."""
     folder = tmp_path_factory.mktemp("image")
     command = [sys.executable, "-m", "venv", "--without-pip", folder / "venv"]  # pip is linked
     subprocess.run(command, check=True)
     (folder / "packages").mkdir()
     for path in Path(sysconfig.get_path("purelib")).iterdir():
-        if not path.name.startswith(("lite0ca", "__editable__", "efficientnet_lite0")):
+        absent = ("lite0ca", "__editable__", "efficientnet_lite0", "pi_heif", "_pi_heif")
+        if not path.name.startswith(absent):
             (folder / "packages" / path.name).symlink_to(path)
-    (own,) = (folder / "venv/lib").glob("python*/site-packages")
-    (own / "image.pth").write_text(f"{folder / 'packages'}\n")
+    (site,) = (folder / "venv/lib").glob("python*/site-packages")
+    (site / "image.pth").write_text(f"{folder / 'packages'}\n")
     return folder / "venv/bin/python"
 
 
 def attach(stage: Path, built: Path, sample: Path, wheels: str, data: str) -> None:
     """Wheels and photos, a folder a class beside a folder of unlabelled ones, as data sets."""
     shutil.copytree(built / "wheels", stage / "input" / wheels)
+    rows = ["image_id,label,variety,age"]  # Paddy Doctor's table
     for label in (path for path in sample.parent.iterdir() if path.is_dir()):
         target = stage / "input" / data / "train_images" / label.name
         target.mkdir(parents=True)
         for photo in sorted(label.glob("*.jpg"))[:14]:
-            shutil.copy(photo, target)
-    # Paddy Doctor's own table: no metadata.csv, so it must not be taken for one.
-    (stage / "input" / data / "train.csv").write_text("image_id,label,variety,age\n")
+            shutil.copy(photo, target / f"{label.name}_{photo.name}")
+            rows.append(f"{label.name}_{photo.name},{label.name},ADT45,45")
+    (stage / "input" / data / "train.csv").write_text("\n".join(rows))
     (stage / "input" / data / "test_images").mkdir()
     shutil.copy(photo, stage / "input" / data / "test_images")
 
@@ -282,7 +284,7 @@ def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle,
     assert {"best_model.pt", "metrics.json", "history.json", "training_plot.png"} <= left
     config = json.loads((run / "config.json").read_text())
     assert (config["preset"], config["pin_memory"], config["epochs"]) == ("kaggle", True, 1)
-    assert config["data_dir"] == f"/kaggle/input/{paddy}/train_images"
+    assert config["metadata"] == f"/kaggle/input/{paddy}/train.csv"
     # The kernel was the image's Python: its install cell put the package there.
     where = on_kaggle("-c", "import lite0ca; print(lite0ca.__file__)").stdout
     assert where.startswith(str(image.parents[1])), where
@@ -308,9 +310,9 @@ def test_other_mount_layouts(wheels, data, built, sample, on_kaggle, tmp_path):
     cells = nbformat.read(built / "03_train/03_train.ipynb", as_version=4).cells
     program = next(cell.source for cell in cells if cell.cell_type == "code")
     program += "\nfrom lite0ca.data.sources import find\nfrom lite0ca.settings.config import Config"
-    program += "\nprint(find(Config())[0])"
+    program += "\nprint(find(Config()).path)"
     done = on_kaggle("-c", program)
-    assert done.stdout.strip() == f"/kaggle/input/{data}/train_images", done.stderr
+    assert done.stdout.strip() == f"/kaggle/input/{data}/train.csv", done.stderr
 
 
 def test_nothing_attached_says_what_to_attach(built, on_kaggle):
