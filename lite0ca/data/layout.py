@@ -21,7 +21,7 @@ FILLERS = re.compile(
 VERSIONS = {"original", "originals", "raw", "augmented", "augmentation", "aug", "processed"}
 VERSIONS |= {"preprocessed", "resized", "cropped", "segmented", "color", "colour", "grayscale"}
 VERSIONS |= {"greyscale", "gray", "grey", "rgb", "enhanced", "balanced", "unbalanced"}
-ALWAYS_A_CLASS = {"healthy", "normal"}  # among leaves: what lies above it is no class
+ALWAYS_A_CLASS = {"healthy", "normal", "khỏe", "khoẻ"}  # what lies above it is no class
 SHOWN = 5
 
 
@@ -146,13 +146,23 @@ def words_of(name: str) -> list[str]:
 
 def repeats(name: str, above: str) -> bool:
     """Whether a folder says nothing new: seg_train/seg_train, train/images."""
-    return name == above or not words_of(name)
+    return name == above or says_nothing(name)
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a name is of letters and yet of no class: `images`, `data_set`."""
+    return bool(re.search(r"[^\W\d_]", name)) and not words_of(name)
 
 
 def refuse_data_sets(paths: list[tuple[str, list[str]]], top: Counter[str]) -> None:
-    """Raise `InputError` for whole data sets beside each other, which are no classes."""
+    """Raise `InputError` for whole data sets beside each other, or images/ beside masks/."""
     if len(top) < 2:
         return
+    if nameless := [name for name in top if says_nothing(name)]:
+        raise InputError(
+            f"{named(nameless)} is the name of no class (the folders are {named(top)}); name one "
+            "of them with --data-dir, or list the photos in a CSV (--metadata)"
+        )
     inside = {
         name: {parts[1] for _, parts in paths if parts[0] == name and len(parts) > 2}
         for name in top
@@ -165,7 +175,7 @@ def refuse_data_sets(paths: list[tuple[str, list[str]]], top: Counter[str]) -> N
         in_splits = all(map(split_named, inner)) and all(
             len(parts) > 3 for _, parts in paths if parts[0] == name
         )
-        if has_class or in_splits or versions or not words_of(name):
+        if has_class or in_splits or versions:
             others = named(other for other in top if other != name)
             raise InputError(
                 f"{name} holds {named(inner)}: it looks like a data set of its own, not like a "

@@ -244,12 +244,24 @@ def test_splits_below_each_class(lay, load):
 
 @pytest.mark.parametrize(
     "tops",
-    [("color", "grayscale", "segmented"), ("Original", "Augmented"), ("one", "dataset")],
+    [("color", "grayscale", "segmented"), ("Original", "Augmented")],
     ids=" ".join,
 )
 def test_data_sets_beside_each_other_are_no_classes(tops, lay, load):
     with pytest.raises(InputError, match=r"looks like a data set of its own.*--data-dir"):
         load(lay(*(f for top in tops for c in ("blast", "spot") for f in each(f"{top}/{c}"))))
+
+
+@pytest.mark.parametrize("tops", [("images", "masks"), ("figures", "dataset/a"), ("img", "data")])
+def test_folders_that_name_no_class(tops, lay, load):
+    with pytest.raises(InputError, match="is the name of no class"):
+        load(lay(*(file for top in tops for file in each(top))))
+
+
+def test_classes_that_are_numbers(lay, load):
+    folder = lay(*(f for s in ("train", "test") for c in "01" for f in each(f"{s}/{c}/field")))
+    assert load(folder)[0] == {"0": 4, "1": 4}
+    assert load(folder / "train")[0] == {"0": 2, "1": 2}
 
 
 def test_whole_data_sets_with_a_healthy_class_or_splits(lay, load, tmp_path):
