@@ -22,6 +22,7 @@ VERSIONS = {"original", "originals", "raw", "augmented", "augmentation", "aug", 
 VERSIONS |= {"preprocessed", "resized", "cropped", "segmented", "color", "colour", "grayscale"}
 VERSIONS |= {"greyscale", "gray", "grey", "rgb", "enhanced", "balanced", "unbalanced"}
 ALWAYS_A_CLASS = {"healthy", "normal", "khỏe", "khoẻ"}  # what lies above it is no class
+FIRST_FOLDER = "the first folder is the class; those below it are of that class"
 SHOWN = 5
 
 
@@ -63,12 +64,17 @@ def splits_above(paths: list[tuple[str, list[str]]], splits: dict[str, str]) -> 
     renamed = [f"{name} is {split}" for name, split in splits.items() if name.lower() != split]
     if renamed:
         layout.guesses.append(", ".join(sorted(renamed)))
-    for photo, parts in paths:
-        inside = parts[1:]
-        if len(inside) > 2 and repeats(inside[0], parts[0]):
-            inside = inside[1:]
-        if len(inside) > 1:
-            layout.rows.append((photo, splits[parts[0]], inside[0]))
+    for split in splits:
+        inside = [(photo, parts[1:]) for photo, parts in paths if parts[0] == split and parts[1:]]
+        inside = [
+            (photo, parts[1:] if len(parts) > 2 and repeats(parts[0], split) else parts)
+            for photo, parts in inside
+        ]
+        refuse_data_sets(inside, Counter(parts[0] for _, parts in inside if len(parts) > 1))
+        layout.rows += [(photo, splits[split], parts[0]) for photo, parts in inside if parts[1:]]
+        deeper = {parts[1] for _, parts in inside if len(parts) > 2}
+        if deeper:
+            layout.guesses.append(f"in {split} {FIRST_FOLDER}: {named(deeper)}")
     if len(splits) > 1 and {split for _, split, _ in layout.rows} == {"train"}:
         layout.guesses.append("only those of train have a class, so a split of them is made")
         layout.rows = [(photo, None, label) for photo, _, label in layout.rows]
@@ -82,7 +88,7 @@ def classes_above(paths: list[tuple[str, list[str]]]) -> Layout:
     splits = {name for name, split in second.items() if split}
     beside = [photo for photo, parts in paths if len(parts) == 2] + sorted(set(second) - splits)
     in_splits = len({second[name] for name in splits}) > 1
-    if in_splits and beside:
+    if splits and beside:
         raise InputError(
             f"below the classes lie {named(splits)}, which are splits, and {beside[0]}, which is "
             "in none"
@@ -90,9 +96,7 @@ def classes_above(paths: list[tuple[str, list[str]]]) -> Layout:
     if in_splits:
         layout.guesses.append(f"splits lie below the classes: {named(splits)}")
     elif second:
-        layout.guesses.append(
-            f"the first folder is the class; those below it are of that class: {named(second)}"
-        )
+        layout.guesses.append(f"{FIRST_FOLDER}: {named(second)}")
     for photo, parts in paths:
         if len(parts) > 1:
             layout.rows.append((photo, second[parts[1]] if in_splits else None, parts[0]))
