@@ -9,6 +9,7 @@ third of the time in the loader process and half of it in the parent, since no p
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
 from functools import partial
@@ -21,6 +22,11 @@ from torch.utils.data import DataLoader, get_worker_info
 from lite0ca.errors import InputError
 
 AHEAD = 2  # batches of each loader process that are made before they are asked for
+REMEDIES = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u)",
+    errno.ENOSPC: "make room in /dev/shm, for their locks",
+}
 
 
 class Place(NamedTuple):
@@ -85,9 +91,10 @@ class Loader(DataLoader):
         """Starts the loader processes at once. Raises `InputError` where that cannot be done."""
         try:
             batches = super().__iter__()
-        except OSError as error:  # descriptors, processes, memory, /dev/shm for their locks
-            text = f"loader processes cannot be started ({error.strerror}): use --num-workers 0"
-            problem = InputError(f"{text}, or raise the limit (ulimit -n, ulimit -u, /dev/shm)")
+        except OSError as error:
+            remedy = REMEDIES.get(error.errno, "free some memory")
+            why = f"loader processes cannot be started ({error.strerror})"
+            problem = InputError(f"{why}: {remedy}, or do without them (--num-workers 0)")
             problem.own = True
             raise problem from None
         return self.taken(batches)

@@ -158,13 +158,17 @@ def bytes_of(path: str | Path) -> int:
 
 
 def stamp_of(path: str | Path) -> str:
-    """What changes when the file does: its size and time; empty if there is none."""
+    """What changes when the file does; empty if there is none.
+
+    Size and time of writing can be kept by whoever exchanges a file (`rsync -t`, zips with fixed
+    dates), its inode and the time of its last change cannot.
+    """
     place = place_of(path)
     try:
         status = os.stat(place[0] if place else path)
     except (OSError, ValueError):  # a name with a NUL is a ValueError
         return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def size_of(path: str | Path) -> tuple[int, int]:
