@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import io
 import math
 import os
@@ -27,9 +29,16 @@ STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM
 # rather than decoded, so that a small file cannot take all the memory. Pillow's own check warns
 # from half its limit on, and warnings cannot be caught thread by thread.
 MAX_PIXELS = 120_000_000
+# Of 32-bit grey: the values of white that files use, and the share of pixels, black ones not
+# counted, that may lie above: single bright ones, what sharpening left at edges.
+GREY_RANGES = (1, 255, 65535)
+BRIGHTEST = 0.01
 Image.MAX_IMAGE_PIXELS = None
-# Cameras write odd EXIF; the photo is whole, and its user cannot mend it.
-warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+# Cameras write odd EXIF and other tags; the photo is whole, and its user cannot mend it.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+with contextlib.suppress(OSError, AttributeError):  # where Pillow has no libtiff to be asked
+    # It writes to stderr itself what Pillow raises as an error all the same.
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 # A file cut short is an error, not a photo with a grey half.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
@@ -138,12 +147,18 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def stretch(values: np.ndarray) -> np.ndarray:
-    """32-bit grey -> uint8 by the range it holds: 0..1, 8 bits or 16 bits."""
+    """32-bit grey -> uint8 by the range that nearly all of it fits: 0..1, 8 bits or 16 bits.
+
+    Raises `OSError` where that is none.
+    """
     if not np.isfinite(values).all():
         raise OSError("holds values that are no numbers")
-    top = values.max(initial=0)
-    scale = 255 if top <= 1 else 1 if top <= 255 else 1 / 257
-    return (values * scale).clip(0, 255).round().astype(np.uint8)
+    lit = values[values > 0]
+    top = np.quantile(lit, 1 - BRIGHTEST, method="lower") if lit.size else 0
+    white = next((white for white in GREY_RANGES if top <= white), None)
+    if white is None:
+        raise OSError("holds values beyond 16 bits")
+    return (values * (255 / white)).clip(0, 255).round().astype(np.uint8)
 
 
 def bytes_of(path: str | Path) -> int:
