@@ -159,7 +159,7 @@ def checksum_of(photo: np.ndarray) -> int:
 
 
 def refuse_others(descriptor: int, file: Path) -> None:
-    """Raise `OSError` for what is no file, and for a file that other users or names have a hand in."""
+    """Raise `OSError` for what is no file, or one that another user or name has a hand in."""
     status, owner = os.fstat(descriptor), os.geteuid()
     if stat.S_ISREG(status.st_mode) and status.st_uid != owner:
         with tempfile.TemporaryFile(dir=file.parent) as new:  # some file systems have one owner
