@@ -44,8 +44,7 @@ def settings(
     `overrides` is a dict, or text as in papermill's `-p overrides "epochs=1 train_limit=64"`.
     Relative paths are as for the script, from the root; those that papermill added, from where it
     was called. `metadata` "sample" asks for drawings, unless `data_dir` or `overrides` name the
-    data. With
-    `resume` in `overrides` the settings are that run's, and `preset` is not used.
+    data. With `resume` in `overrides` the settings are that run's, and `preset` is not used.
     Raises `InputError` for a name or value that no setting has.
     """
     begin()

@@ -12,12 +12,15 @@ from __future__ import annotations
 import errno
 import math
 import mmap
+import os
+import traceback
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from lite0ca.errors import InputError
 
@@ -91,9 +94,13 @@ class Loader(DataLoader):
         """Starts the loader processes at once. Raises `InputError` where that cannot be done."""
         try:
             batches = super().__iter__()
-        except OSError as error:
-            remedy = REMEDIES.get(error.errno, "free some memory")
-            why = f"loader processes cannot be started ({error.strerror})"
+        except (OSError, RuntimeError) as error:
+            end_half_begun(error)
+            if isinstance(error, RuntimeError) and "thread" not in str(error):
+                raise
+            number = getattr(error, "errno", errno.EAGAIN)
+            why = f"loader processes cannot be started ({os.strerror(number)})"
+            remedy = REMEDIES.get(number, "free some memory")
             problem = InputError(f"{why}: {remedy}, or do without them (--num-workers 0)")
             problem.own = True
             raise problem from None
@@ -108,6 +115,17 @@ class Loader(DataLoader):
         placed = isinstance(photos, Place)
         batch = torch.from_numpy(self.shared.at(photos) if placed else photos)
         return batch.pin_memory() if self.page_locked else batch.clone() if placed else batch
+
+
+def end_half_begun(error: Exception) -> None:
+    """End the loader processes that were started before others could not be."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        begun = frame.f_locals.get("self")
+        if isinstance(begun, _BaseDataLoaderIter):
+            begun._shutdown = True  # torch's own end of them needs all
+            for process in getattr(begun, "_workers", ()):
+                process.kill()
+                process.join()
 
 
 def collated(shared: SharedMemory | None, items: list[tuple[np.ndarray | None, Any]]):

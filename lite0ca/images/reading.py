@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import io
 import math
 import os
@@ -19,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 from threadpoolctl import threadpool_limits
 
+from lite0ca.errors import InputError
 from lite0ca.images.tar_shards import place_of, read_ahead
 
 UNREADABLE = "unreadable image"
@@ -55,7 +57,7 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8. With `side` a
     photo whose shorter side is longer comes at that size: a JPEG is decoded at 1/2, 1/4 or 1/8 of
     its scale, as far as that leaves more than `side`, which costs a third. Raises `OSError` if
-    the file is missing, truncated, too large or no image.
+    the file is missing, truncated, too large or no image; `InputError` where no file can be opened.
     """
     try:
         refuse_other_than_files(path)
@@ -68,6 +70,8 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # no fault of the file
+            raise InputError(f"{path}: too many open files: raise the limit (ulimit -n)") from None
         why = getattr(error, "strerror", None) or error  # strerror has no path in it
         why = str(why).replace(f" {str(path)!r}", "")
         raise OSError(f"{path}: {UNREADABLE} ({why})") from error
