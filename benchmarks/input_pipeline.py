@@ -30,7 +30,7 @@ from lite0ca.data.dataset import DataSet
 from lite0ca.errors import InputError
 from lite0ca.images.augmentation import augmentation
 from lite0ca.images.cache import PhotoReader, Store
-from lite0ca.images.loaders import EvenBatches, Photos, loader_workers, worker_options
+from lite0ca.images.loaders import EvenBatches, Photos, loader_of, loader_workers, worker_options
 from lite0ca.images.reading import content_of, read_image, side_for, source_of
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import cpu_name
@@ -178,16 +178,16 @@ class UsualPhotos(Dataset):
 
 
 def usual_loader(files, numbers, config: Config) -> DataLoader:
-    return loader_of(UsualPhotos(files, numbers, config.image_size), config)
+    photos = UsualPhotos(files, numbers, config.image_size)
+    batches = EvenBatches(len(photos), 32, config.seed, config.image_size)
+    workers = min(loader_workers(config.num_workers), len(batches))
+    return DataLoader(photos, batch_sampler=batches, **worker_options(workers))
 
 
 def our_loader(files, numbers, config: Config, reader: PhotoReader) -> DataLoader:
-    return loader_of(Photos(files, numbers, config.image_size, reader), config)
-
-
-def loader_of(photos: Dataset, config: Config) -> DataLoader:
+    photos = Photos(files, numbers, config.image_size, reader)
     batches = EvenBatches(len(photos), 32, config.seed, config.image_size)
-    return DataLoader(photos, batch_sampler=batches, **worker_options(config, len(batches)))
+    return loader_of(photos, 32, config, len(batches), batch_sampler=batches)
 
 
 def as_text(table: pd.DataFrame, config: Config) -> str:

@@ -21,6 +21,8 @@ from lite0ca.errors import (
 
 COMMANDS = ("sample", "shard", "train", "evaluate", "predict", "adapt", "export", "bench", "batch")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+TOO_MANY_FILES_ADVICE = "; raise the limit of open files (ulimit -n) or use --num-workers 0"
 NO_ROOM_ADVICE = "; make room and try again (a training that has begun: with --resume RUN_FOLDER)"
 
 
@@ -56,6 +58,7 @@ def exit_code_of(argv: list[str], prog: str | None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         last_line = (error.strerror or str(error)).strip().splitlines()[-1]
         advice = NO_ROOM_ADVICE if error.errno in NO_ROOM else ""
+        advice = TOO_MANY_FILES_ADVICE if error.errno in TOO_MANY_FILES else advice
         return fail(f"{where}{last_line.removeprefix('OSError: ')}{advice}", 2)
     except (RuntimeError, MemoryError) as error:
         if advice := advice_for(error):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import io
 import itertools
 import os
@@ -27,6 +28,9 @@ from lite0ca.settings.flags import as_typed, assignments
 from lite0ca.settings.presets import PRESETS
 
 INJECTED = "# Parameters"  # first line of the cell that papermill adds behind the notebook's own
+# Parameters and settings that name files or folders.
+PATHS = ("metadata", "data_dir", "label2id", "weights", "output_dir", "cache_dir", "resume")
+PATHS += ("run", "results", "study")
 
 
 def settings(
@@ -38,14 +42,21 @@ def settings(
     """The settings of a notebook's parameters cell; from here on it works in the repo's root.
 
     `overrides` is a dict, or text as in papermill's `-p overrides "epochs=1 train_limit=64"`.
-    `metadata` "sample" asks for drawings, unless `data_dir` or `overrides` name the data. With
-    `resume` in `overrides` the settings are that run's, and `preset` is not used.
+    Relative paths are as for the script, from the root; those that papermill added, from where it
+    was called. `metadata` "sample" asks for drawings, unless `data_dir` or `overrides` name the
+    data. With `resume` in `overrides` the settings are that run's, and `preset` is not used.
     Raises `InputError` for a name or value that no setting has.
     """
     begin()
     if isinstance(overrides, str):
         overrides = assignments(overrides.split())
-    typed = dict(overrides)
+    added, typed = added_by_papermill(), dict(overrides)
+    if "overrides" in added:
+        typed = {name: from_the_start(name, value) for name, value in typed.items()}
+    if "metadata" in added:
+        metadata = from_the_start("metadata", metadata)
+    if "data_dir" in added:
+        data_dir = from_the_start("data_dir", data_dir)
     if data_dir is not None:
         typed.setdefault("data_dir", data_dir)
     named = typed.get("metadata") or typed.get("data_dir")
@@ -65,8 +76,28 @@ def begin() -> None:
     # tqdm's, where ipywidgets is missing: plain bars will do, and the text would be stored.
     warnings.filterwarnings("ignore", message="IProgress not found")
     refuse_unknown_parameters()
+    start = started_in()
     if Path.cwd().name == "notebooks" and Path("../lite0ca").is_dir():
         os.chdir("..")  # paths mean the same as for the script
+        data = os.environ.get("LITE0CA_DATA")
+        if data and os.path.exists(start / data):
+            os.environ["LITE0CA_DATA"] = str(start / data)
+    if shell := get_ipython():
+        for name in added_by_papermill():
+            shell.user_ns[name] = from_the_start(name, shell.user_ns.get(name))
+
+
+@functools.cache  # and so not asked again after a change of folder
+def started_in() -> Path:
+    """The folder that the notebook was started in: where papermill was called, or its --cwd."""
+    return Path.cwd()
+
+
+def from_the_start(name: str, value):
+    """A parameter that papermill added; a path as it was meant where the notebook was started."""
+    if name not in PATHS or not isinstance(value, str) or value in ("", SAMPLE):
+        return value
+    return os.path.join(started_in(), os.path.expanduser(value))
 
 
 def resumed(folder: str, typed: dict) -> Config:
@@ -80,14 +111,23 @@ def resumed(folder: str, typed: dict) -> Config:
 
 def refuse_unknown_parameters() -> None:
     """Raise `InputError` for a parameter that papermill added and the notebook does not have."""
+    for own, added in parameter_cells():
+        known = assigned(own)
+        for name in assigned(added):
+            if name not in known:
+                raise InputError(f"parameter {unknown(name, known)}")
+
+
+def added_by_papermill() -> set[str]:
+    """The names of the parameters in papermill's cell."""
+    return {name for _, added in parameter_cells() for name in assigned(added)}
+
+
+def parameter_cells() -> list[tuple[str, str]]:
+    """(the notebook's own parameters cell, the one that papermill added behind it), if it did."""
     shell = get_ipython()
     cells = shell.user_ns.get("In", []) if shell else []
-    for before, cell in itertools.pairwise(cells):
-        if cell.startswith(INJECTED):
-            known = assigned(before)
-            for name in assigned(cell):
-                if name not in known:
-                    raise InputError(f"parameter {unknown(name, known)}")
+    return [pair for pair in itertools.pairwise(cells) if pair[1].startswith(INJECTED)]
 
 
 def assigned(source: str) -> list[str]:

@@ -71,15 +71,14 @@ def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
     parts = np.array_split(np.arange(len(paths)), batches)
     workers = workers_for(paths, config.num_workers)
     even = [part.tolist() for part in parts]
-    stream = photo_loader(paths, config.image_size, workers, batch_sampler=even)
-    for batch in bar(stream, "looking at the photos"):
-        bad = next((problem for *_, problem in batch if problem), None)
+    stream = photo_loader(paths, config.image_size, workers, config.batch_size, batch_sampler=even)
+    for photos, files in bar(stream, "looking at the photos"):
+        bad = next((problem for _, problem in files if problem), None)
         if bad and not config.skip_bad_images:
             raise InputError(f"{bad}; --skip-bad-images leaves such out")
-        good = [photo for _, photo, problem in batch if not problem]
-        if len(good) > 1:  # one photo has no spread in some layers
-            used += len(good)
-            yield torch.stack(good)
+        if photos is not None and len(photos) > 1:  # one has no spread in some layers
+            used += len(photos)
+            yield photos
     if used < LEAST:
         raise InputError(f"{used} photos say too little of a place: give {LEAST} or more")
 

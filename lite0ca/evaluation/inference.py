@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from lite0ca.errors import InputError, printable
 from lite0ca.images.augmentation import resizing
+from lite0ca.images.delivery import Loader
 from lite0ca.images.folders import on_disk, walk
-from lite0ca.images.loaders import loader_workers, quiet_child
+from lite0ca.images.loaders import loader_workers, worker_options
 from lite0ca.images.reading import read_image, side_for, why_no_photo
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, to_device
@@ -21,7 +22,7 @@ from lite0ca.model.network import LeafClassifier
 
 
 class PhotoFiles(Dataset):
-    """(path, uint8 photo (H, W, 3) or None, what is wrong with the file) for each file."""
+    """(uint8 photo (H, W, 3) or None, (path, what is wrong with the file)) for each file."""
 
     def __init__(self, paths: list[str], image_size: int):
         self.paths = np.array(paths, dtype=np.str_)
@@ -34,9 +35,9 @@ class PhotoFiles(Dataset):
         path = str(self.paths[index])
         try:
             photo = self.transform(image=read_image(path, self.side))["image"]
-            return path, torch.from_numpy(photo), None
+            return photo, (path, None)
         except OSError as error:
-            return path, None, str(error)
+            return None, (path, str(error))
 
 
 def photo_paths(named: list[str]) -> list[str]:
@@ -70,15 +71,15 @@ def workers_for(paths: list[str], num_workers: int) -> int:
     return loader_workers(num_workers) if len(paths) > 200 else 0
 
 
-def photo_loader(paths: list[str], image_size: int, workers: int, **batches) -> DataLoader:
-    """Lists of what `PhotoFiles` gives; `batches` is `batch_size` or `batch_sampler`."""
-    return DataLoader(
-        PhotoFiles(paths, image_size),
-        num_workers=workers,
-        collate_fn=list,
-        worker_init_fn=quiet_child,
-        **batches,
-    )
+def photo_loader(
+    paths: list[str], image_size: int, workers: int, at_once: int, **batches
+) -> Loader:
+    """(photos (B, S, S, 3) that could be read or None, (path, problem) of all) in a batch.
+
+    `batches` is `batch_size` or `batch_sampler`, and no batch larger than `at_once`.
+    """
+    files, at_once = PhotoFiles(paths, image_size), min(at_once, len(paths))
+    return Loader(files, at_once, image_size, **worker_options(workers), **batches)
 
 
 @torch.inference_mode()
@@ -87,14 +88,14 @@ def logits_of_photos(
 ) -> Iterator[tuple[str, torch.Tensor | None, str | None]]:
     """(path, logits (classes,), None), or (path, None, what is wrong with the file)."""
     model.to(precision.device, memory_format=torch.channels_last).eval()
-    for batch in photo_loader(paths, image_size, workers, batch_size=batch_size):
-        good = [photo for _, photo, _ in batch if photo is not None]
-        if good:
-            photos = to_device(torch.stack(good), precision.device)
+    loader = photo_loader(paths, image_size, workers, batch_size, batch_size=batch_size)
+    for photos, files in loader:
+        if photos is not None:
             with precision.autocast():
-                logits = iter(model(model.normalize(photos)).float().cpu())  # B classes
-        for path, photo, problem in batch:
-            yield path, None if photo is None else next(logits), problem
+                photos = model.normalize(to_device(photos, precision.device))
+                logits = iter(model(photos).float().cpu())  # B classes
+        for path, problem in files:
+            yield path, None if problem else next(logits), problem
 
 
 @torch.inference_mode()

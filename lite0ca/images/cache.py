@@ -1,23 +1,31 @@
-"""Photos decoded once: one file of uint8 pixels, mapped by every loader process and rank.
+"""Photos decoded once: one file of uint8 pixels that every loader process and rank reads and fills.
 
 The file holds an entry a photo (height, width, checksum), then a slot a photo. Whoever decodes a
 photo first keeps it there: pixels before their entry, and an entry counts only with the right
-checksum. So a kill, a full disk or two writers at once cost a second decoding, never a wrong
-picture. The file is sparse: slots that are not filled take no space.
+checksum. So a kill, a full disk, a file cut short or two writers at once cost a second decoding,
+never a wrong picture. The file is sparse: slots that are not filled take no space.
+
+It is read with `preadv`, not mapped: what a map cannot get (of a file that was cut, of a full
+/dev/shm) is no error but the end of the process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
+import stat
+import tempfile
 import weakref
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
+import PIL
 
 from lite0ca.errors import InputError
 from lite0ca.images.reading import read_image, side_for, size_of, stamp_of
@@ -26,12 +34,17 @@ from lite0ca.machine.environment import cache_folder
 from lite0ca.machine.memory import free_memory_gb
 from lite0ca.settings.config import Config
 
-LAYOUT = "1"  # of the file and of what `read_image` gives; another number is another file
+# Of the file and of what `read_image` gives; another number, or another version of what decodes
+# and shrinks (a new libjpeg may round otherwise), is another file.
+LAYOUT = f"2 {PIL.__version__} {cv2.__version__}"
 ENTRY = np.dtype([("height", "<u4"), ("width", "<u4"), ("checksum", "<u4")])
 PAGE = 4096
 MEASURED = 64  # photos whose sizes stand for all when a place is chosen
 SPARE_GB = 1.0  # of the disk or memory, left to others
 SHARED_MEMORY = Path("/dev/shm")
+# Not through a symlink, which another user may have put there, and not waiting for a pipe's reader.
+NAMED = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+NAMELESS = os.O_RDWR | getattr(os, "O_TMPFILE", 0)  # freed with its last descriptor
 
 
 class PhotoReader:
@@ -63,10 +76,13 @@ class PhotoReader:
 
 
 class Store:
-    """The cache file. Several processes may read and fill it at once."""
+    """The cache file. Several processes may read and fill it at once.
 
-    def __init__(self, file: Path, paths: Sequence[str], side: int):
-        self.file = file
+    With the flags `NAMELESS` the file is the folder that it lies in. Raises `OSError`.
+    """
+
+    def __init__(self, file: Path, paths: Sequence[str], side: int, flags: int = NAMED):
+        self.file, self.flags = file, flags
         self.slots = {path: number for number, path in enumerate(paths)}
         self.slot_bytes = slot_bytes(side)
         self.first_slot = -(-len(paths) * ENTRY.itemsize // PAGE) * PAGE
@@ -74,16 +90,20 @@ class Store:
         self.open()
 
     def open(self) -> None:
-        self.descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600)
-        # A cache in memory has no name left: it is freed with its last descriptor.
+        try:
+            self.descriptor = os.open(self.file, self.flags, 0o600)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                error.strerror = "is a symlink; remove it"
+            raise
         weakref.finalize(self, os.close, self.descriptor)
+        if self.flags == NAMED:
+            refuse_others(self.descriptor, self.file)
         os.truncate(self.descriptor, self.first_slot + len(self.slots) * self.slot_bytes)
-        self.pixels = np.memmap(self.file, np.uint8, "r")
-        self.entries = self.pixels[: len(self.slots) * ENTRY.itemsize].view(ENTRY)
 
     def __getstate__(self) -> dict:
         """For loader processes that are started anew: they open the file themselves."""
-        return {k: v for k, v in vars(self).items() if k not in ("pixels", "entries", "descriptor")}
+        return {name: value for name, value in vars(self).items() if name != "descriptor"}
 
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
@@ -91,19 +111,29 @@ class Store:
 
     def get(self, slot: int) -> np.ndarray | None:
         """The photo (H, W, 3) in a slot, or None if none is there."""
-        height, width, checksum = (int(number) for number in self.entries[slot])
-        length = height * width * 3
-        if not 0 < length <= self.slot_bytes:
+        entry = np.empty((), ENTRY)
+        if not self.read(entry, slot * ENTRY.itemsize):
             return None
-        start = self.first_slot + slot * self.slot_bytes
-        photo = np.array(self.pixels[start : start + length])
-        return photo.reshape(height, width, 3) if zlib.crc32(photo.data) == checksum else None
+        height, width, checksum = (int(number) for number in entry.item())
+        if not 0 < height * width * 3 <= self.slot_bytes:
+            return None
+        photo = np.empty((height, width, 3), np.uint8)
+        if not self.read(photo, self.first_slot + slot * self.slot_bytes):
+            return None
+        return photo if checksum_of(photo) == checksum else None
+
+    def read(self, array: np.ndarray, offset: int) -> bool:
+        """Fill an array; False if the file does not hold as much, or its disk fails."""
+        try:
+            return os.preadv(self.descriptor, [bytes_in(array)], offset) == array.nbytes
+        except OSError:
+            return False
 
     def put(self, slot: int, photo: np.ndarray) -> None:
         """Keep a photo, if it fits its slot and the disk; pwrite, since a full disk kills mmap."""
         if photo.nbytes > self.slot_bytes or not self.writable:
             return
-        entry = np.array((*photo.shape[:2], zlib.crc32(photo.data)), ENTRY)
+        entry = np.array((*photo.shape[:2], checksum_of(photo)), ENTRY)
         try:
             self.write(photo, self.first_slot + slot * self.slot_bytes)
             self.write(entry, slot * ENTRY.itemsize)
@@ -113,10 +143,29 @@ class Store:
 
     def write(self, array: np.ndarray, offset: int) -> None:
         """All bytes of an array; a disk that fills up takes the first part without an error."""
-        rest = array.reshape(-1).view(np.uint8).data
+        rest = bytes_in(array)
         while rest:
             written = os.pwrite(self.descriptor, rest, offset)
             rest, offset = rest[written:], offset + written
+
+
+def bytes_in(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def checksum_of(photo: np.ndarray) -> int:
+    """Of the pixels and the shape."""
+    return zlib.crc32(photo.data, zlib.crc32(str(photo.shape).encode()))
+
+
+def refuse_others(descriptor: int, file: Path) -> None:
+    """Raise `OSError` for what is no file, or one that another user or name has a hand in."""
+    status, owner = os.fstat(descriptor), os.geteuid()
+    if stat.S_ISREG(status.st_mode) and status.st_uid != owner:
+        with tempfile.TemporaryFile(dir=file.parent) as new:  # some file systems have one owner
+            owner = os.fstat(new.fileno()).st_uid
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != owner or status.st_nlink > 1:
+        raise OSError(errno.EPERM, "is no file, another user's, or has a second name; remove it")
 
 
 def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
@@ -138,10 +187,10 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
         return PhotoReader(config.image_size)
     if kind == "disk":
         folder.mkdir(parents=True, exist_ok=True)  # of another machine's rank, perhaps
-    file = (folder if kind == "disk" else SHARED_MEMORY) / name
-    is_new = not file.exists()
+    file = folder / name if kind == "disk" else SHARED_MEMORY
+    is_new = not os.path.lexists(file)
     try:
-        store = Store(file, paths, side)
+        store = Store(file, paths, side) if kind == "disk" else store_in_memory(paths, side)
     except OSError as error:  # a quota, a file system with small files
         if is_new:
             file.unlink(missing_ok=True)
@@ -149,21 +198,39 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
             raise InputError(f"--cache {kind}: {file}: {error.strerror}") from None
         print(f"cache: none ({file}: {error.strerror})")
         return PhotoReader(config.image_size)
-    if kind == "ram":
-        distributed.wait()  # every rank has opened it; without a name it goes with its last user
-        file.unlink(missing_ok=True)
-    else:
-        with contextlib.suppress(FileNotFoundError):  # another run has made room; we have it open
-            os.utime(file)  # the oldest gives way when room is needed
-    print(f"cache: {kind}, {need_gb:.2g} GB (photos with a shorter side of at most {side} pixels)")
+    if kind == "disk":
+        os.utime(store.descriptor)  # the oldest gives way when room is needed
+    what = f"photos with a shorter side of at most {side} pixels"
+    print(f"cache: {kind}, {amount(need_gb)} ({what})")
     return PhotoReader(config.image_size, store)
+
+
+def store_in_memory(paths: Sequence[str], side: int) -> Store:
+    """A cache without a name: one rank of each machine makes it, the others open that one's.
+
+    Raises `OSError`.
+    """
+    store, place = None, None
+    if distributed.first_on_this_machine():
+        store = Store(SHARED_MEMORY, paths, side, NAMELESS)
+        place = f"/proc/{os.getpid()}/fd/{store.descriptor}"
+    machine = distributed.machine()
+    places = dict(pair for pair in distributed.from_all((machine, place)) if pair[1])
+    store = store or Store(Path(places[machine]), paths, side, os.O_RDWR)
+    distributed.wait()  # nobody leaves before all have opened it
+    return store
+
+
+def amount(gb: float) -> str:
+    """As a person says it: 12.3 GB, 4 MB."""
+    return f"{gb:.3g} GB" if gb >= 1 else f"{max(1, round(1000 * gb))} MB"
 
 
 def place(config: Config, folder: Path, name: str, need_gb: float) -> str:
     """ "disk", "ram" or "none": what --cache asks for, with room made for it."""
-    if not hasattr(os, "pwrite"):
+    if not hasattr(os, "preadv"):
         if config.cache != "auto":
-            raise InputError(f"--cache {config.cache}: this system has no pwrite, only auto")
+            raise InputError(f"--cache {config.cache}: this system has no preadv, only auto")
         return "none"
     why_not = {
         "disk": no_room_on_disk(folder, need_gb, config.cache_limit_gb),
@@ -199,7 +266,7 @@ def expected_gb(paths: Sequence[str], side: int) -> float:
 def no_room_on_disk(folder: Path, need_gb: float, limit_gb: float) -> str | None:
     """Why a cache of that size cannot lie in a folder; None if it can."""
     if need_gb > limit_gb:
-        return f"about {need_gb:.3g} GB are needed, --cache-limit-gb allows {limit_gb:g}"
+        return f"about {amount(need_gb)} are needed, --cache-limit-gb allows {limit_gb:g} GB"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -210,7 +277,7 @@ def no_room_on_disk(folder: Path, need_gb: float, limit_gb: float) -> str | None
         taken_gb(f) for f in folder.glob("photos-*")
     )
     if need_gb + SPARE_GB > free_gb:
-        return f"about {need_gb:.3g} GB are needed, {free_gb:.3g} GB of disk are free"
+        return f"{needed(need_gb)}, {amount(free_gb)} of disk are free"
     return None
 
 
@@ -220,8 +287,12 @@ def no_room_in_memory(need_gb: float) -> str | None:
         return "memory that processes share is a Linux folder, /dev/shm, which is not here"
     free_gb = min(shutil.disk_usage(SHARED_MEMORY).free / 1e9, free_memory_gb() / 2)
     if need_gb + SPARE_GB > free_gb:
-        return f"about {need_gb:.3g} GB are needed, {free_gb:.3g} GB of memory can be had"
+        return f"{needed(need_gb)}, {amount(free_gb)} of memory can be had"
     return None
+
+
+def needed(gb: float) -> str:
+    return f"about {amount(gb)} are needed and {SPARE_GB:g} GB is left to others"
 
 
 def make_room(folder: Path, name: str, need_gb: float, limit_gb: float) -> None:

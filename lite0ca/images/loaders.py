@@ -12,17 +12,19 @@ import os
 import random
 import sys
 from functools import partial
+from multiprocessing.queues import Queue
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from lite0ca.errors import InputError
 from lite0ca.images.augmentation import augmentation, resizing
 from lite0ca.images.background import leaf_mask, on_another_background
 from lite0ca.images.cache import PhotoReader
+from lite0ca.images.delivery import Loader
 from lite0ca.images.tar_shards import sweep, tars_of
 from lite0ca.machine import distributed
 from lite0ca.machine.signals import leave_signals_to_the_parent
@@ -36,7 +38,7 @@ LOOKED_THROUGH, SCENE_SHARE = 2000, 0.8
 
 
 class Photos(Dataset):
-    """Item -> (uint8 photo (H, W, 3), class number).
+    """Item -> (uint8 photo (S, S, 3), class number).
 
     An item is an index: the whole photo; or (index, seed, size in pixels): augmented. `change` is
     done to each photo first: (uint8 photo (H, W, 3), seed) -> photo. `augment` is one of
@@ -76,8 +78,7 @@ class Photos(Dataset):
             # One stream for the whole pipeline. set_random_seed would seed each transform alike,
             # and then all that happen with one probability happen together.
             transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        photo = transform(image=photo)["image"]
-        return torch.from_numpy(np.ascontiguousarray(photo)), self.numbers[index]
+        return transform(image=photo)["image"], self.numbers[index]
 
     def photo(self, index: int) -> np.ndarray:
         """uint8 (H, W, 3), not yet augmented. Raises `InputError` for a file gone bad meanwhile."""
@@ -139,7 +140,7 @@ class EvenBatches(Sampler):
             yield [(int(index), int(seeds[index]), self.image_size) for index in mine]
 
 
-def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> DataLoader:
+def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Loader:
     """Augmented batches; set `epoch`, `start` and `image_size` of its sampler before each epoch.
 
     Raises `InputError` if the ranks are more than the images of a batch.
@@ -155,12 +156,11 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Dat
             f"--batch-size {config.batch_size} of all devices together, {len(photos)} images to "
             f"train on: too few for {distributed.count()} devices"
         )
-    return DataLoader(photos, batch_sampler=batches, **worker_options(config, len(batches)))
+    at_once = math.ceil(math.ceil(len(photos) / len(batches)) / distributed.count())
+    return loader_of(photos, at_once, config, len(batches), batch_sampler=batches)
 
 
-def score_loader(
-    rows: pd.DataFrame, label2id: dict, config, reader=None, change=None
-) -> DataLoader:
+def score_loader(rows: pd.DataFrame, label2id: dict, config, reader=None, change=None) -> Loader:
     """Whole photos in the order of the rows; each rank takes its share.
 
     `change(photo, seed)` is done to each of them first. Raises `InputError` if that leaves a rank
@@ -173,8 +173,8 @@ def score_loader(
     share = rows[distributed.number() :: distributed.count()]
     photos = photos_of(share, label2id, config, reader, change=change)
     batch_size = min(config.batch_size, SCORED_AT_ONCE)
-    options = worker_options(config, math.ceil(len(photos) / batch_size))
-    return DataLoader(photos, batch_size=batch_size, **options)
+    batches = math.ceil(len(photos) / batch_size)
+    return loader_of(photos, batch_size, config, batches, batch_size=batch_size)
 
 
 def photos_of(
@@ -185,12 +185,24 @@ def photos_of(
     return Photos(rows["absolute_path"], numbers, config.image_size, reader, **options)
 
 
-def worker_options(config, batches: int) -> dict:
+def loader_of(photos: Photos, at_once: int, config, batches: int, **options) -> Loader:
     workers = min(loader_workers(config.num_workers), batches)
-    pin_memory = config.pin_memory and torch.cuda.is_available()
+    return Loader(
+        photos,
+        at_once,
+        config.image_size,
+        others=torch.tensor,
+        pin_memory=config.pin_memory and torch.cuda.is_available(),
+        **worker_options(workers),
+        **options,
+    )
+
+
+def worker_options(workers: int) -> dict:
+    """How loader processes are started, as torch's `DataLoader` takes it."""
     # A loader draws a seed each time it starts: from its own generator, or torch's global one
     # would move on and dropout would depend on the number of loader processes.
-    options = {"num_workers": workers, "pin_memory": pin_memory, "generator": torch.Generator()}
+    options = {"num_workers": workers, "generator": torch.Generator()}
     if workers:
         options |= {"persistent_workers": True, "worker_init_fn": quiet_child}
         if sys.platform == "linux":  # a cache in memory has no name by which others could open it
@@ -201,6 +213,8 @@ def worker_options(config, batches: int) -> dict:
 def quiet_child(_worker: int) -> None:
     cv2.setNumThreads(0)  # or each loader process starts a thread a core
     leave_signals_to_the_parent()
+    # A batch that cannot be sent would be waited for without an end.
+    Queue._on_queue_feeder_error = staticmethod(lambda *_: os._exit(1))
 
 
 @functools.cache  # said once a process

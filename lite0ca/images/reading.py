@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import importlib
 import io
 import math
@@ -19,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from threadpoolctl import threadpool_limits
 
+from lite0ca.errors import InputError
 from lite0ca.images.tar_shards import place_of, read_ahead
 
 UNREADABLE = "unreadable image"
@@ -38,9 +41,16 @@ HEADER_BYTES = 64  # enough to tell a format
 # rather than decoded, so that a small file cannot take all the memory. Pillow's own check warns
 # from half its limit on, and warnings cannot be caught thread by thread.
 MAX_PIXELS = 120_000_000
+# Of 32-bit grey: the values of white that files use, and the share of pixels, black ones not
+# counted, that may lie above: single bright ones, what sharpening left at edges.
+GREY_RANGES = (1, 255, 65535)
+BRIGHTEST = 0.01
 Image.MAX_IMAGE_PIXELS = None
-# Cameras write odd EXIF; the photo is whole, and its user cannot mend it.
-warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+# Cameras write odd EXIF and other tags; the photo is whole, and its user cannot mend it.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+with contextlib.suppress(OSError, AttributeError):  # where Pillow has no libtiff to be asked
+    # It writes to stderr itself what Pillow raises as an error all the same.
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 # A file cut short is an error, not a photo with a grey half.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
@@ -108,7 +118,7 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8. With `side` a
     photo whose shorter side is longer comes at that size: a JPEG is decoded at 1/2, 1/4 or 1/8 of
     its scale, as far as that leaves more than `side`, which costs a third. Raises `OSError` if
-    the file is missing, truncated, too large or no image.
+    the file is missing, truncated, too large or no image; `InputError` where no file can be opened.
     """
     try:
         refuse_other_than_files(path)
@@ -121,6 +131,8 @@ def read_image(path: str | Path, side: int | None = None) -> np.ndarray:
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's plugins raise SyntaxError, struct.error and more
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):  # no fault of the file
+            raise InputError(f"{path}: too many open files: raise the limit (ulimit -n)") from None
         why = getattr(error, "strerror", None) or error  # strerror has no path in it
         why = str(why).replace(f" {str(path)!r}", "")
         if isinstance(error, UnidentifiedImageError):
@@ -212,12 +224,18 @@ def to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def stretch(values: np.ndarray) -> np.ndarray:
-    """32-bit grey -> uint8 by the range it holds: 0..1, 8 bits or 16 bits."""
+    """32-bit grey -> uint8 by the range that nearly all of it fits: 0..1, 8 bits or 16 bits.
+
+    Raises `OSError` where that is none.
+    """
     if not np.isfinite(values).all():
         raise OSError("holds values that are no numbers")
-    top = values.max(initial=0)
-    scale = 255 if top <= 1 else 1 if top <= 255 else 1 / 257
-    return (values * scale).clip(0, 255).round().astype(np.uint8)
+    lit = values[values > 0]
+    top = np.quantile(lit, 1 - BRIGHTEST, method="lower") if lit.size else 0
+    white = next((white for white in GREY_RANGES if top <= white), None)
+    if white is None:
+        raise OSError("holds values beyond 16 bits")
+    return (values * (255 / white)).clip(0, 255).round().astype(np.uint8)
 
 
 def bytes_of(path: str | Path) -> int:
@@ -232,13 +250,17 @@ def bytes_of(path: str | Path) -> int:
 
 
 def stamp_of(path: str | Path) -> str:
-    """What changes when the file does: its size and time; empty if there is none."""
+    """What changes when the file does; empty if there is none.
+
+    Size and time of writing can be kept by whoever exchanges a file (`rsync -t`, zips with fixed
+    dates), its inode and the time of its last change cannot.
+    """
     place = place_of(path)
     try:
         status = os.stat(place[0] if place else path)
     except (OSError, ValueError):  # a name with a NUL is a ValueError
         return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def size_of(path: str | Path) -> tuple[int, int]:

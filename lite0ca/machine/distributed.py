@@ -37,6 +37,15 @@ def on_this_machine() -> int:
     return int(os.environ["LOCAL_WORLD_SIZE"]) if started() else 1
 
 
+def first_on_this_machine() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def machine() -> str:
+    """Which of the ranks' machines this is; they are numbered."""
+    return os.environ.get("GROUP_RANK", "0")
+
+
 def count() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 

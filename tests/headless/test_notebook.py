@@ -79,6 +79,55 @@ def test_parameters_that_papermill_added_are_compared_with_the_cell_before(monke
         notebook.refuse_unknown_parameters()
 
 
+PATHS = {"metadata": "../mine/x.csv", "run": "results/a", "preset": "basic", "systems": ["run"]}
+
+
+@pytest.mark.parametrize("place", ["notebooks", ".", "third"])
+def test_paths_that_papermill_added_are_meant_where_it_was_called(place, elsewhere, monkeypatch):
+    """Also from a second call in the same kernel, which has left that folder."""
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr(notebook, "get_ipython", lambda: shell)
+    for folder in ("notebooks", "lite0ca", "third"):
+        (elsewhere / folder).mkdir()
+    start = elsewhere / place
+    monkeypatch.chdir(start)
+    (start / "leaves").mkdir()
+    monkeypatch.setenv("LITE0CA_DATA", "leaves")
+    notebook.started_in.cache_clear()
+    own = "\n".join(f"{name} = None" for name in [*PATHS, "overrides", "data_dir"])
+    overrides = {"weights": "~/w.pt", "cache_dir": "/kept", "output_dir": "out", "epochs": 2}
+    for given in (overrides, "weights=~/w.pt cache_dir=/kept output_dir=out epochs=2"):
+        added = PATHS | {"overrides": given}
+        cell = notebook.INJECTED + "".join(f"\n{name} = {v!r}" for name, v in added.items())
+        monkeypatch.setitem(shell.user_ns, "In", ["", own, cell])
+        for name, value in added.items():
+            monkeypatch.setitem(shell.user_ns, name, value)
+        config = notebook.settings("basic", given, added["metadata"])
+        assert config.metadata == f"{start}/../mine/x.csv"
+        home = notebook.os.path.expanduser("~")
+        assert (config.weights, config.cache_dir) == (f"{home}/w.pt", "/kept")
+        assert (config.output_dir, config.epochs) == (f"{start}/out", 2)
+        assert shell.user_ns["run"] == f"{start}/results/a"
+        assert (shell.user_ns["preset"], shell.user_ns["systems"]) == ("basic", ["run"])
+    data = notebook.os.environ["LITE0CA_DATA"]
+    assert notebook.Path(data).resolve() == start / "leaves"
+    # What the notebook says itself means the same as for the script.
+    monkeypatch.setitem(shell.user_ns, "In", ["", own])
+    assert notebook.settings("basic", {"weights": "w.pt"}, "x.csv").metadata == "x.csv"
+    notebook.started_in.cache_clear()
+
+
+def test_the_sample_that_papermill_asks_for(elsewhere, monkeypatch):
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr(notebook, "get_ipython", lambda: shell)
+    notebook.started_in.cache_clear()
+    cells = ["", "metadata = 1\ndata_dir = 1", "# Parameters\nmetadata = 1\ndata_dir = 1"]
+    monkeypatch.setitem(shell.user_ns, "In", cells)
+    config = notebook.settings("basic", {}, "sample", "photos/{0..9}.tar")
+    assert config.data_dir == f"{elsewhere}/photos/{{0..9}}.tar" and config.metadata is None
+    notebook.started_in.cache_clear()
+
+
 def test_the_table_says_where_a_value_comes_from(elsewhere):
     table = notebook.table(notebook.settings("mobile", {"epochs": 3}, None))
     assert table.loc["image_size"].tolist() == ["192", "mobile"]

@@ -100,6 +100,69 @@ def test_a_damaged_slot_is_read_from_its_file(paths, tmp_path):
     assert np.array_equal(open_reader(settings(tmp_path, cache="disk"), paths)(paths[0]), photo)
 
 
+@pytest.mark.parametrize("harm", ["cut", "emptied", "removed", "a folder", "read-only"])
+def test_the_file_is_harmed_while_it_is_used(harm, paths, tmp_path):
+    """Of a mapped file a cut would be the end of the process."""
+    reader = open_reader(settings(tmp_path, cache="disk"), paths)
+    photos = [reader(path) for path in paths]
+    file = reader.store.file
+    if harm in ("cut", "emptied"):
+        os.truncate(file, reader.store.first_slot + 5000 if harm == "cut" else 0)
+    elif harm == "read-only":
+        file.chmod(0o400)
+    else:
+        file.unlink()
+    if harm == "a folder":
+        file.mkdir()
+    for _ in range(2):  # the second time from what was kept anew
+        assert all(np.array_equal(reader(path), photo) for path, photo in zip(paths, photos))
+
+
+@pytest.mark.parametrize("planted", ["symlink", "lost symlink", "pipe", "folder", "second name"])
+def test_what_is_no_cache_under_its_name(planted, paths, tmp_path, capsys):
+    """Another user may have put it into a shared folder: it is not written to, nor waited for."""
+    config = settings(tmp_path, cache="disk")
+    file = open_reader(config, paths).store.file
+    file.unlink()
+    other = tmp_path / "other"
+    if planted != "lost symlink":
+        other.write_text("precious")
+    if planted.endswith("symlink"):
+        file.symlink_to(other)
+    elif planted == "second name":
+        file.hardlink_to(other)
+    else:
+        os.mkfifo(file) if planted == "pipe" else file.mkdir()
+    with pytest.raises(InputError, match=f"--cache disk: {file}: "):
+        open_reader(config, paths)
+    reader = open_reader(settings(tmp_path), paths)
+    assert "cache: none" in capsys.readouterr().out
+    assert np.array_equal(reader(paths[0]), read_image(paths[0], 91))
+    assert os.path.lexists(file)
+    assert not other.exists() if planted == "lost symlink" else other.read_text() == "precious"
+
+
+@pytest.mark.parametrize("way", ["in place", "renamed", "target of a link"])
+def test_a_photo_exchanged_with_size_and_time_kept(way, tmp_path):
+    """As `rsync -t` and zips with fixed dates do it."""
+    named = path = tmp_path / "a.bmp"
+    Image.new("RGB", (48, 40), "red").save(path)
+    if way == "target of a link":
+        named = tmp_path / "b.bmp"
+        named.symlink_to(path)
+    before = path.stat()
+    config = settings(tmp_path, cache="disk")
+    assert open_reader(config, [str(named)])(str(named))[0, 0].tolist() == [255, 0, 0]
+    time.sleep(0.02)  # a file system's clock ticks every few milliseconds
+    new = path if way == "in place" else tmp_path / "new.bmp"
+    Image.new("RGB", (48, 40), "blue").save(new)
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(new, path)
+    after = path.stat()
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    assert open_reader(config, [str(named)])(str(named))[0, 0].tolist() == [0, 0, 255]
+
+
 def test_a_changed_photo_is_another_cache(paths, tmp_path):
     open_reader(settings(tmp_path, cache="disk"), paths)(paths[0])
     Image.new("RGB", (48, 40), "red").save(paths[0])
@@ -134,7 +197,8 @@ def test_limits(paths, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cache, "free_memory_gb", lambda: 0.5)
     assert open_reader(settings(tmp_path, cache_limit_gb=1e-5), paths).store is None
     assert "cache: none (about" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"--cache ram: about .* GB of memory can be had"):
+    spare = r"--cache ram: about .* needed and 1 GB is left to others, 250 MB of memory can be had"
+    with pytest.raises(InputError, match=spare):
         open_reader(settings(tmp_path, cache="ram"), paths)
 
 

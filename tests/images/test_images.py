@@ -1,7 +1,11 @@
 """One photo file -> RGB, whatever wrote it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from conftest import REPO
 from PIL import Image
 
 from lite0ca.images.reading import is_image, problem_of, read_image
@@ -71,6 +75,59 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     assert read_image(tmp_path / "b.tif")[0, 0].tolist() == [156] * 3
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "f.tif")
     assert read_image(tmp_path / "f.tif")[0, 0].tolist() == [128] * 3
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_grey_of_32_bits_is_scaled_by_nearly_all_of_it(white, tmp_path):
+    """Single pixels far above or below do not make the rest dark."""
+    grey = np.linspace(0, white, 2000, dtype=np.float32).reshape(40, 50)
+    wanted = (grey.astype(np.float64) / white * 255).round()
+    odd = grey.copy()
+    odd[20, :3] = (1.2 * white, 1000 * white, -white)
+    for values in (grey, odd):
+        for kind in (np.float32, np.int32) if white > 1 else (np.float32,):
+            Image.fromarray(values.astype(kind)).save(tmp_path / "grey.tif")
+            read = read_image(tmp_path / "grey.tif")[..., 0].astype(int)
+            close = np.abs(read - wanted) <= 1
+            close[20, :3] |= values is odd and read[20, :3].tolist() == [255, 255, 0]
+            assert close.all(), kind
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 3), (40, 50)])
+@pytest.mark.parametrize("value, shown", [(0, 0), (0.5, 128), (1, 255), (100, 100), (65535, 255)])
+def test_grey_of_one_value(shape, value, shown, tmp_path):
+    Image.fromarray(np.full(shape, value, np.float32)).save(tmp_path / "grey.tif")
+    assert set(read_image(tmp_path / "grey.tif").ravel()) == {shown}
+    odd = np.full(shape, value, np.float32)
+    odd[0, 0] = np.nan
+    Image.fromarray(odd).save(tmp_path / "grey.tif")
+    assert "no numbers" in problem_of(tmp_path / "grey.tif")
+
+
+def test_grey_beyond_16_bits_is_named(tmp_path):
+    Image.fromarray(np.full((4, 4), 1e6, np.float32)).save(tmp_path / "grey.tif")
+    assert "beyond 16 bits" in problem_of(tmp_path / "grey.tif")
+
+
+def test_odd_tags_are_not_spoken_of(tmp_path, capfd):
+    """Neither by Pillow, in threads as well, nor by the libtiff below it."""
+    Image.effect_noise((64, 48), 50).save(tmp_path / "a.tif", compression="tiff_lzw")
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 50
+    Image.effect_noise((64, 48), 50).save(tmp_path / "a.jpg", exif=exif)
+    rng, paths = np.random.default_rng(0), []
+    for name in ("a.tif", "a.jpg"):
+        whole = np.frombuffer((tmp_path / name).read_bytes(), np.uint8)
+        for number in range(60):
+            paths.append(tmp_path / f"{number}{name}")
+            damaged = whole.copy()
+            places = rng.integers(20, 120, 3) if name == "a.jpg" else rng.integers(-170, -1, 3)
+            damaged[places] = rng.integers(0, 256, 3)
+            paths[-1].write_bytes(damaged.tobytes())
+    code = "import sys; from lite0ca.images.reading import in_threads, problem_of\n"
+    code += "in_threads(problem_of, sys.argv[1:]); [problem_of(path) for path in sys.argv[1:]]"
+    subprocess.run([sys.executable, "-W", "always", "-c", code, *paths], cwd=REPO, check=True)
+    assert capfd.readouterr().err == ""
 
 
 def test_problems_are_told_in_a_few_words(tmp_path):

@@ -1,12 +1,23 @@
 """Batches: even, seeded, the same for any number of loader processes."""
 
+import gc
+import multiprocessing
+import multiprocessing.popen_fork
+import os
+import resource
+import sys
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from lite0ca.__main__ import advice_for
+from lite0ca.errors import InputError
 from lite0ca.images.augmentation import augmentation, resizing
-from lite0ca.images.loaders import EvenBatches, score_loader, train_loader
+from lite0ca.images.delivery import Loader
+from lite0ca.images.loaders import EvenBatches, score_loader, train_loader, worker_options
 from lite0ca.settings.config import Config
 
 
@@ -83,3 +94,107 @@ def test_score_loader_keeps_the_order(rows):
     config = Config.of(batch_size=4, image_size=64, num_workers=2)
     numbers = torch.cat([numbers for _, numbers in score_loader(rows, LABELS, config)])
     assert numbers.tolist() == rows["label"].map(LABELS).tolist()
+
+
+class Numbered:
+    """Photos of one colour, the index; every fifth cannot be read."""
+
+    def __init__(self, images, size=8):
+        self.images, self.size = images, size
+
+    def __len__(self):
+        return self.images
+
+    def __getitem__(self, index):
+        photo = np.full((self.size, self.size, 3), index % 256, np.uint8)
+        return None if index % 5 == 4 else photo, index
+
+
+def checked(loader, images):
+    """All batches, kept while others come: no one's photos are overwritten by the next."""
+    batches = list(loader)
+    assert [index for _, indices in batches for index in indices] == list(range(images))
+    for photos, indices in batches:
+        good = [index % 256 for index in indices if index % 5 != 4]
+        assert photos is None if not good else photos[:, 3, 3, 1].tolist() == good
+    return batches
+
+
+@pytest.mark.parametrize("at_once", [8, 3, 1])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_batches_arrive_whole(workers, at_once):
+    """Whether they have room in the shared memory (at least `at_once` photos) or not."""
+    loader = Loader(Numbered(203), at_once, 8, batch_size=4, **worker_options(workers))
+    for _ in range(2):
+        checked(loader, 203)
+        next(iter(loader))  # an epoch that is given up
+
+
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+
+
+@needs_proc
+def test_batches_hold_no_descriptors_and_no_files():
+    before = len(os.listdir("/proc/self/fd")), set(os.listdir("/dev/shm"))
+    loader = Loader(Numbered(400), 2, 8, batch_size=2, **worker_options(2))
+    kept = checked(loader, 400)
+    assert len(os.listdir("/proc/self/fd")) < before[0] + 20 < len(kept)
+    assert not {name for name in os.listdir("/dev/shm") if "torch" in name} - before[1]
+
+
+@needs_proc
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_few_descriptors(workers):
+    """Each number of them is enough, or one line says what to do."""
+    before, enough = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    free = os.dup(0)  # the lowest number
+    os.close(free)
+    for more in (0, 1, 3, 6, 7, 8, 9, 20):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, before[1]))
+            checked(Loader(Numbered(203), 8, 8, batch_size=8, **worker_options(workers)), 203)
+        except InputError as error:
+            assert "Too many open files" in str(error) and "ulimit -n" in str(error)
+            assert "--num-workers 0" in str(error) and not multiprocessing.active_children()
+        else:
+            enough.append(more)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert 20 in enough and (0 in enough) == (workers == 0)
+
+
+@pytest.mark.parametrize("kind", ["a process", "a thread"])
+def test_a_second_loader_process_cannot_be_started(kind, monkeypatch):
+    """The first one is ended; `ulimit -u` counts threads as well."""
+    started = []
+
+    def refuse(*_):
+        started.append(1)
+        if len(started) > 1:
+            raise RuntimeError("can't start new thread") if kind == "a thread" else OSError(11, "x")
+        return start(*_)
+
+    if kind == "a thread":
+        owner, name = threading, "_start_new_thread"
+    else:
+        owner, name = multiprocessing.popen_fork.Popen, "_launch"
+    start = getattr(owner, name)
+    monkeypatch.setattr(owner, name, refuse)
+    with pytest.raises(InputError, match=r"\(Resource temporarily unavailable\): .* \(ulimit -u"):
+        list(Loader(Numbered(8), 4, 8, batch_size=4, **worker_options(2)))
+    assert len(started) == 2 and not multiprocessing.active_children()
+    gc.collect()
+
+
+class Unsendable(Numbered):
+    def __getitem__(self, index):
+        return super().__getitem__(index)[0], (lambda: index)
+
+
+def test_a_batch_that_cannot_be_sent_ends_the_command():
+    """The thread that sends would say so and go on, and the batch be waited for without an end."""
+    with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
+        list(Loader(Unsendable(8), 4, 8, batch_size=4, **worker_options(1)))
+    assert "--num-workers" in advice_for(caught.value)
+    for child in multiprocessing.active_children():
+        child.join()
