@@ -98,7 +98,7 @@ class Loader(DataLoader):
             end_half_begun(error)
             if isinstance(error, RuntimeError) and "thread" not in str(error):
                 raise
-            number = getattr(error, "errno", errno.EAGAIN)
+            number = getattr(error, "errno", None) or errno.EAGAIN
             why = f"loader processes cannot be started ({os.strerror(number)})"
             remedy = REMEDIES.get(number, "free some memory")
             problem = InputError(f"{why}: {remedy}, or do without them (--num-workers 0)")
