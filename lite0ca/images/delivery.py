@@ -98,7 +98,7 @@ class Loader(DataLoader):
             end_half_begun(error)
             if isinstance(error, RuntimeError) and "thread" not in str(error):
                 raise
-            number = getattr(error, "errno", errno.EAGAIN)
+            number = getattr(error, "errno", None) or errno.EAGAIN
             why = f"loader processes cannot be started ({os.strerror(number)})"
             remedy = REMEDIES.get(number, "free some memory")
             problem = InputError(f"{why}: {remedy}, or do without them (--num-workers 0)")
@@ -112,9 +112,12 @@ class Loader(DataLoader):
 
     def own(self, photos: Place | np.ndarray) -> torch.Tensor:
         """The batch in memory of this process alone, page-locked if that was asked for."""
-        placed = isinstance(photos, Place)
-        batch = torch.from_numpy(self.shared.at(photos) if placed else photos)
-        return batch.pin_memory() if self.page_locked else batch.clone() if placed else batch
+        if isinstance(photos, np.ndarray):
+            batch = torch.from_numpy(photos)
+            return batch.pin_memory() if self.page_locked else batch
+        assert self.shared is not None  # or there would be no place
+        batch = torch.from_numpy(self.shared.at(photos))
+        return batch.pin_memory() if self.page_locked else batch.clone()
 
 
 def end_half_begun(error: Exception) -> None:
@@ -122,7 +125,7 @@ def end_half_begun(error: Exception) -> None:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         begun = frame.f_locals.get("self")
         if isinstance(begun, _BaseDataLoaderIter):
-            begun._shutdown = True  # torch's own end of them needs all
+            vars(begun)["_shutdown"] = True  # torch's own end of them needs all
             for process in getattr(begun, "_workers", ()):
                 process.kill()
                 process.join()

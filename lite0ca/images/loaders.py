@@ -214,7 +214,7 @@ def quiet_child(_worker: int) -> None:
     cv2.setNumThreads(0)  # or each loader process starts a thread a core
     leave_signals_to_the_parent()
     # A batch that cannot be sent would be waited for without an end.
-    Queue._on_queue_feeder_error = staticmethod(lambda *_: os._exit(1))
+    setattr(Queue, "_on_queue_feeder_error", staticmethod(lambda *_: os._exit(1)))  # noqa: B010
 
 
 @functools.cache  # said once a process

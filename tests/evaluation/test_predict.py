@@ -1,7 +1,9 @@
 """Photos -> answers, from the command a user types."""
 
 import csv
+import os
 import resource
+import sys
 
 import numpy as np
 import pytest
@@ -97,6 +99,26 @@ def test_mistakes(photo, message, tiny_run, tmp_path, capsys):
     assert main(["predict", str(tiny_run), str(tmp_path / photo)]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="loader processes are forked on Linux")
+def test_one_batch_of_many_photos_takes_few_descriptors(tiny_run, photos, tmp_path, capsys):
+    """1,542 photos in batches of 800 with `ulimit -n 1024` took one each, and hung."""
+    folder, before = photos({"x": 1}), resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(220):
+        (folder / f"{number}.jpg").hardlink_to(folder / "x/photo 0.jpg")
+    free = os.dup(0)  # the lowest number
+    os.close(free)
+    answers = []
+    for limit in (free + 40, before[0]):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+        try:
+            command = ["predict", str(tiny_run), str(folder), "--num-workers", "1"]
+            assert main([*command, "--batch-size", "150"]) == 0
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1] and answers[0].count("\n") >= 221
 
 
 def test_memory_does_not_grow_with_the_folder(tiny_run, tmp_path):

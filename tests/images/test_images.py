@@ -1,5 +1,6 @@
 """One photo file -> RGB, whatever wrote it."""
 
+import errno
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from conftest import REPO
 from PIL import Image
 
+from lite0ca.errors import InputError
 from lite0ca.images.reading import is_image, problem_of, read_image
 
 GREEN = (40, 160, 60)
@@ -107,6 +109,17 @@ def test_grey_of_one_value(shape, value, shown, tmp_path):
 def test_grey_beyond_16_bits_is_named(tmp_path):
     Image.fromarray(np.full((4, 4), 1e6, np.float32)).save(tmp_path / "grey.tif")
     assert "beyond 16 bits" in problem_of(tmp_path / "grey.tif")
+
+
+def test_what_is_no_fault_of_the_file_does_not_leave_it_out(tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(InputError, match="ulimit -n"):
+        problem_of(tmp_path / "a.png")
 
 
 def test_odd_tags_are_not_spoken_of(tmp_path, capfd):
