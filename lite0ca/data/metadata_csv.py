@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import itertools
 import os
 import warnings
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.errors import InputError, first_line
+from lite0ca.errors import InputError, first_line, opening
+from lite0ca.files import read_bytes
 from lite0ca.settings.config import unknown
 
 SPLITS = ("train", "valid", "test")
@@ -113,16 +116,22 @@ def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
     return rows
 
 
-def read_made_split(path: Path) -> pd.DataFrame:
-    """data.csv of a run: path, label, split, perhaps group, bytes, as text. Raises `InputError`."""
+def read_made_split(path: Path, sha256: str | None = None) -> pd.DataFrame:
+    """data.csv of a run: path, label, split, perhaps group, bytes, as text. Raises `InputError`.
+
+    `sha256` is what the run's checkpoint says of the file; runs of version 0.2 do not.
+    """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table["bytes"].astype(int)
+        content = read_bytes(path)
     except FileNotFoundError:
         raise InputError(f"{path}: is gone, and with it which image was in which split") from None
-    except (ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
-        reason = first_line(error)
-        raise InputError(f"{path}: is damaged: is no table of a run ({reason})") from None
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise InputError(
+            f"{path}: is damaged, or not the table that the run began with; put back a copy of it"
+        )
+    with opening(path, "is damaged: is no table of a run"):
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        table["bytes"].astype(int)
     if missing := {"path", "label", "split"} - set(table):
         raise InputError(f"{path}: is damaged: has no column {min(missing)!r}")
     if strange := set(table["split"]) - set(SPLITS):

@@ -27,10 +27,19 @@ from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import fused
 from lite0ca.export.photo_input import PhotoClassifier
 from lite0ca.export.verification import Verification, verdict, with_speed
-from lite0ca.files import SCRAP, check_writable, remove_scraps, write_json
-from lite0ca.formats.checkpoint import EXPORTS, REPORT, digest, load_best, model_of, run_folder
+from lite0ca.files import SCRAP, check_writable, remove_scraps
+from lite0ca.formats.checkpoint import (
+    EXPORTS,
+    REPORT,
+    digest,
+    load_best,
+    model_of,
+    run_folder,
+    sha256,
+)
 from lite0ca.formats.metadata import metadata_of
-from lite0ca.formats.opening import FORMATS, Exported, open_file
+from lite0ca.formats.opening import FORMATS, Exported, files_of, open_file, seal_file
+from lite0ca.formats.report import write_report
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import console
 from lite0ca.machine.console import quiet
@@ -119,6 +128,7 @@ def export(
                 prepared = prepare()  # of int8 takes minutes: with a bar, not kept quiet
                 with quiet():
                     write(prepared, path=path)
+                seal_file(path)
                 network = opened(path)
                 row |= verification.of(network, int8="int8" in name)
             except InputError:
@@ -126,10 +136,11 @@ def export(
             except Exception as error:  # whatever a converter raises, the other formats go on
                 problem = f"could not be made: {first_line(error)[:200]}"
                 row |= {"passed": False, "problem": problem}
-            files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
             row["seconds"] = time.monotonic() - began
             if "agreement" in row and (row["passed"] or "int8" in name):
+                files = files_of(path)
                 row["size_mb"] = sum(file.stat().st_size for file in files) / 1e6
+                row["sha256"] = {file.name: sha256(file) for file in files}
                 for file in files:
                     os.replace(file, folder / file.name)
                 kept[path.name] = network
@@ -138,7 +149,7 @@ def export(
     if int8:
         rows.append(verification.of_noisy_photos())
     rows = with_speed(rows, kept, source.network, source.metadata["image_size"])
-    write_json(folder / REPORT, report_of(run, source, verification, rows))
+    write_report(folder / REPORT, report_of(run, source, verification, rows))
     return folder, rows
 
 

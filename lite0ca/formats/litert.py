@@ -78,8 +78,7 @@ def nhwc(images: np.ndarray) -> np.ndarray:
 class Session:
     """A .tflite file, opened on the CPU: `metadata`, and the call."""
 
-    def __init__(self, path: Path, threads: int):
-        content = path.read_bytes()
+    def __init__(self, content: bytes, threads: int):
         self.metadata = metadata_in(content)
         self.interpreter = Interpreter(model_content=content, num_threads=threads)
         self.interpreter.allocate_tensors()

@@ -23,6 +23,8 @@ IMAGES, PHOTO = "images", "photo"
 # ONNX Runtime's int8 on x86 without VNNI adds pairs of products in 16 bits, and larger weights
 # overflow them: 64 * 255 * 2 < 2**15.
 TOP = 64
+FATAL = 4  # ONNX Runtime prints what is less, in colour, beside our own line
+onnxruntime.set_default_logger_severity(FATAL)
 
 
 def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = None) -> None:
@@ -130,15 +132,37 @@ class OneByOne(quantization.CalibrationDataReader):
         return None if image is None else {IMAGES: image[None]}
 
 
+def check_graph(model: onnx.ModelProto) -> None:
+    """Raise `ValueError` for what no export writes: it could run without end, or read other files.
+
+    Loops and branches are nodes with a graph inside, and a function may be of calls of another.
+    """
+    if model.functions:
+        raise ValueError("it has functions of its own")
+    tensors = [*model.graph.initializer]
+    for node in model.graph.node:
+        if any(one.HasField("g") or one.graphs for one in node.attribute):
+            raise ValueError(f"it has a loop or a branch ({node.op_type})")
+        if any(one.HasField("sparse_tensor") or one.sparse_tensors for one in node.attribute):
+            raise ValueError("it has sparse weights")
+        tensors += [one.t for one in node.attribute if one.HasField("t")]
+        tensors += [tensor for one in node.attribute for tensor in one.tensors]
+    if model.graph.sparse_initializer:
+        raise ValueError("it has sparse weights")
+    if any(one.external_data for one in tensors):
+        raise ValueError("its weights lie in another file")
+
+
 class Session:
     """An ONNX file, opened on the CPU: `metadata`, and the call."""
 
-    def __init__(self, path: Path, threads: int):
+    def __init__(self, content: bytes, threads: int):
+        check_graph(onnx.load_model_from_string(content))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = FATAL
         self.session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+            content, options, providers=["CPUExecutionProvider"]
         )
         stored = self.session.get_modelmeta().custom_metadata_map
         self.metadata = {key: json.loads(value) for key, value in stored.items()}

@@ -16,6 +16,7 @@ from lite0ca.formats import onnx as onnx_format
 
 ROOM = "lite0ca"  # of our metadata in the file's runtime information
 TOP = onnx_format.TOP
+LOOPS = {"If", "Loop", "TensorIterator"}  # none in what is exported; a stranger's may have no end
 
 
 def write(network: nn.Module, metadata: dict, path: Path) -> None:
@@ -51,10 +52,12 @@ def save(model: openvino.Model, metadata: dict, path: Path) -> None:
 class Session:
     """An IR, opened on the CPU: `metadata`, and the call."""
 
-    def __init__(self, path: Path, threads: int):
+    def __init__(self, content: bytes, weights: bytes, threads: int):
         self.core = openvino.Core()
         self.core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
-        self.model = self.core.read_model(path)
+        self.model = self.core.read_model(content, weights)
+        if loops := LOOPS & {one.get_type_name() for one in self.model.get_ops()}:
+            raise ValueError(f"it has a loop or a branch ({min(loops)})")
         stored = self.model.get_rt_info([ROOM]).value if self.model.has_rt_info([ROOM]) else {}
         self.metadata = {key: json.loads(one) for key, one in stored.items()}
         self.for_batch = functools.cache(self.compiled)
