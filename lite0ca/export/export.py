@@ -51,7 +51,6 @@ from lite0ca.settings.config import Config
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
 CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
-INT8_OPSET = 13  # of ONNX, at least
 PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert")
 PACKAGES += ("ai-edge-quantizer", "executorch", "torchao")
 
@@ -105,12 +104,15 @@ def export(
 
     A form that fails does not stop the others: see `refuse_failed`. Raises `InputError`.
     """
+    if opset is not None and "onnx" not in formats and not photo:
+        raise InputError(f"--opset {opset}: is of ONNX, and no ONNX file is asked for")
     for name in [*formats, *(["onnx"] if photo else [])]:
         FORMATS[name].module(name)  # is its extra there?
-    if int8 and "onnx" in formats and opset and opset < INT8_OPSET:
-        raise InputError(
-            f"--int8 needs --opset {INT8_OPSET} or more: older ones have no scale a channel"
-        )
+    if opset is not None:
+        with quiet():
+            FORMATS["onnx"].module("onnx").refuse_opset(opset, int8 and "onnx" in formats, photo)
+        # What the network's own layers still forbid is met before the other formats are made.
+        formats = sorted(formats, key=lambda name: name != "onnx")
     folder = Path(output_dir or run_folder(run) / EXPORTS)
     check_writable(folder)
     keep_freed_memory()
@@ -211,7 +213,8 @@ def files_from(
     if photo:
         metadata = source.metadata_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
         metadata |= {"temperature": 1.0}  # the graph has divided by it
-        write = partial(FORMATS["onnx"].module("onnx").write_with_preprocessing, metadata=metadata)
+        write = FORMATS["onnx"].module("onnx").write_with_preprocessing
+        write = partial(write, metadata=metadata, opset=source.opset)
         yield PHOTO, scratch / f"{stem}_photo.onnx", source.for_photos, write
 
 

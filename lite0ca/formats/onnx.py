@@ -16,9 +16,10 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, first_line
 
 FIRST_DYNAMO_OPSET = 18  # asked for less, torch's exporter writes 18 with only a warning
+INT8_OPSET = 13  # at least: it brought scales for each channel
 IMAGES, PHOTO = "images", "photo"
 # ONNX Runtime's int8 on x86 without VNNI adds pairs of products in 16 bits, and larger weights
 # overflow them: 64 * 255 * 2 < 2**15.
@@ -45,14 +46,34 @@ def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = No
     store(path, metadata)
 
 
-def write_with_preprocessing(network: nn.Module, metadata: dict, path: Path) -> None:
+def refuse_opset(opset: int, int8: bool, photo: bool) -> None:
+    """Raise `InputError`, before any work, for an opset that cannot be had for all that is asked.
+
+    A network of one layer shows what torch writes.
+    """
+    if int8 and opset < INT8_OPSET:
+        raise InputError(
+            f"--int8 needs --opset {INT8_OPSET} or more: older ones have no scale a channel"
+        )
+    if photo and opset < FIRST_DYNAMO_OPSET:
+        raise InputError(
+            f"--with-preprocessing and --web need --opset {FIRST_DYNAMO_OPSET} or more: torch "
+            "writes a file for photos of any size with no older one"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        write(nn.Conv2d(3, 2, 1), {"image_size": 8}, Path(folder, "probe.onnx"), opset)
+
+
+def write_with_preprocessing(
+    network: nn.Module, metadata: dict, path: Path, opset: int | None = None
+) -> None:
     """uint8 RGB `photo` (height, width, 3) of any size -> calibrated `probabilities` (classes,)."""
     any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     exported(
         network,
         torch.zeros(300, 400, 3, dtype=torch.uint8),
         path,
-        None,
+        opset,
         dynamic_shapes=(any_size,),
         dynamo=True,
         input_names=[PHOTO],
@@ -73,11 +94,16 @@ def exported(network, example, path: Path, opset: int | None, dynamo: bool, **na
                 network, (example,), str(path), opset_version=opset, dynamo=dynamo, verbose=False,
                 **options, **names,
             )  # fmt: skip
-        except (ValueError, torch.onnx.errors.OnnxExporterError) as error:
+        except Exception as error:  # ValueError, the exporter's own, and of what writes IR
             if opset is None:
                 raise
-            raise InputError(f"--opset {opset}: {str(error).splitlines()[0]}") from None
-    if opset and (written := opset_of(path)) != opset:
+            reason = first_line(error)[:200]
+            raise InputError(f"--opset {opset}: torch cannot write it ({reason})") from None
+    refuse_other_opset(path, opset)
+
+
+def refuse_other_opset(path: Path, opset: int | None) -> None:
+    if opset is not None and (written := opset_of(path)) != opset:
         raise InputError(f"--opset {opset}: torch {torch.__version__} writes opset {written}")
 
 
@@ -118,6 +144,7 @@ def write_int8(
             reduce_range=True,  # weights of at most `TOP` steps
             nodes_to_exclude=classifier,
         )
+    refuse_other_opset(path, opset)
     store(path, metadata)
 
 
