@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from lite0ca.formats import seal
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.metadata import check_metadata
 from lite0ca.machine.console import quiet
+from lite0ca.machine.memory import within_free_memory
 from lite0ca.settings.config import unknown
 
 NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id", "epoch")
@@ -103,7 +105,7 @@ def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Expor
         raise InputError(f"{error.filename}: there is no such file") from None
     with opening(path, "is damaged; export again"):
         is_sealed = seal.is_sealed(*contents)
-    with opening(path, f"is damaged or no {name} file; export again"), quiet():
+    with opening(path, f"is damaged or no {name} file; export again"), guarded():
         session = module.Session(*contents, threads=threads or torch.get_num_threads())
         metadata = dict(session.metadata)
         if metadata.pop(seal.NAME, None) and not is_sealed:  # 0.2 wrote none
@@ -115,9 +117,16 @@ def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Expor
         )
     check_metadata(metadata, path)
     network = Exported(session, metadata)
-    with opening(path, "does not do what it says"), quiet():
+    with opening(path, "does not do what it says"), guarded():
         check_answers(network, metadata)
     return metadata, network
+
+
+@contextlib.contextmanager
+def guarded():
+    """Around a runtime that does what a stranger's file says."""
+    with quiet(), within_free_memory():
+        yield
 
 
 def files_of(path: Path) -> list[Path]:
