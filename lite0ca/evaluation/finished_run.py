@@ -44,7 +44,9 @@ def fastest_exported_file(run: str, typed: dict) -> str:
         return run
     made = read_report(report)
     if made is None:
-        print(f"{report.parent}: is of an earlier version, without checksums; export again to use it")
+        print(
+            f"{report.parent}: is of an earlier version, without checksums; export again to use it"
+        )
         return run
     with opening(report, f"is damaged; {INSTEAD}"):
         if made["checkpoint_sha256"] != digest(run):

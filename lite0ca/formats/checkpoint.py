@@ -104,9 +104,7 @@ def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
             f"--image-size {image_size}: the positions of {system.name}'s self-attention belong to "
             f"{trained_at} pixels; use --image-size {trained_at}, or train at {image_size}"
         )
-    build = partial(
-        build_model, system, len(checkpoint["label2id"]), image_size, config["dropout"]
-    )
+    build = partial(build_model, system, len(checkpoint["label2id"]), image_size, config["dropout"])
     refuse_other_shapes(checkpoint["model"], build, system.name)
     model = build()
     with opening("the checkpoint", f"does not fit {system.name}"):

@@ -22,7 +22,7 @@ def write_report(path: Path, report: dict) -> None:
 
 
 def read_report(path: Path) -> dict | None:
-    """The report; None of a version that kept no checksums. Raises `InputError` if it is damaged."""
+    """The report; None of a version that kept no checksums. Raises `InputError` for damage."""
     content = read_bytes(path)
     with opening(path, f"is damaged; {INSTEAD}"):
         is_sealed = seal.is_sealed(content)

@@ -7,6 +7,7 @@ need not see the same. So all records are read and checked here, and torch gets 
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import warnings
 import zipfile
@@ -54,7 +55,11 @@ def loaded(content: bytes):
             refuse_strange(checked)
         checked.seek(0)
     with warnings.catch_warnings(action="ignore"):  # torch warns of what is refused
-        return plain(torch.load(checked, map_location="cpu", weights_only=True))
+        try:
+            found = torch.load(checked, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # a page, with the advice to run the code in it
+            raise ValueError("it holds more than tensors and plain data, or half of it") from None
+    return plain(found)
 
 
 def repacked(content: bytes) -> io.BytesIO:
@@ -69,6 +74,8 @@ def repacked(content: bytes) -> io.BytesIO:
         if sum(record.file_size for record in records) > len(content):
             raise ValueError("its records are longer than the file")
         for record in records:
+            if record.filename.endswith("constants.pkl"):
+                raise ValueError("it is a TorchScript program")
             one = source.read(record)
             if record.filename.endswith("data.pkl"):
                 refuse_strange(io.BytesIO(one))
@@ -79,7 +86,9 @@ def repacked(content: bytes) -> io.BytesIO:
 
 def refuse_strange(pickled: io.BytesIO) -> None:
     """Raise `ValueError` if the pickle from here on names more than tensors and plain data."""
-    for operation, argument, _ in pickletools.genops(pickled):
+    for number, (operation, argument, _) in enumerate(pickletools.genops(pickled)):
+        if number > MOST_VALUES:
+            raise ValueError("its values have no end")
         named = operation.name == "GLOBAL" and argument not in KNOWN
         if named or operation.name in CALLING:
             what = str(argument or operation.name).replace(" ", ".")

@@ -277,6 +277,10 @@ class Config:
         settings = read_json(stored)
         if not settings:
             raise InputError(f"{stored}: is damaged (holds no settings)")
+        try:
+            cls.of_stored(settings)
+        except InputError as error:
+            raise InputError(f"{stored}: is damaged, or of another version: {error}") from None
         if "metadata" in overrides or "data_dir" in overrides:
             settings |= {"metadata": None, "data_dir": None, "label2id": None}
         return cls.of_stored(settings, **overrides, resume=str(folder))

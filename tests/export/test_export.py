@@ -329,6 +329,10 @@ def test_the_command_ends_with_4_when_a_proof_fails(monkeypatch, capsys):
         (["--format", "tflite"], "--format 'tflite' is unknown"),
         (["--format", ","], "--format: name one or more of onnx, openvino"),
         (["--opset", "99"], "--opset 99"),
+        (["--opset", "0"], "--opset 0"),
+        (["--opset", "11", "--int8"], "--int8 needs --opset 13 or more"),
+        (["--opset", "17", "--with-preprocessing"], "--with-preprocessing and --web need --opset"),
+        (["--format", "openvino", "--opset", "20"], "--opset 20: is of ONNX"),
         (["--metadata", "none.csv"], "--metadata none.csv: does not exist"),
     ],
 )
