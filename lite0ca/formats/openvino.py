@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lite0ca.formats import onnx as onnx_format
+from lite0ca.formats import seal
 
 ROOM = "lite0ca"  # of our metadata in the file's runtime information
 TOP = onnx_format.TOP
@@ -32,15 +33,20 @@ def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Ten
     """
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "int8.onnx")
-        onnx_format.write_int8(network, metadata, plain, images)
+        onnx_format.write_int8(network, unsealed(metadata), plain, images)
         save(openvino.convert_model(plain), metadata, path)
 
 
 def converted(network: nn.Module, metadata: dict) -> openvino.Model:
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "plain.onnx")
-        onnx_format.write(network, metadata, plain)
+        onnx_format.write(network, unsealed(metadata), plain)
         return openvino.convert_model(plain)
+
+
+def unsealed(metadata: dict) -> dict:
+    """Of the ONNX file on the way: its metadata goes into ours, which has a seal of its own."""
+    return {name: value for name, value in metadata.items() if name != seal.NAME}
 
 
 def save(model: openvino.Model, metadata: dict, path: Path) -> None:
