@@ -1,7 +1,9 @@
 """Photos in tars: written once, read in place, each one once an epoch, by any number of ranks."""
 
 import json
+import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -122,7 +124,7 @@ def test_a_flipped_bit_in_a_table_of_shards_is_noticed(name, packed, tmp_path, c
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         (folder / name).write_bytes(damaged)
-        with pytest.raises(InputError, match="is damaged|there is no such"):
+        with pytest.raises(InputError, match=r"is damaged|there is no such"):
             dataset.load(Config.of(data_dir=f"{folder}/*.tar"))
     (folder / "SHA256SUMS").unlink()  # as version 0.2 packed them
     (folder / name).write_bytes(whole)
