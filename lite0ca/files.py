@@ -6,10 +6,11 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
-from lite0ca.errors import InputError, first_line
+from lite0ca.errors import InputError, opening
 
 SCRAP = ".lite0ca.tmp"  # ends the name of what is not complete yet
 
@@ -34,15 +35,46 @@ def whole(path: str | Path, mode: str = "w"):
         raise
 
 
+def read_bytes(path: str | Path, most: int = 2**31) -> bytes:
+    """All of a regular file; what would be waited for, a pipe or a device, is not opened.
+
+    Raises `InputError` for one of those, a folder, or more than `most` bytes, `OSError` if there
+    is no such file.
+    """
+    with opening(path, "cannot be opened"):  # a name with a NUL is a ValueError
+        status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{path}: is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: is a pipe or a device, not a file")
+    if status.st_size > most:
+        raise InputError(f"{path}: has {status.st_size:,} bytes; no such file has over {most:,}")
+    with open(path, "rb") as file:
+        return file.read(most)
+
+
 def read_json(path: str | Path) -> dict:
     """The JSON object in a file; raises `InputError` if it holds none, `OSError` if not there."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is damaged ({first_line(error)})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: is damaged (holds no names with values)")
-    return content
+    content = read_bytes(path)
+    with opening(path, "is damaged"):
+        return json_object(content)
+
+
+def json_object(content: bytes) -> dict:
+    """The names and values that JSON holds, each name once; raises `ValueError`."""
+    found = json.loads(content.decode("utf-8"), object_pairs_hook=each_once)
+    if not isinstance(found, dict):
+        raise ValueError("holds no names with values")
+    return found
+
+
+def each_once(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"names {repeated!r} twice")
+    return found
 
 
 def write_json(path: str | Path, content) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import itertools
 import os
 import warnings
@@ -12,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.data.layout import SPLITS, split_named
-from lite0ca.errors import InputError, first_line
+from lite0ca.errors import InputError, first_line, opening
+from lite0ca.files import read_bytes
 from lite0ca.images.folders import composed, on_disk
 from lite0ca.images.reading import refuse_other_than_files
 from lite0ca.settings.config import unknown
@@ -30,9 +33,9 @@ def read_csv(
     """
     refuse_two_of_a_name(path)
     blank = blank_lines_above(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", category=pd.errors.ParserWarning)  # of lost cells
+    with opening(path, "is not a CSV file in UTF-8"), warnings.catch_warnings():
+        warnings.filterwarnings("error", category=pd.errors.ParserWarning)  # of lost cells
+        try:
             rows = pd.read_csv(
                 path,
                 dtype=str,
@@ -42,10 +45,9 @@ def read_csv(
                 skip_blank_lines=False,  # or the lines named below would be others
                 skiprows=blank,
             )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
-        raise InputError(f"{path}: is not a CSV file in UTF-8: {first_line(error)}") from None
-    except pd.errors.ParserWarning:
-        raise InputError(f"{path}: has lines with more cells than its header has names") from None
+        except pd.errors.ParserWarning:
+            text = f"{path}: has lines with more cells than its header has names"
+            raise InputError(text) from None
     refuse_nul_bytes(path)
     rows = rows.rename(columns=dict(called)) if called else with_plain_names(rows)
     if one_of:
@@ -159,16 +161,22 @@ def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
     return rows
 
 
-def read_made_split(path: Path) -> pd.DataFrame:
-    """data.csv of a run: path, label, split, perhaps group, bytes, as text. Raises `InputError`."""
+def read_made_split(path: Path, sha256: str | None = None) -> pd.DataFrame:
+    """data.csv of a run: path, label, split, perhaps group, bytes, as text. Raises `InputError`.
+
+    `sha256` is what the run's checkpoint says of the file; runs of version 0.2 do not.
+    """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table["bytes"].astype(int)
+        content = read_bytes(path)
     except FileNotFoundError:
         raise InputError(f"{path}: is gone, and with it which image was in which split") from None
-    except (ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
-        reason = first_line(error)
-        raise InputError(f"{path}: is damaged: is no table of a run ({reason})") from None
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise InputError(
+            f"{path}: is damaged, or not the table that the run began with; put back a copy of it"
+        )
+    with opening(path, "is damaged: is no table of a run"):
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        table["bytes"].astype(int)
     if missing := {"path", "label", "split"} - set(table):
         raise InputError(f"{path}: is damaged: has no column {min(missing)!r}")
     if strange := set(table["split"]) - set(SPLITS):

@@ -14,15 +14,16 @@ from lite0ca.data import dataset, split
 from lite0ca.data.layout import SPLITS
 from lite0ca.data.metadata_csv import COLUMNS
 from lite0ca.errors import InputError
-from lite0ca.files import whole, write_json
+from lite0ca.files import read_bytes, whole, write_json
 from lite0ca.images.reading import bytes_of, content_of
-from lite0ca.images.tar_shards import tars_of
+from lite0ca.images.tar_shards import SUMS, TABLE, sums_of, tars_of
 from lite0ca.machine.console import bar
 from lite0ca.settings.config import Config
 
 
 def pack(folder: str, shard_mb: float, config: Config) -> Path:
-    """Write `folder`/000.tar, 001.tar …, label2id.json and, last, metadata.csv; returns the latter.
+    """Write `folder`/000.tar, 001.tar …, label2id.json, the SHA256SUMS of the tables and,
+    last, metadata.csv; returns the latter.
 
     Files go in as they are, shuffled with the seed, each tar from one split; data without a split
     gets one, as in training. A photo is three members: 00000042.jpg, .cls (its class number) and
@@ -58,8 +59,12 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
         with whole(target / name, "wb") as file:
             written.append(one.assign(path=write_tar(file, name, one, data.label2id)))
     table = pd.concat(written)
-    with whole(target / "metadata.csv") as file:
-        table.drop(columns=["absolute_path", "bytes"]).to_csv(file, index=False)
+    text = table.drop(columns=["absolute_path", "bytes"]).to_csv(index=False, lineterminator="\n")
+    tables = {TABLE: text.encode(), "label2id.json": read_bytes(target / "label2id.json")}
+    with whole(target / SUMS) as file:
+        file.write(sums_of(tables))
+    with whole(target / TABLE, "wb") as file:
+        file.write(tables[TABLE])
     print(f"{len(table):,} images, {rows['bytes'].sum() / 1e6:,.0f} MB, in {len(tables)} shards")
     return target / "metadata.csv"
 

@@ -14,7 +14,7 @@ from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
 from lite0ca.errors import InputError, printable
 from lite0ca.images import tar_shards
 from lite0ca.images.folders import Below, PassedOver, composed, on_disk, walk
-from lite0ca.images.tar_shards import expanded, rows_in, table_of
+from lite0ca.images.tar_shards import expanded, place_of, refuse_changed, rows_in, table_of
 from lite0ca.machine.environment import kaggle_folders
 from lite0ca.settings.config import Config
 
@@ -59,7 +59,10 @@ class Source:
     def rows_of_table(self) -> pd.DataFrame:
         columns = columns_of(self.path)
         if not columns or is_listing(columns):
-            return read_csv(self.path)
+            rows = read_csv(self.path)
+            if rows["path"].map(place_of).any():
+                refuse_changed(self.path.parent)
+            return rows
         self.below = self.below or walk(self.path.parent)
         rows, note = read_labels(self.path, self.below)
         self.notes.append(note)

@@ -7,32 +7,48 @@ from pathlib import Path
 
 from lite0ca.data import dataset, split
 from lite0ca.data.metadata_csv import read_made_split
-from lite0ca.errors import InputError, first_line
-from lite0ca.files import read_json
-from lite0ca.formats.checkpoint import EXPORTS, REPORT, digest, load_best, run_folder
+from lite0ca.errors import InputError, opening
+from lite0ca.formats.checkpoint import BEST, EXPORTS, REPORT, TABLE, digest, load_best, run_folder
 from lite0ca.formats.opening import FORMATS, format_of
+from lite0ca.formats.report import INSTEAD, read_report, refuse_replaced
 from lite0ca.machine.device import device_of
 from lite0ca.settings.config import Config
+
+WHERE = ("metadata", "data_dir", "label2id")  # settings that say where the data lies
 
 
 def data_of(run: str, metadata: dict, config: Config) -> dataset.DataSet:
     """The data that a model is asked about, with the run's own split where it has none."""
-    return with_known_split(dataset.load(config, metadata["label2id"]), run)
+    trained = metadata
+    if format_of(run):
+        # An exported file does not say where the data lay; the run that it lies in does.
+        trained = checkpoint_beside(run)
+        if not (config.metadata or config.data_dir):
+            lay = {key: trained["config"].get(key) for key in WHERE} if trained else {}
+            config = replace(config, **lay)
+    digest = trained.get("sha256", {}).get(TABLE)
+    return with_known_split(dataset.load(config, metadata["label2id"]), run, digest)
 
 
 def fastest_exported_file(run: str, typed: dict) -> str:
     """The exported file that answers as the run does and was fastest, if its runtime is here.
 
     The run itself without one, where the files take pictures of another size than the run was
-    trained on, or where another device, precision or size was typed.
+    trained on, or where another device, precision or size was typed. Raises `InputError` if the
+    report is damaged, or the file is not the one that was proved.
     """
     report = Path(run) / EXPORTS / REPORT
     if any(typed.get(name) for name in ("device", "amp", "image_size")) or not report.is_file():
         return run
     if device_of("auto").type != "cpu":
         return run
-    try:
-        made = read_json(report)
+    made = read_report(report)
+    if made is None:
+        print(
+            f"{report.parent}: is of an earlier version, without checksums; export again to use it"
+        )
+        return run
+    with opening(report, f"is damaged; {INSTEAD}"):
         if made["checkpoint_sha256"] != digest(run):
             print(f"{report.parent}: is of an earlier training; export again to use it")
             return run
@@ -44,12 +60,10 @@ def fastest_exported_file(run: str, typed: dict) -> str:
             path = report.parent / Path(row["file"]).name
             there = format_of(path) == row["form"] and path.is_file()
             if there and FORMATS[row["form"]].is_installed(row["form"]):
+                refuse_replaced(report.parent, row)
                 speed = f"{row['times_torch']:.1f} x torch's speed"
                 print(f"answered by {path} ({speed} when exported)")
                 return str(path)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = first_line(error)
-        print(f"{report}: is damaged ({reason}), so the run itself answers; export again")
     return run
 
 
@@ -57,28 +71,32 @@ def settings_of(run: str, metadata: dict, typed: dict) -> Config:
     """The settings of a run, with what was typed for this command over them."""
     # What only training uses may not fit what is typed now: --start-size, a smaller --image-size.
     settings = dict(metadata["config"]) | {"resume": None, "weights": None, "start_size": None}
-    if format_of(run) and (stored := run_folder(run) / "config.json").is_file():
-        # An exported file does not say where the data lay; the run beside it does.
-        trained = read_json(stored)
-        settings |= {key: trained.get(key) for key in ("metadata", "data_dir", "label2id")}
     if typed.get("metadata") or typed.get("data_dir"):
-        settings |= {"metadata": None, "data_dir": None, "label2id": None}
+        settings |= dict.fromkeys(WHERE)
     # Its machine may not be this one.
     settings |= {"device": "auto", "amp": None, "num_workers": Config.num_workers}
     return Config.of_stored(settings, **typed)
 
 
-def with_known_split(data: dataset.DataSet, run: str) -> dataset.DataSet:
+def checkpoint_beside(file: str) -> dict:
+    """The best checkpoint of the run that an exported file lies in; empty if it lies in none."""
+    path = run_folder(file) / BEST
+    return load_best(path) if path.is_file() else {}
+
+
+def with_known_split(data: dataset.DataSet, run: str, digest: str | None) -> dataset.DataSet:
     """The run's own split for data without one that the run was trained on.
 
     A split made in training is not in the data; scoring all of it would score training images.
+    `digest` is the sha256 of the table that holds it, None of runs that kept none. Raises
+    `InputError`.
     """
-    table = run_folder(run) / "data.csv"
+    table = run_folder(run) / TABLE
     # Of a split with train alone, training makes valid: that one is in the table only.
     has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
     if has_valid or not table.is_file():
         return data
-    made = split.with_split_of(data, read_made_split(table))
+    made = split.with_split_of(data, read_made_split(table, digest))
     if made.rows.empty:
         return data
     print(f"the run was trained on images of {data.root}: its own split is used")

@@ -27,10 +27,19 @@ from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import fused
 from lite0ca.export.photo_input import PhotoClassifier
 from lite0ca.export.verification import Verification, verdict, with_speed
-from lite0ca.files import SCRAP, check_writable, remove_scraps, write_json
-from lite0ca.formats.checkpoint import EXPORTS, REPORT, digest, load_best, model_of, run_folder
+from lite0ca.files import SCRAP, check_writable, remove_scraps
+from lite0ca.formats.checkpoint import (
+    EXPORTS,
+    REPORT,
+    digest,
+    load_best,
+    model_of,
+    run_folder,
+    sha256,
+)
 from lite0ca.formats.metadata import metadata_of
-from lite0ca.formats.opening import FORMATS, Exported, open_file
+from lite0ca.formats.opening import FORMATS, Exported, files_of, open_file, seal_file
+from lite0ca.formats.report import write_report
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import console
 from lite0ca.machine.console import quiet
@@ -42,7 +51,6 @@ from lite0ca.settings.config import Config
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
 CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
-INT8_OPSET = 13  # of ONNX, at least
 PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert")
 PACKAGES += ("ai-edge-quantizer", "executorch", "torchao")
 
@@ -96,12 +104,15 @@ def export(
 
     A form that fails does not stop the others: see `refuse_failed`. Raises `InputError`.
     """
+    if opset is not None and "onnx" not in formats and not photo:
+        raise InputError(f"--opset {opset}: is of ONNX, and no ONNX file is asked for")
     for name in [*formats, *(["onnx"] if photo else [])]:
         FORMATS[name].module(name)  # is its extra there?
-    if int8 and "onnx" in formats and opset and opset < INT8_OPSET:
-        raise InputError(
-            f"--int8 needs --opset {INT8_OPSET} or more: older ones have no scale a channel"
-        )
+    if opset is not None:
+        with quiet():
+            FORMATS["onnx"].module("onnx").refuse_opset(opset, int8 and "onnx" in formats, photo)
+        # What the network's own layers still forbid is met before the other formats are made.
+        formats = sorted(formats, key=lambda name: name != "onnx")
     folder = Path(output_dir or run_folder(run) / EXPORTS)
     check_writable(folder)
     keep_freed_memory()
@@ -119,6 +130,7 @@ def export(
                 prepared = prepare()  # of int8 takes minutes: with a bar, not kept quiet
                 with quiet():
                     write(prepared, path=path)
+                seal_file(path)
                 network = opened(path)
                 row |= verification.of(network, int8="int8" in name)
             except InputError:
@@ -126,10 +138,11 @@ def export(
             except Exception as error:  # whatever a converter raises, the other formats go on
                 problem = f"could not be made: {first_line(error)[:200]}"
                 row |= {"passed": False, "problem": problem}
-            files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
             row["seconds"] = time.monotonic() - began
             if "agreement" in row and (row["passed"] or "int8" in name):
+                files = files_of(path)
                 row["size_mb"] = sum(file.stat().st_size for file in files) / 1e6
+                row["sha256"] = {file.name: sha256(file) for file in files}
                 for file in files:
                     os.replace(file, folder / file.name)
                 kept[path.name] = network
@@ -138,7 +151,7 @@ def export(
     if int8:
         rows.append(verification.of_noisy_photos())
     rows = with_speed(rows, kept, source.network, source.metadata["image_size"])
-    write_json(folder / REPORT, report_of(run, source, verification, rows))
+    write_report(folder / REPORT, report_of(run, source, verification, rows))
     return folder, rows
 
 
@@ -200,7 +213,8 @@ def files_from(
     if photo:
         metadata = source.metadata_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
         metadata |= {"temperature": 1.0}  # the graph has divided by it
-        write = partial(FORMATS["onnx"].module("onnx").write_with_preprocessing, metadata=metadata)
+        write = FORMATS["onnx"].module("onnx").write_with_preprocessing
+        write = partial(write, metadata=metadata, opset=source.opset)
         yield PHOTO, scratch / f"{stem}_photo.onnx", source.for_photos, write
 
 

@@ -4,53 +4,58 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
-import warnings
-import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from lite0ca.errors import InputError
-from lite0ca.files import whole
+from lite0ca.errors import InputError, opening
+from lite0ca.files import read_bytes, whole
+from lite0ca.formats import seal
 from lite0ca.formats.metadata import check_metadata
+from lite0ca.model.archive import is_zip, loaded, read_tensors
 from lite0ca.model.network import LeafClassifier, build_model
 from lite0ca.settings.systems import System
 
 BEST, LAST = "best_model.pt", "last.pt"
 FORMER_SUFFIX = ".torchscript"  # of version 0.1: a program, which could do anything
+END_OF_ZIP = b"PK\5\6"  # with nothing behind it, 22 bytes
 
+SETTINGS, TABLE = "config.json", "data.csv"  # what a run began with; the latter is its split
 EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
+    """Write what `torch.load` reads, with a seal as the comment of the zip."""
     packed = io.BytesIO()  # onto a full disk torch.save hides the OSError behind one of its own
     torch.save(content, packed)
+    comment = seal.EMPTY.encode()
+    packed.seek(-2, io.SEEK_END)  # the length of the comment, which torch leaves empty
+    packed.write(len(comment).to_bytes(2, "little") + comment)
     with whole(path, "wb") as file:
-        file.write(packed.getbuffer())
+        file.write(seal.sealed(packed.getvalue()))
 
 
 def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
     """The content of a checkpoint, on the CPU; code in the file is never run.
 
-    Raises `InputError` if the file is missing, truncated, no checkpoint, or lacks a key.
+    Raises `InputError` if the file is missing, damaged in one bit, no checkpoint, or lacks a key.
     """
     path = Path(path)
     if path.suffix == FORMER_SUFFIX:
         raise InputError(f"{path}: lite0ca runs no TorchScript any more; export the run as ONNX")
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch warns of what is refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a checkpoint") from None
-    except PermissionError:
-        raise
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile):
-        raise InputError(f"{path}: is truncated or not a checkpoint") from None
-    except pickle.UnpicklingError:
-        raise InputError(f"{path}: holds more than tensors and plain data; not loaded") from None
+    with opening(path, "is damaged or no checkpoint; take a copy of it, or train again"):
+        if not is_zip(content):
+            raise ValueError("it is no zip")
+        # 0.2 wrote no seal, and no comment to the zip; each record has a checksum in any case.
+        if not seal.is_sealed(content) and not content[-22:].startswith(END_OF_ZIP):
+            raise ValueError("its end is damaged")
+        content = loaded(content)
     missing = [key for key in needs if not isinstance(content, dict) or key not in content]
     if missing:
         raise InputError(f"{path}: is no checkpoint of this project (lacks {missing[0]!r})")
@@ -81,7 +86,11 @@ def run_folder(run: str | Path) -> Path:
 def digest(run: str | Path) -> str:
     """sha256 of a run's best checkpoint: another training, another digest."""
     path = Path(run)
-    return hashlib.sha256((path / BEST if path.is_dir() else path).read_bytes()).hexdigest()
+    return sha256(path / BEST if path.is_dir() else path)
+
+
+def sha256(file: str | Path) -> str:
+    return hashlib.sha256(read_bytes(file)).hexdigest()
 
 
 def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
@@ -95,12 +104,24 @@ def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
             f"--image-size {image_size}: the positions of {system.name}'s self-attention belong to "
             f"{trained_at} pixels; use --image-size {trained_at}, or train at {image_size}"
         )
-    model = build_model(system, len(checkpoint["label2id"]), image_size, config["dropout"])
-    try:
+    build = partial(build_model, system, len(checkpoint["label2id"]), image_size, config["dropout"])
+    refuse_other_shapes(checkpoint["model"], build, system.name)
+    model = build()
+    with opening("the checkpoint", f"does not fit {system.name}"):
         model.load_state_dict(checkpoint["model"])
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"the checkpoint does not fit {system.name}: {reason}") from None
     if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
         raise InputError(f"the checkpoint holds NaN or infinity in {bad[0]}: it answers nothing")
     return model.eval()
+
+
+def refuse_other_shapes(state: dict, build: Callable[[], LeafClassifier], name: str) -> None:
+    """Raise `InputError` unless the tensors fit, before gigabytes are taken for a network."""
+    try:
+        with torch.device("meta"):
+            wanted = {key: value.shape for key, value in build().state_dict().items()}
+    except Exception:  # some networks of timm cannot be built there; the real one will say
+        return
+    found = state if isinstance(state, dict) else {}
+    for key in [*wanted, *found]:
+        if getattr(found.get(key), "shape", None) != wanted.get(key):
+            raise InputError(f"the checkpoint does not fit {name}: {key} is missing or another's")

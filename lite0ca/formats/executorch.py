@@ -119,10 +119,10 @@ def lower(program: torch.export.ExportedProgram, metadata: dict, path: Path) -> 
 class Session:
     """A .pte file, opened on the CPU: `metadata`, and the call."""
 
-    def __init__(self, path: Path, threads: int):
+    def __init__(self, content: bytes, threads: int):
         _unsafe_reset_threadpool(threads)  # one pool for the whole process
         self.program = Runtime.get().load_program(
-            path, verification=Verification.InternalConsistency
+            content, verification=Verification.InternalConsistency
         )
         self.metadata = {}
         if METADATA in self.program.method_names:

@@ -11,8 +11,7 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 from torch import nn
 
-from lite0ca.errors import InputError
-from lite0ca.formats.litert_metadata import metadata_in, with_metadata
+from lite0ca.formats.litert_metadata import graphs_in, metadata_in, with_metadata
 
 TOP = 127  # steps of the largest weight
 
@@ -78,15 +77,16 @@ def nhwc(images: np.ndarray) -> np.ndarray:
 class Session:
     """A .tflite file, opened on the CPU: `metadata`, and the call."""
 
-    def __init__(self, path: Path, threads: int):
-        content = path.read_bytes()
+    def __init__(self, content: bytes, threads: int):
         self.metadata = metadata_in(content)
+        if graphs_in(content) > 1:
+            raise ValueError("it has more than one graph, so perhaps a loop without end")
         self.interpreter = Interpreter(model_content=content, num_threads=threads)
         self.interpreter.allocate_tensors()
         (self.input,) = self.interpreter.get_input_details()
         (self.output,) = self.interpreter.get_output_details()
         if self.input["shape"].size != 4:
-            raise InputError("takes no pictures")
+            raise ValueError("it takes no pictures")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(B, 3, S, S) normalised -> (B, classes) logits, one picture after the other."""

@@ -52,6 +52,10 @@ def metadata_in(model: bytes) -> dict:
     return {}
 
 
+def graphs_in(model: bytes) -> int:
+    return schema.Model.GetRootAs(model, 0).SubgraphsLength()
+
+
 def mobile_metadata(metadata: dict) -> bytes:
     """The flatbuffer of the metadata schema."""
     b = flatbuffers.Builder(1024)

@@ -8,10 +8,14 @@ from pathlib import Path
 
 from lite0ca.data.dataset import classes_of
 from lite0ca.errors import InputError
+from lite0ca.formats import seal
 from lite0ca.settings.config import Config
 from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, System
 
+MOST_CLASSES = 100_000  # a network is built for as many as a file says
 FILE_NAME = re.compile(r"[\w.+-]{1,200}")  # of a system: exported files are called after it
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def check_metadata(metadata: dict, source: str | Path) -> None:
@@ -26,6 +30,7 @@ def check_metadata(metadata: dict, source: str | Path) -> None:
         "temperature": lambda value: is_number(value) and value > 0,
         "sure_from": lambda value: value is None or (is_number(value) and 0 <= value <= 1),
         "drawn_sample": lambda value: type(value) is bool,
+        "sha256": are_digests,
         # of exported files only
         "image_size": lambda size: type(size) is int and size == metadata["config"]["image_size"],
         "classes": lambda names: type(names) is list and names == classes_of(metadata["label2id"]),
@@ -51,7 +56,17 @@ def three_numbers(values) -> bool:
     return type(values) is list and len(values) == 3 and all(map(is_number, values))
 
 
+def are_digests(files) -> bool:
+    """The sha256 of files by name, in hexadecimal."""
+    return type(files) is dict and all(
+        type(name) is str and type(digest) is str and DIGEST.fullmatch(digest)
+        for name, digest in files.items()
+    )
+
+
 def is_config(settings) -> bool:
+    if type(settings) is not dict or any(type(name) is not str for name in settings):
+        return False
     try:
         Config.of_stored(settings)
     except (ValueError, TypeError):  # InputError among them
@@ -72,7 +87,7 @@ def is_system(row) -> bool:
 
 def numbers_classes(label2id) -> bool:
     """Two or more names, numbered from 0 on, each number once."""
-    if not isinstance(label2id, dict) or len(label2id) < 2:
+    if not isinstance(label2id, dict) or not 2 <= len(label2id) <= MOST_CLASSES:
         return False
     numbers = [number for number in label2id.values() if type(number) is int]
     names = all(type(name) is str for name in label2id)
@@ -86,6 +101,7 @@ def metadata_of(checkpoint: dict, network, image_size: int, version: str) -> dic
     private += ("start_size",)  # larger, perhaps, than this image size
     config = {key: value for key, value in checkpoint["config"].items() if key not in private}
     return {
+        seal.NAME: seal.EMPTY,
         "version": version,
         "name": checkpoint["system"]["name"],
         "system": checkpoint["system"],

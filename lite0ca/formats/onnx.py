@@ -16,13 +16,16 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, first_line
 
 FIRST_DYNAMO_OPSET = 18  # asked for less, torch's exporter writes 18 with only a warning
+INT8_OPSET = 13  # at least: it brought scales for each channel
 IMAGES, PHOTO = "images", "photo"
 # ONNX Runtime's int8 on x86 without VNNI adds pairs of products in 16 bits, and larger weights
 # overflow them: 64 * 255 * 2 < 2**15.
 TOP = 64
+FATAL = 4  # ONNX Runtime prints what is less, in colour, beside our own line
+onnxruntime.set_default_logger_severity(FATAL)
 
 
 def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = None) -> None:
@@ -43,14 +46,34 @@ def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = No
     store(path, metadata)
 
 
-def write_with_preprocessing(network: nn.Module, metadata: dict, path: Path) -> None:
+def refuse_opset(opset: int, int8: bool, photo: bool) -> None:
+    """Raise `InputError`, before any work, for an opset that cannot be had for all that is asked.
+
+    A network of one layer shows what torch writes.
+    """
+    if int8 and opset < INT8_OPSET:
+        raise InputError(
+            f"--int8 needs --opset {INT8_OPSET} or more: older ones have no scale a channel"
+        )
+    if photo and opset < FIRST_DYNAMO_OPSET:
+        raise InputError(
+            f"--with-preprocessing and --web need --opset {FIRST_DYNAMO_OPSET} or more: torch "
+            "writes a file for photos of any size with no older one"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        write(nn.Conv2d(3, 2, 1), {"image_size": 8}, Path(folder, "probe.onnx"), opset)
+
+
+def write_with_preprocessing(
+    network: nn.Module, metadata: dict, path: Path, opset: int | None = None
+) -> None:
     """uint8 RGB `photo` (height, width, 3) of any size -> calibrated `probabilities` (classes,)."""
     any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     exported(
         network,
         torch.zeros(300, 400, 3, dtype=torch.uint8),
         path,
-        None,
+        opset,
         dynamic_shapes=(any_size,),
         dynamo=True,
         input_names=[PHOTO],
@@ -71,11 +94,16 @@ def exported(network, example, path: Path, opset: int | None, dynamo: bool, **na
                 network, (example,), str(path), opset_version=opset, dynamo=dynamo, verbose=False,
                 **options, **names,
             )  # fmt: skip
-        except (ValueError, torch.onnx.errors.OnnxExporterError) as error:
+        except Exception as error:  # ValueError, the exporter's own, and of what writes IR
             if opset is None:
                 raise
-            raise InputError(f"--opset {opset}: {str(error).splitlines()[0]}") from None
-    if opset and (written := opset_of(path)) != opset:
+            reason = first_line(error)[:200]
+            raise InputError(f"--opset {opset}: torch cannot write it ({reason})") from None
+    refuse_other_opset(path, opset)
+
+
+def refuse_other_opset(path: Path, opset: int | None) -> None:
+    if opset is not None and (written := opset_of(path)) != opset:
         raise InputError(f"--opset {opset}: torch {torch.__version__} writes opset {written}")
 
 
@@ -116,6 +144,7 @@ def write_int8(
             reduce_range=True,  # weights of at most `TOP` steps
             nodes_to_exclude=classifier,
         )
+    refuse_other_opset(path, opset)
     store(path, metadata)
 
 
@@ -130,15 +159,37 @@ class OneByOne(quantization.CalibrationDataReader):
         return None if image is None else {IMAGES: image[None]}
 
 
+def check_graph(model: onnx.ModelProto) -> None:
+    """Raise `ValueError` for what no export writes: it could run without end, or read other files.
+
+    Loops and branches are nodes with a graph inside, and a function may be of calls of another.
+    """
+    if model.functions:
+        raise ValueError("it has functions of its own")
+    tensors = [*model.graph.initializer]
+    for node in model.graph.node:
+        if any(one.HasField("g") or one.graphs for one in node.attribute):
+            raise ValueError(f"it has a loop or a branch ({node.op_type})")
+        if any(one.HasField("sparse_tensor") or one.sparse_tensors for one in node.attribute):
+            raise ValueError("it has sparse weights")
+        tensors += [one.t for one in node.attribute if one.HasField("t")]
+        tensors += [tensor for one in node.attribute for tensor in one.tensors]
+    if model.graph.sparse_initializer:
+        raise ValueError("it has sparse weights")
+    if any(one.external_data for one in tensors):
+        raise ValueError("its weights lie in another file")
+
+
 class Session:
     """An ONNX file, opened on the CPU: `metadata`, and the call."""
 
-    def __init__(self, path: Path, threads: int):
+    def __init__(self, content: bytes, threads: int):
+        check_graph(onnx.load_model_from_string(content))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = FATAL
         self.session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+            content, options, providers=["CPUExecutionProvider"]
         )
         stored = self.session.get_modelmeta().custom_metadata_map
         self.metadata = {key: json.loads(value) for key, value in stored.items()}

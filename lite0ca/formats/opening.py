@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from lite0ca.errors import InputError, first_line
+from lite0ca.errors import InputError, opening
+from lite0ca.files import read_bytes
+from lite0ca.formats import seal
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.metadata import check_metadata
 from lite0ca.machine.console import quiet
+from lite0ca.machine.memory import within_free_memory
 from lite0ca.settings.config import unknown
 
 NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id", "epoch")
@@ -94,38 +98,56 @@ def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Expor
     path, name = Path(path), format_of(path)
     if name is None:
         raise InputError(f"{path}: no exported file has this ending")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
     module = FORMATS[name].module(name)
     try:
-        with quiet():
-            session = module.Session(path, threads or torch.get_num_threads())
-    except Exception as error:  # each runtime has errors of its own
-        reason = first_line(error)[:120]
-        raise InputError(f"{path}: is truncated or no {name} file ({reason})") from None
-    missing = [key for key in NEEDED if key not in session.metadata]
+        contents = [read_bytes(file) for file in files_of(path)]
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: there is no such file") from None
+    with opening(path, "is damaged; export again"):
+        is_sealed = seal.is_sealed(*contents)
+    with opening(path, f"is damaged or no {name} file; export again"), guarded():
+        session = module.Session(*contents, threads=threads or torch.get_num_threads())
+        metadata = dict(session.metadata)
+        if metadata.pop(seal.NAME, None) and not is_sealed:  # 0.2 wrote none
+            raise ValueError("its checksum is not where it was")
+    missing = [key for key in NEEDED if key not in metadata]
     if missing:
         raise InputError(
             f"{path}: does not say its {missing[0]}, so it was not written by lite0ca export"
         )
-    check_metadata(session.metadata, path)
-    network = Exported(session, session.metadata)
-    check_answers(network, session.metadata, path)
-    return session.metadata, network
+    check_metadata(metadata, path)
+    network = Exported(session, metadata)
+    with opening(path, "does not do what it says"), guarded():
+        check_answers(network, metadata)
+    return metadata, network
 
 
-def check_answers(network: Exported, metadata: dict, path: Path) -> None:
-    """Raise `InputError` unless one black picture gets a finite logit for each class."""
+@contextlib.contextmanager
+def guarded():
+    """Around a runtime that does what a stranger's file says."""
+    with quiet(), within_free_memory():
+        yield
+
+
+def files_of(path: Path) -> list[Path]:
+    """An exported file and what belongs to it: OpenVINO's weights lie beside."""
+    return [path, path.with_suffix(".bin")] if path.suffix == FORMATS["openvino"].suffix else [path]
+
+
+def seal_file(path: Path) -> None:
+    """Put the digest of an exported file that was just written into it."""
+    content, *others = (file.read_bytes() for file in files_of(path))
+    path.write_bytes(seal.sealed(content, *others))
+
+
+def check_answers(network: Exported, metadata: dict) -> None:
+    """Raise `ValueError` unless one black picture gets a finite logit for each class."""
     side, classes = metadata["image_size"], len(metadata["classes"])
-    try:
-        logits = network(torch.zeros(1, 3, side, side))
-        problem = None if logits.isfinite().all() else "it answers NaN or infinity"
-        if logits.shape != (1, classes):
-            problem = f"it names {classes} classes and answers {tuple(logits.shape)}"
-    except Exception as error:  # each runtime has errors of its own
-        problem = first_line(error)[:120]
-    if problem:
-        raise InputError(f"{path}: does not do what it says: {problem}")
+    logits = network(torch.zeros(1, 3, side, side))
+    if logits.shape != (1, classes):
+        raise ValueError(f"it names {classes} classes and answers {tuple(logits.shape)}")
+    if not logits.isfinite().all():
+        raise ValueError("it answers NaN or infinity")
 
 
 def open_model(run: str | Path, image_size: int | None = None) -> tuple[dict, nn.Module]:

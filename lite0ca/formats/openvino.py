@@ -13,9 +13,11 @@ import torch
 from torch import nn
 
 from lite0ca.formats import onnx as onnx_format
+from lite0ca.formats import seal
 
 ROOM = "lite0ca"  # of our metadata in the file's runtime information
 TOP = onnx_format.TOP
+LOOPS = {"If", "Loop", "TensorIterator"}  # none in what is exported; a stranger's may have no end
 
 
 def write(network: nn.Module, metadata: dict, path: Path) -> None:
@@ -31,15 +33,20 @@ def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Ten
     """
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "int8.onnx")
-        onnx_format.write_int8(network, metadata, plain, images)
+        onnx_format.write_int8(network, unsealed(metadata), plain, images)
         save(openvino.convert_model(plain), metadata, path)
 
 
 def converted(network: nn.Module, metadata: dict) -> openvino.Model:
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "plain.onnx")
-        onnx_format.write(network, metadata, plain)
+        onnx_format.write(network, unsealed(metadata), plain)
         return openvino.convert_model(plain)
+
+
+def unsealed(metadata: dict) -> dict:
+    """Of the ONNX file on the way: its metadata goes into ours, which has a seal of its own."""
+    return {name: value for name, value in metadata.items() if name != seal.NAME}
 
 
 def save(model: openvino.Model, metadata: dict, path: Path) -> None:
@@ -51,10 +58,12 @@ def save(model: openvino.Model, metadata: dict, path: Path) -> None:
 class Session:
     """An IR, opened on the CPU: `metadata`, and the call."""
 
-    def __init__(self, path: Path, threads: int):
+    def __init__(self, content: bytes, weights: bytes, threads: int):
         self.core = openvino.Core()
         self.core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
-        self.model = self.core.read_model(path)
+        self.model = self.core.read_model(content, weights)
+        if loops := LOOPS & {one.get_type_name() for one in self.model.get_ops()}:
+            raise ValueError(f"it has a loop or a branch ({min(loops)})")
         stored = self.model.get_rt_info([ROOM]).value if self.model.has_rt_info([ROOM]) else {}
         self.metadata = {key: json.loads(one) for key, one in stored.items()}
         self.for_batch = functools.cache(self.compiled)

@@ -14,8 +14,8 @@ import pandas as pd
 
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sources import find
-from lite0ca.errors import InputError
-from lite0ca.files import check_writable, read_json
+from lite0ca.errors import InputError, opening
+from lite0ca.files import check_writable, json_object, read_bytes
 from lite0ca.headless import ray_cluster
 from lite0ca.headless.executed_notebook import (
     beside_run,
@@ -176,11 +176,10 @@ def refuse_mistakes(preset: str, parameters: dict) -> None:
 
 def with_parameters(file: Path) -> Path:
     """The file, if it is a notebook that takes parameters; raises `InputError`."""
-    try:
-        cells = read_json(file)["cells"]
+    content = read_bytes(file)
+    with opening(f"--notebook {file}", "is not a notebook"):
+        cells = json_object(content)["cells"]
         tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"--notebook {file}: is not a notebook") from None
     if "parameters" not in tags:
         raise InputError(f"--notebook {file}: has no cell tagged `parameters` to set")
     return file

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
 from pathlib import Path
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, opening
 from lite0ca.files import read_json, whole
 from lite0ca.formats.checkpoint import LAST
+from lite0ca.formats.metadata import is_number
 
 DONE = "lite0ca_done"  # in the metadata of an executed notebook
 RUN_LINE = re.compile(r"^run: (.+)$", re.MULTILINE)  # `fit` says where its files are
@@ -28,19 +30,55 @@ def metrics_of(notebook: Path) -> dict:
     run = run_of(notebook)
     if run is None or not (run / "metrics.json").is_file():
         return {}
+    file = run / "metrics.json"
     try:
-        return read_json(run / "metrics.json")
+        metrics = read_json(file)
+        with opening(file, "is damaged"):
+            refuse_odd(metrics)
     except InputError as error:  # the others' scores are still good
         print(f"  {error}; its scores are left out", file=sys.stderr)
         return {}
+    return metrics
+
+
+def refuse_odd(metrics: dict) -> None:
+    """Raise `ValueError` unless what is read of a run's metrics is there and of the right kind."""
+    for name in ("model_name", "data"):
+        if type(metrics.get(name)) is not str:
+            raise ValueError(f"its {name} is no text")
+    for name in ("valid_acc", "valid_f1", "train_images_per_s"):
+        if metrics.get(name) is not None and not is_number(metrics[name]):
+            raise ValueError(f"its {name} is no number")
+    if type(metrics.get("stopped") or "") is not str:
+        raise ValueError("its stopped is no text")
 
 
 def read_notebook(file: Path) -> dict:
-    """The content of an executed notebook; empty if there is none, or it was cut off."""
+    """The content of an executed notebook; empty if there is none, or it is damaged."""
     try:
-        return read_json(file)
+        content = read_json(file)
     except (OSError, InputError):
         return {}
+    return content if is_notebook(content) else {}
+
+
+def is_notebook(content: dict) -> bool:
+    """Whether all that is asked of it below is of the right kind."""
+    about, cells = content.get("metadata", {}), content.get("cells", [])
+    if type(about) is not dict or type(cells) is not list:
+        return False
+    record = about.get("papermill", {})
+    if type(record) is not dict or not is_number(record.get("duration") or 0):
+        return False
+    parameters = record.get("parameters") or {}
+    if type(parameters) is not dict or type(parameters.get("overrides") or {}) is not dict:
+        return False
+    outputs = [cell.get("outputs", []) if type(cell) is dict else None for cell in cells]
+    if not all(type(one) is list and all(type(part) is dict for part in one) for one in outputs):
+        return False
+    texts = [part.get("text", "") for one in outputs for part in one]
+    lines = (text if type(text) is list else [text] for text in texts)
+    return all(type(line) is str for line in itertools.chain.from_iterable(lines))
 
 
 def mark_done(file: Path) -> None:

@@ -152,8 +152,8 @@ def unidentified(path: str | Path) -> str | None:
 
 def refuse_other_than_files(path: str | Path) -> None:
     """Raise `OSError` for a folder, a pipe (it would be waited for), or a name no CSV can hold."""
-    if place_of(path):
-        return
+    if place := place_of(path):
+        path = place[0]
     try:
         str(path).encode()
     except UnicodeError:
@@ -186,6 +186,8 @@ def content_of(path: str | Path, most: int | None = None) -> bytes:
         if place and not most:
             read_ahead(file)
         file.seek(offset)
+        if place:  # no more than there is: a number in a table may be any
+            length = min(length, max(0, os.fstat(file.fileno()).st_size - offset))
         return file.read(min(most, length) if most and place else most or length)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -10,6 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+SHARE, ADDRESSES_A_CORE = 0.75, 2**27  # what `within_free_memory` grants
 
 
 def keep_freed_memory() -> None:
@@ -75,3 +83,29 @@ def free_memory_gb() -> float:
     except (OSError, ValueError):
         pass
     return free / 1e9
+
+
+@contextlib.contextmanager
+def within_free_memory():
+    """Meanwhile a request beyond most of the free memory fails: Linux would grant it, and then kill
+    whoever is largest. For what strangers' files ask for; without effect where it cannot be had.
+    """
+    free = free_memory_gb() * 1e9
+    if not free or resource is None:
+        yield
+        return
+    # Of addresses, not of memory: each thread takes some that it never touches.
+    more = int(SHARE * free) + ADDRESSES_A_CORE * (os.cpu_count() or 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([address_space() + more, *limits]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def address_space() -> int:
+    """Bytes of this process's addresses, most of which are no memory."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+    return int(pages) * resource.getpagesize()

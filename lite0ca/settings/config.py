@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import os
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -251,14 +252,20 @@ class Config:
         return cls.of(**{**kept, **overrides})
 
     @classmethod
+    def fixed(cls) -> list[str]:
+        """The settings that decide what a run comes to, so that --resume cannot change them."""
+        free = {"metadata", "data_dir", "label2id", "plot", "resume"}
+        fields = [f for f in dataclasses.fields(cls) if f.metadata["group"] != "machine"]
+        return [f.name for f in fields if f.name not in free]
+
+    @classmethod
     def of_run(cls, folder: str | Path, **overrides) -> Config:
         """The settings stored in a run folder, to go on with that run.
 
         Only what does not change the result may be overridden: the machine, and where the
         data lies now.
         """
-        may_change = {f.name for f in dataclasses.fields(cls) if f.metadata["group"] == "machine"}
-        may_change |= {"metadata", "data_dir", "plot"}
+        may_change = set(cls.__dataclass_fields__) - set(cls.fixed()) - {"label2id", "resume"}
         for name in overrides:
             if name not in may_change:
                 raise InputError(
@@ -266,11 +273,15 @@ class Config:
                     f"(free are {', '.join(sorted(map(flag, may_change)))})"
                 )
         stored = Path(folder) / "config.json"
-        if not stored.is_file():
+        if not os.path.exists(stored):
             raise InputError(f"--resume {folder}: no config.json there, so no run")
         settings = read_json(stored)
         if not settings:
             raise InputError(f"{stored}: is damaged (holds no settings)")
+        try:
+            cls.of_stored(settings)
+        except InputError as error:
+            raise InputError(f"{stored}: is damaged, or of another version: {error}") from None
         if "metadata" in overrides or "data_dir" in overrides:
             settings |= {"metadata": None, "data_dir": None, "label2id": None}
         return cls.of_stored(settings, **overrides, resume=str(folder))

@@ -15,6 +15,7 @@ import torch
 
 from lite0ca.errors import InputError
 from lite0ca.files import read_json
+from lite0ca.formats.metadata import is_number
 from lite0ca.machine.device import Precision, cpu_name, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.network import LeafClassifier, build_model, mac_count, parameter_count
@@ -148,6 +149,8 @@ def scores_in(results: str | Path) -> dict[str, dict]:
             stopped = metrics.get("stopped", "")  # runs of version 0.1.0 do not say
             if stopped is None or "time budget" in stopped:
                 continue  # it is still running, was killed, or waits to be resumed
+            if not all(is_number(metrics[key]) for key in SCORES.values()):
+                raise ValueError
             found.append({k: metrics[k] for k in ("model_name", "data", *SCORES.values())})
             recipe = {name: config.get(name) for name in RECIPE}  # older runs have fewer
             settings.append(recipe | {"data": made["data_fingerprint"]})

@@ -14,8 +14,16 @@ import torch
 from lite0ca.data.dataset import DataSet
 from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
-from lite0ca.files import remove_scraps, whole, write_json
-from lite0ca.formats.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from lite0ca.files import read_json, remove_scraps, whole, write_json
+from lite0ca.formats.checkpoint import (
+    BEST,
+    LAST,
+    SETTINGS,
+    TABLE,
+    load_checkpoint,
+    save_checkpoint,
+    sha256,
+)
 from lite0ca.formats.metadata import check_metadata
 from lite0ca.images.reading import bytes_of
 from lite0ca.machine import distributed
@@ -106,28 +114,51 @@ class Record:
             "label2id": self.data.label2id,
             "fingerprint": self.fingerprint,
             "drawn_sample": self.data.is_sample,
+            "sha256": {name: sha256(self.run / name) for name in (SETTINGS, TABLE)},
         }
 
 
 def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
     """(last checkpoint, table of the data) of the run to go on with. Raises `InputError`."""
     path = Path(run) / LAST
-    last = load_checkpoint(path, needs=(*State.KEYS, "label2id", "fingerprint"))
+    last = load_checkpoint(path, needs=(*State.KEYS, "config", "label2id", "fingerprint"))
     check_metadata(last, path)
     State.check_counts(last, path)
-    return last, read_made_split(Path(run) / "data.csv")
+    refuse_other_settings(Path(run) / SETTINGS, last)
+    return last, read_made_split(Path(run) / TABLE, last.get("sha256", {}).get(TABLE))
+
+
+def refuse_other_settings(path: Path, last: dict) -> None:
+    """Raise `InputError` unless config.json is as it was when the run began.
+
+    Of a run of version 0.2 or before, which kept no digest: unless it trains what it trained.
+    """
+    written = read_json(path)
+    for name in Config.fixed():
+        ours, theirs = (settings.get(name) for settings in (written, last["config"]))
+        if ours != theirs:
+            raise InputError(
+                f"{path}: is damaged, or was changed: its {name} is {ours!r}, {LAST} says "
+                f"{theirs!r}; put back a copy of the file"
+            )
+    began_with = last.get("sha256", {}).get(SETTINGS)
+    if began_with and sha256(path) != began_with:
+        raise InputError(
+            f"{path}: is damaged, or was changed since the run began; put back a copy of it "
+            "(where the data lies now: --data-dir or --metadata)"
+        )
 
 
 def new_run(config: Config, data: DataSet, fingerprint: str, device: torch.device) -> Path:
     """The run folder with its settings, environment, and which image went to which split."""
     run = new_folder(config.output_dir, config.system.name)
-    write_json(run / "config.json", config.as_dict())
+    write_json(run / SETTINGS, config.as_dict())
     record = environment(device)
     record |= {"data_root": str(data.root.resolve()), "data_fingerprint": fingerprint}
     write_json(run / "environment.json", record)
     columns = [name for name in COLUMNS if name in data.rows]
     table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(bytes_of))
-    with whole(run / "data.csv") as file:
+    with whole(run / TABLE) as file:
         table.to_csv(file, index=False)
     return run
 
@@ -153,7 +184,7 @@ def held(run: Path):
     A lock of the process, on a file that nothing rewrites: it ends with the process, and loader
     processes do not inherit it. Windows, and file systems without locks, go without.
     """
-    with open(run / "data.csv", "r+b") as file:
+    with open(run / TABLE, "r+b") as file:
         try:
             if fcntl:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -145,7 +145,8 @@ class State:
             self.take(content)
             self.check_finite()
         except (
-            NonFinite, RuntimeError, ValueError, TypeError, KeyError, AttributeError
+            NonFinite, ArithmeticError, AssertionError, AttributeError, LookupError,
+            RuntimeError, TypeError, ValueError,
         ) as error:  # fmt: skip
             raise InputError(f"the last checkpoint is damaged: {first_line(error)}") from None
 

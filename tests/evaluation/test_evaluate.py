@@ -144,7 +144,7 @@ def test_a_valid_split_made_of_a_train_folder_is_remembered(photos, tmp_path):
         (["RUN", "--data-dir", "UNKNOWN"], "label 'rust' is unknown"),
         (["RUN", "--image-size", "50"], "--image-size must be a multiple of 32"),
         (["EMPTY"], "has no best_model.pt"),
-        (["TRUNCATED"], "truncated or not a checkpoint"),
+        (["TRUNCATED"], "is damaged or no checkpoint"),
     ],
 )
 def test_mistakes(arguments, message, tiny_run, photos, tmp_path, capsys):

@@ -13,6 +13,7 @@ import torch
 from conftest import REPO, SLOW
 
 from lite0ca.__main__ import main
+from lite0ca.headless import executed_notebook
 from lite0ca.headless.batch import jobs_of, left_before
 
 QUICK = """# %% tags=["parameters"]
@@ -188,3 +189,33 @@ def test_thirty_notebooks_take_no_more_than_three(quick, tmp_path):
         memory_mb.append(process.memory_info().rss / 2**20)
     assert seen[0] == seen[1]
     assert memory_mb[1] - memory_mb[0] < 40
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"metadata": []},
+        {"metadata": {"papermill": 1}},
+        {"metadata": {"papermill": {"parameters": [1]}}},
+        {"metadata": {"papermill": {"parameters": {"overrides": "x"}, "duration": "long"}}},
+        {"cells": 1},
+        {"cells": [1]},
+        {"cells": [{"outputs": [{"text": 1}]}]},
+        {"cells": [{"outputs": [{"text": [1]}]}]},
+    ],
+)
+def test_an_odd_notebook_of_before_is_as_none(odd, tmp_path):
+    file = tmp_path / "03_train_basic.ipynb"
+    file.write_text(json.dumps(odd))
+    assert executed_notebook.earlier_run(file, {"preset": "basic"}) is None
+    assert executed_notebook.row_of(file, "failed")["run"] == ""
+
+
+@pytest.mark.parametrize("odd", [{}, {"model_name": 1, "data": "x"}, {"valid_f1": "x"}])
+def test_odd_metrics_are_left_out(odd, tmp_path, capsys):
+    whole = {"model_name": "x", "data": "y", "valid_f1": 0.5}
+    (tmp_path / "metrics.json").write_text(json.dumps(whole | odd if odd else odd))
+    printed = {"outputs": [{"text": f"run: {tmp_path}\n"}]}
+    (tmp_path / "n.ipynb").write_text(json.dumps({"cells": [printed]}))
+    assert executed_notebook.row_of(tmp_path / "n.ipynb", "done")["system"] == ""
+    assert "is damaged" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """Photos in tars: written once, read in place, each one once an epoch, by any number of ranks."""
 
 import json
+import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -112,3 +114,18 @@ def test_mistakes(packed, tmp_path, capsys):
     (tmp_path / tar.name).write_bytes(tar.read_bytes()[:5000])
     assert main(["train", "--data-dir", str(tmp_path / tar.name)]) == 2
     assert "cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "label2id.json", "SHA256SUMS"])
+def test_a_flipped_bit_in_a_table_of_shards_is_noticed(name, packed, tmp_path, capsys):
+    folder = Path(shutil.copytree(packed, tmp_path / "shards"))
+    whole = (folder / name).read_bytes()
+    for bit in np.random.default_rng(0).integers(0, 8 * len(whole), 10):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(InputError, match=r"is damaged|there is no such"):
+            dataset.load(Config.of(data_dir=f"{folder}/*.tar"))
+    (folder / "SHA256SUMS").unlink()  # as version 0.2 packed them
+    (folder / name).write_bytes(whole)
+    dataset.load(Config.of(data_dir=f"{folder}/*.tar"))

@@ -88,7 +88,7 @@ def test_files_that_do_not_fit_are_refused_and_run_no_code(tmp_path):
         "text.pth": "--weights",
         "evil.pth": "--weights",
         "evil_zip.pth": "--weights",
-        "plain.pth": "holds no tensors",
+        "plain.pth": "holds more than tensors by name",
         "none.pth": "there is no such file",
     }.items():
         with pytest.raises(InputError, match=message) as error:

@@ -1,0 +1,40 @@
+"""The report of an export: which files it left, what each is worth, and how to know them again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lite0ca.errors import InputError, opening
+from lite0ca.files import json_object, read_bytes, whole
+from lite0ca.formats import seal
+from lite0ca.formats.checkpoint import sha256
+
+INSTEAD = "export again, or predict with the run's best_model.pt"
+
+
+def write_report(path: Path, report: dict) -> None:
+    text = json.dumps(
+        report | {seal.NAME: seal.EMPTY}, indent=2, ensure_ascii=False, allow_nan=False
+    )
+    with whole(path, "wb") as file:
+        file.write(seal.sealed(f"{text}\n".encode()))
+
+
+def read_report(path: Path) -> dict | None:
+    """The report; None of a version that kept no checksums. Raises `InputError` for damage."""
+    content = read_bytes(path)
+    with opening(path, f"is damaged; {INSTEAD}"):
+        is_sealed = seal.is_sealed(content)
+        report = json_object(content)
+        if seal.NAME in report and not is_sealed:
+            raise ValueError("its checksum is not where it was")
+    return report if is_sealed else None
+
+
+def refuse_replaced(folder: Path, row: dict) -> None:
+    """Raise `InputError` unless the files of a row are those that were proved."""
+    for name, digest in row["sha256"].items():
+        file = folder / Path(name).name
+        if not file.is_file() or sha256(file) != digest:
+            raise InputError(f"{file}: is damaged, or was replaced since the export; {INSTEAD}")
