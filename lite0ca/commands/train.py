@@ -4,7 +4,10 @@ leaves."""
 from __future__ import annotations
 
 import argparse
+import os
 
+from lite0ca.machine import torchrun
+from lite0ca.machine.signals import end_with_parent
 from lite0ca.settings.flags import add_flags, from_flags
 
 
@@ -13,12 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(**typed) -> None:
+    if torchrun.started():
+        end_with_parent(os.getppid())
     config = from_flags(typed)
-    from lite0ca.machine import distributed
     from lite0ca.training.fit import fit
 
     result = fit(config)
-    if not distributed.first():
+    if not torchrun.first():
         return
     metrics = result.metrics
     if metrics["best_epoch"]:

@@ -18,7 +18,7 @@ GRACE = 25  # seconds to save in: Slurm and Kubernetes kill 30 s after their SIG
 def execute(source: Path, target: Path, parameters: dict) -> str | None:
     """Run the notebook; returns None, or what went wrong in one line.
 
-    SIGINT or SIGTERM interrupts the cell that runs, waits for it, runs no other one, and is then
+    A signal interrupts the cell that runs, waits for it, runs no other one, and is then
     passed on to the handler of the caller. Raises `InputError` without papermill.
     """
     try:
@@ -89,6 +89,7 @@ class Kernel:
 
     def __init__(self):
         self.manager, self.stopped_by, self.in_cell = None, None, False
+        self.signals = 0
 
     def before_cell(self, **_):
         """papermill is about to run a cell."""
@@ -97,9 +98,13 @@ class Kernel:
         self.in_cell = True
 
     def stop(self, number: int, _frame) -> None:
-        """A handler of signals: the second one does not wait for the cell."""
-        if self.stopped_by:
+        """A handler of signals: only the first one waits for the cell, the third for nothing."""
+        self.signals += 1
+        if self.signals == 2:
             raise KeyboardInterrupt
+        if self.signals > 2:
+            self.send(signal.SIGKILL)
+            return
         self.stopped_by = number
         if self.in_cell:  # while it starts, SIGINT would end it with a traceback
             self.send(signal.SIGINT)
