@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
 import gc
 import importlib
+import os
 import sys
 import threading
 from typing import NoReturn
@@ -38,10 +40,19 @@ class Parser(argparse.ArgumentParser):
 
 def program(argv: list[str] | None = None, prog: str | None = None) -> NoReturn:
     """`main` as a process of its own: signals are taken until it has ended."""
+    code = 1  # of a defect
+
+    def end() -> None:
+        """After all else that is to be done at exit; Python's own end takes torch a second."""
+        console.settle()
+        os._exit(code)
+
+    atexit.register(end)
     console.prepare()
-    ending = Ending()
+    ending = Ending(alone=True)
     ending.begin()
-    sys.exit(ended(argv, prog, ending))
+    code = ended(argv, prog, ending)
+    sys.exit(code)
 
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:

@@ -28,13 +28,14 @@ class Ending:
     """How signals end a command: the first raises `Stopped` in it, once; nothing interrupts the
     cleaning up that follows.
 
-    A person can still leave: a signal more than `IMPATIENT_S` after the first ends the process at
-    once, as it ends by itself after `TOO_LONG_S`.
+    A command that is all of its process (`alone`) can still be left: a signal more than
+    `IMPATIENT_S` after the first ends the process at once, as it ends by itself after `TOO_LONG_S`.
     """
 
     current: Ending | None = None  # of the command that runs in this process
 
-    def __init__(self):
+    def __init__(self, alone: bool = False):
+        self.alone = alone
         self.restore = contextlib.ExitStack()
         self.number = 0  # of the signal that ends the command
         self.armed = self.heard = False
@@ -50,14 +51,12 @@ class Ending:
         self.restore.callback(setattr, sys, "unraisablehook", hook)
         # What was interrupted half made complains when it is taken down.
         sys.unraisablehook = lambda what: None if self.number else hook(what)
-        with contextlib.suppress(OSError, RuntimeError):  # no descriptor, no thread to be had
-            ours, theirs = socket.socketpair()
-            self.restore.callback(ours.close)
-            theirs.setblocking(False)
-            before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-            self.restore.callback(theirs.close)  # which ends the thread
-            self.restore.callback(signal.set_wakeup_fd, before)
-            threading.Thread(target=self.watch, args=[ours], daemon=True).start()
+        if self.alone:
+            with contextlib.suppress(OSError, RuntimeError):  # no descriptor, no thread to be had
+                wakeups, self.waker = socket.socketpair()
+                self.waker.setblocking(False)
+                signal.set_wakeup_fd(self.waker.fileno(), warn_on_full_buffer=False)
+                threading.Thread(target=self.watch, args=[wakeups], daemon=True).start()
         if hasattr(signal, "SIGALRM"):
             self.restore.enter_context(handled((signal.SIGALRM,), self.look))
         self.restore.enter_context(handled(listened_to(), self.note))
@@ -74,13 +73,16 @@ class Ending:
 
     def look(self, _number: int, frame) -> None:
         """Raise, but not in the middle of an import, and again where the first was swallowed."""
-        if self.heard or os.getpid() != self.process:
+        if self.heard or os.getpid() != self.process or is_ending(sys.exception()):
             return
+        inside = importing(frame)  # where C code would turn it into a page of other errors
+        if inside and self.alone and not self.deferring:
+            self.end_now(self.number)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, LOOK_AGAIN_S)
-            if importing(frame):  # C code there turns it into a page of other errors
+            if inside:
                 return
-        if self.armed and not is_ending(sys.exception()):
+        if self.armed:
             leave(self.number)
 
     def hear(self) -> None:
@@ -92,27 +94,26 @@ class Ending:
     def watch(self, wakeups: socket.socket) -> None:
         """In a thread: end the process where the handlers cannot, or a person will not wait."""
         first_at, number, interrupts = None, 0, 0
-        with contextlib.suppress(OSError, ValueError):  # closed: the command has ended
-            while True:
-                left_s = None if first_at is None else first_at + TOO_LONG_S - time.monotonic()
-                if not select.select([wakeups], [], [], left_s and max(0, left_s))[0]:
-                    self.end_now(number)
-                came = wakeups.recv(1)
-                if not came:
-                    return
-                number = came[0]
-                if number not in listened_to():
-                    continue
-                interrupts += number == signal.SIGINT
-                if first_at is not None and time.monotonic() - first_at > IMPATIENT_S:
-                    self.end_now(number)
-                # Long work that takes signals itself has its time, until it is asked again.
-                if first_at is None and (not self.deferring or interrupts > 1):
-                    first_at = time.monotonic()
+        while True:
+            left_s = None if first_at is None else first_at + TOO_LONG_S - time.monotonic()
+            if not select.select([wakeups], [], [], left_s and max(0, left_s))[0]:
+                self.end_now(number)
+            (came,) = wakeups.recv(1)
+            if came not in listened_to():
+                continue
+            number = came
+            interrupts += number == signal.SIGINT
+            if first_at is not None and time.monotonic() - first_at > IMPATIENT_S:
+                self.end_now(number)
+            # Long work that takes signals itself has its time, until it is asked again.
+            if first_at is None and (not self.deferring or interrupts > 1):
+                first_at = time.monotonic()
 
     def end_now(self, number: int) -> NoReturn:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            sys.stdout.flush()
         with contextlib.suppress(OSError):
-            os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
+            os.write(2, f"error: stopped by {signal.Signals(number).name}{self.goes_on}\n".encode())
         os._exit(128 + number)
 
 
