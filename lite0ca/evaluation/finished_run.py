@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lite0ca.data import dataset, split
 from lite0ca.data.metadata_csv import read_made_split
-from lite0ca.errors import InputError, first_line
+from lite0ca.errors import InputError, first_line, printable
 from lite0ca.files import read_json
 from lite0ca.formats.checkpoint import EXPORTS, REPORT, digest, load_best, run_folder
 from lite0ca.formats.opening import FORMATS, format_of
@@ -34,7 +34,7 @@ def fastest_exported_file(run: str, typed: dict) -> str:
     try:
         made = read_json(report)
         if made["checkpoint_sha256"] != digest(run):
-            print(f"{report.parent}: is of an earlier training; export again to use it")
+            print(printable(f"{report.parent}: is of an earlier training; export again to use it"))
             return run
         if made["image_size"] != load_best(run)["config"]["image_size"]:
             return run
@@ -45,11 +45,12 @@ def fastest_exported_file(run: str, typed: dict) -> str:
             there = format_of(path) == row["form"] and path.is_file()
             if there and FORMATS[row["form"]].is_installed(row["form"]):
                 speed = f"{row['times_torch']:.1f} x torch's speed"
-                print(f"answered by {path} ({speed} when exported)")
+                print(printable(f"answered by {path} ({speed} when exported)"))
                 return str(path)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = first_line(error)
-        print(f"{report}: is damaged ({reason}), so the run itself answers; export again")
+        text = f"{report}: is damaged ({reason}), so the run itself answers; export again"
+        print(printable(text))
     return run
 
 
@@ -81,7 +82,7 @@ def with_known_split(data: dataset.DataSet, run: str) -> dataset.DataSet:
     made = split.with_split_of(data, read_made_split(table))
     if made.rows.empty:
         return data
-    print(f"the run was trained on images of {data.root}: its own split is used")
+    print(printable(f"the run was trained on images of {data.root}: its own split is used"))
     return made
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sources import find
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, printable
 from lite0ca.files import check_writable, read_json
 from lite0ca.headless import ray_cluster
 from lite0ca.headless.executed_notebook import (
@@ -155,7 +155,8 @@ def on_cluster(jobs: list[Job], resume: bool, address: str) -> Iterator[tuple[Jo
 
 def complain(job: Job, row: dict, problem: str | None) -> None:
     if problem:
-        print(f"  {job.title} failed: {problem}\n  see {row['notebook']}", file=sys.stderr)
+        print(printable(f"  {job.title} failed: {problem}"), file=sys.stderr)
+        print(printable(f"  see {row['notebook']}"), file=sys.stderr)
 
 
 def refuse_mistakes(preset: str, parameters: dict) -> None:
@@ -222,10 +223,10 @@ def left_before(job: Job) -> tuple[Job, dict | None]:
     earlier = {file: earlier_run(file, job.parameters) for file in newest_first}
     for file, what in earlier.items():
         if what == "done":
-            print(f"  done before: {file}")
+            print(printable(f"  done before: {file}"))
             return job, row_of(file, "done before")
     if folder := next(filter(None, earlier.values()), None):
-        print(f"  goes on: {folder}")
+        print(printable(f"  goes on: {folder}"))
         overrides = job.parameters["overrides"] | {"resume": folder}
         job = dataclasses.replace(job, parameters=job.parameters | {"overrides": overrides})
     return job, None

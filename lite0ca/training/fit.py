@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
 from lite0ca.data import dataset, split
-from lite0ca.errors import InputError, TrainingDiverged
+from lite0ca.errors import InputError, TrainingDiverged, printable
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
@@ -102,7 +102,7 @@ def training(config: Config, device: torch.device) -> Result:
     print(
         f"{config.system.name}: {parameter_count(state.model):,} parameters, on "
         f"{f'{distributed.count()} x ' if distributed.count() > 1 else ''}{describe(device)}"
-        f"{', mixed precision' if precision.amp else ''}\nrun: {run}",
+        f"{', mixed precision' if precision.amp else ''}\nrun: {printable(str(run))}",
         flush=True,
     )
     state.wrap(config)
@@ -139,7 +139,7 @@ def training(config: Config, device: torch.device) -> Result:
                 record.best()
             print(epoch_line(state, config.epochs, better), flush=True)
             record.results()
-    print(f"stopped: {reason}", flush=True)
+    print(printable(f"stopped: {reason}"), flush=True)
     # Again, for a run that was killed after its last epoch and before its results.
     return Result(run, record.results(reason), state.history)
 
