@@ -26,7 +26,8 @@ from lite0ca.machine.signals import Ending
 
 COMMANDS = ("sample", "shard", "train", "evaluate", "predict", "adapt", "export", "bench", "batch")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NO_ROOM_ADVICE = "; make room and try again (a training that has begun: with --resume RUN_FOLDER)"
+AGAIN = "and try again (a training that has begun: with --resume RUN_FOLDER)"
+MORE_MEMORY = "allow more (ulimit -v), or close other programs"
 MORE_FILES = "allow more (ulimit -n 4096), or lower --num-workers"
 MORE_PROCESSES = "allow more (ulimit -u), or lower --num-workers and OMP_NUM_THREADS"
 
@@ -76,9 +77,7 @@ def ended(argv: list[str] | None, prog: str | None, ending: Ending) -> int:
         code = exit_code_of(argv, prog, speaks)
         ending.hear()
     except KeyboardInterrupt as stop:
-        ending.hear()
-        code = getattr(stop, "exit_code", 130)
-        fail(str(stop) or "stopped by SIGINT", code, speaks)
+        code = fail(str(stop) or "stopped by SIGINT", getattr(stop, "exit_code", 130), speaks)
     finally:
         ending.hear()  # of a defect, too
     processes = sys.modules.get("multiprocessing")
@@ -113,7 +112,9 @@ def advice_for(error: Exception) -> str | None:
     """What a user can do where the machine is at its limit or a process is gone; else None."""
     text = str(error)
     if out_of_memory(error):
-        return "out of memory: lower --batch-size or --image-size; --resume RUN_FOLDER goes on"
+        if isinstance(error, ImportError):
+            return f"out of memory: {last_line(error)}: {MORE_MEMORY}"
+        return f"out of memory: lower --batch-size or --image-size {AGAIN}"
     if out_of_files(error):
         return f"{last_line(error)}: {MORE_FILES}"
     if "start new thread" in text or getattr(error, "errno", None) == errno.EAGAIN:
@@ -133,7 +134,7 @@ def line_of(error: Exception) -> str | None:
     if not isinstance(error, OSError):
         return None
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{last_line(error)}{NO_ROOM_ADVICE if error.errno in NO_ROOM else ''}"
+    return f"{where}{last_line(error)}{f'; make room {AGAIN}' if error.errno in NO_ROOM else ''}"
 
 
 def last_line(error: Exception) -> str:
@@ -143,6 +144,9 @@ def last_line(error: Exception) -> str:
 
 
 def fail(problem, code: int, speaks: bool) -> int:
+    """Say why the command has ended; returns the exit code."""
+    if Ending.current:
+        Ending.current.hear()
     if speaks:
         console.tell(f"error: {printable(str(problem))}", sys.stderr)
     return code

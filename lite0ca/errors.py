@@ -53,6 +53,7 @@ NO_MEMORY = (
     "insufficient memory",  # OpenCV
     "could not create a primitive",  # oneDNN, which knows no other reason in a model that ran
     "could not create a memory",
+    "failed to map segment",  # of a library that is loaded
     "status_alloc_failed",  # cuBLAS, cuDNN
 )
 

@@ -37,7 +37,7 @@ def device_of(name: str, devices: int = 1) -> torch.device:
     if name == "mps" and devices > 1:
         raise InputError(f"--devices {devices}: there is one mps device; use --device cpu")
     if name == "cpu" and devices > cores():
-        raise InputError(f"--devices {devices}: {cores()} cores can be used here; a core each")
+        raise InputError(f"--devices {devices}: no more than cores on a CPU, here {cores()}")
     return torch.device(name)
 
 

@@ -49,7 +49,7 @@ class Ending:
         Ending.current = self
         hook = sys.unraisablehook
         self.restore.callback(setattr, sys, "unraisablehook", hook)
-        # What was interrupted half made complains when it is taken down.
+        # What was left half made, by a signal or an error, complains when it is taken down.
         sys.unraisablehook = lambda what: None if self.number else hook(what)
         if self.alone:
             with contextlib.suppress(OSError, RuntimeError):  # no descriptor, no thread to be had
@@ -86,7 +86,7 @@ class Ending:
             leave(self.number)
 
     def hear(self) -> None:
-        """The command has ended, by `Stopped` or otherwise: nothing is raised any more."""
+        """The command has ended, by a signal or otherwise: nothing is raised any more."""
         self.heard, self.number = True, self.number or -1
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)  # it would end Python while that ends
