@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
 def ended(argv: list[str] | None, prog: str | None, ending: Ending) -> int:
     """The exit code, also where a signal ends the command."""
     argv = sys.argv[1:] if argv is None else argv
-    speaks = argv[:1] != ["train"] or torchrun.first()
+    speaks = ending.speaks = argv[:1] != ["train"] or torchrun.first()
     try:
         ending.arm()
         code = exit_code_of(argv, prog, speaks)

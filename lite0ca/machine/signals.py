@@ -35,8 +35,9 @@ class Ending:
     current: Ending | None = None  # of the command that runs in this process
 
     def __init__(self, alone: bool = False):
-        self.alone = alone
+        self.alone, self.stderr = alone, 2
         self.restore = contextlib.ExitStack()
+        self.speaks = True  # not of many ranks that all are stopped
         self.number = 0  # of the signal that ends the command
         self.armed = self.heard = False
         self.deferring = 0  # how many `on_signals` and `going_on` are on
@@ -53,6 +54,7 @@ class Ending:
         sys.unraisablehook = lambda what: None if self.number else hook(what)
         if self.alone:
             with contextlib.suppress(OSError, RuntimeError):  # no descriptor, no thread to be had
+                self.stderr = os.dup(2)  # which `console.quiet` does not silence
                 wakeups, self.waker = socket.socketpair()
                 self.waker.setblocking(False)
                 signal.set_wakeup_fd(self.waker.fileno(), warn_on_full_buffer=False)
@@ -73,16 +75,15 @@ class Ending:
 
     def look(self, _number: int, frame) -> None:
         """Raise, but not in the middle of an import, and again where the first was swallowed."""
-        if self.heard or os.getpid() != self.process or is_ending(sys.exception()):
+        if self.heard or os.getpid() != self.process:
             return
-        inside = importing(frame)  # where C code would turn it into a page of other errors
-        if inside and self.alone and not self.deferring:
-            self.end_now(self.number)
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, LOOK_AGAIN_S)
-            if inside:
+            if importing(frame):  # where C code would turn it into a page of other errors
+                if self.alone and not self.deferring:
+                    self.end_now(self.number)
                 return
-        if self.armed:
+        if self.armed and not is_ending(sys.exception()):
             leave(self.number)
 
     def hear(self) -> None:
@@ -110,10 +111,12 @@ class Ending:
                 first_at = time.monotonic()
 
     def end_now(self, number: int) -> NoReturn:
+        text = f"error: stopped by {signal.Signals(number).name}{self.goes_on}\n"
         with contextlib.suppress(OSError, ValueError, RuntimeError):
             sys.stdout.flush()
         with contextlib.suppress(OSError):
-            os.write(2, f"error: stopped by {signal.Signals(number).name}{self.goes_on}\n".encode())
+            if self.speaks and not self.heard:
+                os.write(self.stderr, text.encode())
         os._exit(128 + number)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.files import write_json
+from lite0ca.machine.console import tell
 from lite0ca.machine.signals import leave
 from lite0ca.machine.torchrun import without_torchrun
 from lite0ca.settings.config import Config
@@ -59,7 +60,8 @@ def trained_on_devices(config: Config) -> dict:
             if noted.signal:  # it came before there was anybody to tell
                 child.send_signal(noted.signal)
             for line in child.stdout:
-                print(line, end="", flush=True)
+                # The terminal may be gone, and the ranks must save all the same.
+                tell(line[:-1], sys.stdout) if noted.signal else print(line, end="", flush=True)
                 noted.run = line[5:].strip() if line.startswith("run: ") else noted.run
         answers = sorted(Path(folder).glob(f"{answer.name}.*"))
         if not answers and noted.signal:
