@@ -100,10 +100,11 @@ class Kernel:
     def stop(self, number: int, _frame) -> None:
         """A handler of signals: only the first one waits for the cell, the third for nothing."""
         self.signals += 1
-        if self.signals == 2:
-            raise KeyboardInterrupt
+        if self.signals == 2 and self.in_cell:  # before, `before_cell` will: nobody else knows
+            raise KeyboardInterrupt  # yet of the kernel that starts, to end it
         if self.signals > 2:
             self.send(signal.SIGKILL)
+        if self.stopped_by:
             return
         self.stopped_by = number
         if self.in_cell:  # while it starts, SIGINT would end it with a traceback
