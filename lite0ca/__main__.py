@@ -41,12 +41,12 @@ class Parser(argparse.ArgumentParser):
 
 def program(argv: list[str] | None = None, prog: str | None = None) -> NoReturn:
     """`main` as a process of its own: signals are taken until it has ended."""
-    code = 1  # of a defect
+    code = 0  # of --help
 
     def end() -> None:
         """After all else that is to be done at exit; Python's own end takes torch a second."""
         console.settle()
-        os._exit(code)
+        os._exit(1 if hasattr(sys, "last_value") else code)  # which a traceback leaves
 
     atexit.register(end)
     console.prepare()

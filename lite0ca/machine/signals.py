@@ -79,11 +79,13 @@ class Ending:
             return
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, LOOK_AGAIN_S)
+            if is_ending(sys.exception()):
+                return
             if importing(frame):  # where C code would turn it into a page of other errors
                 if self.alone and not self.deferring:
                     self.end_now(self.number)
                 return
-        if self.armed and not is_ending(sys.exception()):
+        if self.armed:
             leave(self.number)
 
     def hear(self) -> None:

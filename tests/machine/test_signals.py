@@ -79,10 +79,15 @@ def test_a_library_that_swallows_it_does_not_go_on(work):
     assert stopped([signal.SIGTERM], work) == (143, "clean\n", "error: stopped by SIGTERM\n")
 
 
-def test_within_an_import_the_process_ends_at_once(tmp_path):
+def test_an_import_is_left_at_once_but_not_in_a_clean_up(tmp_path):
     (tmp_path / "heavy.py").write_text("import time\ntry: time.sleep(60)\nfinally: print('no')")
-    work = f"sys.path.insert(0, {str(tmp_path)!r}); import heavy"
-    assert stopped([signal.SIGINT], work, pause=0.5) == (130, "", "error: stopped by SIGINT\n")
+    (tmp_path / "light.py").write_text("import time\ntime.sleep(0.3)")
+    path = f"sys.path.insert(0, {str(tmp_path)!r})"
+    heavy = stopped([signal.SIGINT], f"{path}; import heavy", pause=0.5)
+    assert heavy == (130, "", "error: stopped by SIGINT\n")
+    work = f"{path}\n        try: time.sleep(60)\n        finally: import light"
+    light = stopped([signal.SIGINT], work)
+    assert light == (130, "clean\n", "error: stopped by SIGINT\n")
 
 
 def test_a_person_can_leave_what_does_not_end():
