@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -46,6 +47,8 @@ def execute(source: Path, target: Path, parameters: dict) -> str | None:
             pass  # from `kernel`
         except Exception as error:  # a kernel that died or never came: the others still run
             problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        finally:
+            logging.disable(logging.NOTSET)
     if kernel.stopped_by:
         signal.raise_signal(kernel.stopped_by)
     return problem
@@ -107,6 +110,7 @@ class Kernel:
         if self.stopped_by:
             return
         self.stopped_by = number
+        logging.disable()  # that a kernel died is no news then
         if self.in_cell:  # while it starts, SIGINT would end it with a traceback
             self.send(signal.SIGINT)
         late = threading.Timer(GRACE, self.send, [signal.SIGKILL])
