@@ -2,7 +2,7 @@
 
 import sys
 
-from lite0ca.__main__ import main
+from lite0ca.__main__ import program
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]], prog="train_EfficientNet_Lite0_CA.py"))
+    program(["train", *sys.argv[1:]], prog="train_EfficientNet_Lite0_CA.py")

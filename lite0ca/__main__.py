@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
 import gc
 import importlib
-import multiprocessing
 import os
 import sys
+import threading
+from typing import NoReturn
 
 from lite0ca.errors import (
     ExportFailed,
     InputError,
-    Stopped,
     TrainingDiverged,
     first_line,
+    out_of_files,
     out_of_memory,
+    printable,
 )
+from lite0ca.machine import console, torchrun
+from lite0ca.machine.signals import Ending
 
 COMMANDS = ("sample", "shard", "train", "evaluate", "predict", "adapt", "export", "bench", "batch")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
-TOO_MANY_FILES_ADVICE = "; raise the limit of open files (ulimit -n) or use --num-workers 0"
-NO_ROOM_ADVICE = "; make room and try again (a training that has begun: with --resume RUN_FOLDER)"
+AGAIN = "and try again (a training that has begun: with --resume RUN_FOLDER)"
+MORE_MEMORY = "allow more (ulimit -v), or close other programs"
+MORE_FILES = "allow more (ulimit -n 4096), or lower --num-workers"
+MORE_PROCESSES = "allow more (ulimit -u), or lower --num-workers and OMP_NUM_THREADS"
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,48 +39,86 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+def program(argv: list[str] | None = None, prog: str | None = None) -> NoReturn:
+    """`main` as a process of its own: signals are taken until it has ended."""
+    code = 0  # of --help
+
+    def end() -> None:
+        """After all else that is to be done at exit; Python's own end takes torch a second."""
+        console.settle()
+        os._exit(1 if hasattr(sys, "last_value") else code)  # which a traceback leaves
+
+    atexit.register(end)
+    console.prepare()
+    ending = Ending(alone=True)
+    ending.begin()
+    code = ended(argv, prog, ending)
+    sys.exit(code)
+
+
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     """Run one command; returns the exit code: 0, or the number that `errors` gives."""
-    code = exit_code_of(sys.argv[1:] if argv is None else argv, prog)
-    if code and multiprocessing.active_children():
+    console.prepare()
+    ending = Ending()
+    try:
+        if threading.current_thread() is threading.main_thread():
+            ending.begin()
+        return ended(argv, prog, ending)
+    finally:
+        ending.restore.close()
+
+
+def ended(argv: list[str] | None, prog: str | None, ending: Ending) -> int:
+    """The exit code, also where a signal ends the command."""
+    argv = sys.argv[1:] if argv is None else argv
+    speaks = ending.speaks = argv[:1] != ["train"] or torchrun.first()
+    try:
+        ending.arm()
+        code = exit_code_of(argv, prog, speaks)
+        ending.hear()
+    except KeyboardInterrupt as stop:
+        code = fail(str(stop) or "stopped by SIGINT", getattr(stop, "exit_code", 130), speaks)
+    finally:
+        ending.hear()  # of a defect, too
+    processes = sys.modules.get("multiprocessing")
+    if code and processes and processes.active_children():
         gc.collect()  # ends the loader processes of what failed; at exit they would complain
+    console.settle()
     return code
 
 
-def exit_code_of(argv: list[str], prog: str | None) -> int:
+def exit_code_of(argv: list[str], prog: str | None, speaks: bool) -> int:
+    """`speaks` is whether this process says what is wrong: one of the ranks that all meet it."""
     try:
         command, typed = parse(argv, prog)
-        return command(**typed) or 0
+        code = command(**typed) or 0
+        sys.stdout.flush()
+        return code
     except InputError as error:
-        return fail(error, 2)
+        return fail(error, 2, speaks or error.own)
     except TrainingDiverged as error:
-        return fail(error, 3)
+        return fail(error, 3, speaks)
     except ExportFailed as error:
-        return fail(error, 4)
+        return fail(error, 4, speaks)
     except BrokenPipeError:
-        sys.stderr.close()  # or Python complains once more while it ends
         return 141
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        last_line = (error.strerror or str(error)).strip().splitlines()[-1]
-        advice = NO_ROOM_ADVICE if error.errno in NO_ROOM else ""
-        advice = TOO_MANY_FILES_ADVICE if error.errno in TOO_MANY_FILES else advice
-        return fail(f"{where}{last_line.removeprefix('OSError: ')}{advice}", 2)
-    except (RuntimeError, MemoryError) as error:
-        if advice := advice_for(error):
-            return fail(advice, 2)
+    except Exception as error:
+        if line := advice_for(error) or line_of(error):
+            return fail(line, 2, speaks)
         raise
-    except Stopped as stop:
-        return fail(stop, stop.exit_code)
-    except KeyboardInterrupt:
-        return fail("stopped; a training goes on with --resume RUN_FOLDER", 130)
 
 
 def advice_for(error: Exception) -> str | None:
-    """What a user can do about torch's own errors; None for those that are defects of ours."""
+    """What a user can do where the machine is at its limit or a process is gone; else None."""
     text = str(error)
     if out_of_memory(error):
-        return "out of memory: lower --batch-size or --image-size; --resume RUN_FOLDER goes on"
+        if isinstance(error, ImportError):
+            return f"out of memory: {last_line(error)}: {MORE_MEMORY}"
+        return f"out of memory: lower --batch-size or --image-size {AGAIN}"
+    if out_of_files(error):
+        return f"{last_line(error)}: {MORE_FILES}"
+    if "start new thread" in text or getattr(error, "errno", None) == errno.EAGAIN:
+        return f"{last_line(error)}: {MORE_PROCESSES}"
     if "Connection closed by peer" in text or "NCCL" in text:
         gone = "another process of this training is gone; --resume RUN_FOLDER goes on"
         return f"{gone} ({first_line(error)})"
@@ -83,11 +127,28 @@ def advice_for(error: Exception) -> str | None:
     return None
 
 
-def fail(problem, code: int) -> int:
-    # Of many ranks that all meet one problem, one speaks.
-    is_rank = "TORCHELASTIC_RUN_ID" in os.environ  # not ranks.started(), which imports torch
-    if not is_rank or os.environ["RANK"] == "0" or getattr(problem, "own", False):
-        print(f"error: {problem}", file=sys.stderr, flush=True)
+def line_of(error: Exception) -> str | None:
+    """What the system says of a file or a name; None for a defect of ours."""
+    if isinstance(error, UnicodeError):
+        return f"{last_line(error)}: a name that this locale has no letters for; set PYTHONUTF8=1"
+    if not isinstance(error, OSError):
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{last_line(error)}{f'; make room {AGAIN}' if error.errno in NO_ROOM else ''}"
+
+
+def last_line(error: Exception) -> str:
+    """What an error says; a loader process sends a traceback before it."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.strip().splitlines()[-1].removeprefix("OSError: ")
+
+
+def fail(problem, code: int, speaks: bool) -> int:
+    """Say why the command has ended; returns the exit code."""
+    if Ending.current:
+        Ending.current.hear()
+    if speaks:
+        console.tell(f"error: {printable(str(problem))}", sys.stderr)
     return code
 
 
@@ -124,4 +185,4 @@ def one_line(docstring: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -2,6 +2,7 @@
 failed its check (4), a signal."""
 
 import contextlib
+import errno
 import signal
 
 
@@ -36,15 +37,39 @@ def opening(path, what: str):
     except InputError:
         raise
     except Exception as error:  # each library has errors of its own, a hostile file finds more
-        if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, OSError) and (error.filename is not None or out_of_files(error)):
             raise
         raise InputError(f"{path}: {what} ({first_line(error)[:200]})") from None
 
 
+# What the libraries say, small letters. Only torch has a class of its own, and only for cuda.
+NO_MEMORY = (
+    "out of memory",
+    "t allocate memory",  # can't, cannot
+    "not enough memory",
+    "bad_alloc",
+    "bad allocation",
+    "failed to allocate memory",  # ONNX Runtime
+    "insufficient memory",  # OpenCV
+    "could not create a primitive",  # oneDNN, which knows no other reason in a model that ran
+    "could not create a memory",
+    "failed to map segment",  # of a library that is loaded
+    "status_alloc_failed",  # cuBLAS, cuDNN
+)
+
+
 def out_of_memory(error: Exception) -> bool:
-    """On cuda, mps or a CPU; torch has a class of its own for the first alone."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+    """On cuda, mps or a CPU, in whichever library."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    text = str(error).lower()
+    return any(words in text for words in NO_MEMORY)
+
+
+def out_of_files(error: Exception) -> bool:
+    """Whether the limit of open files is met, said by the system or by torch."""
+    number = getattr(error, "errno", None)
+    return number in (errno.EMFILE, errno.ENFILE) or "too many open files" in str(error).lower()
 
 
 class TrainingDiverged(RuntimeError):
@@ -61,7 +86,7 @@ class ExportFailed(RuntimeError):
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGINT or SIGTERM came, and what was running is saved; the message says how to go on."""
+    """A signal came; the message says which, and of a training that is saved how to go on."""
 
     def __init__(self, message: str, number: int = signal.SIGINT):
         super().__init__(message)

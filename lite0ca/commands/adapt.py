@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from lite0ca.errors import printable
 from lite0ca.settings.flags import add_run, add_run_flags
 
 
@@ -22,4 +23,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(run: str, photos: list[str], output_dir: str | None, **typed) -> None:
     from lite0ca.evaluation.adaptation import adapt_run
 
-    print(adapt_run(run, photos, output_dir, **typed))
+    print(printable(str(adapt_run(run, photos, output_dir, **typed))))

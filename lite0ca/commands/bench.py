@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lite0ca.errors import printable
 from lite0ca.files import check_writable, whole
 from lite0ca.settings.flags import add_flags, from_flags
 
@@ -54,7 +55,7 @@ def bench_systems(systems, config, batch_size, rounds, seconds, results, output_
         figure = accuracy_against_cost(fastest(table), SCORE, title)
         style.save(figure, f"{stem}-pareto.png")
         written.append(f"{stem}-pareto.png")
-    print(f"{title}\n{as_text(table)}\n" + "\n".join(written))
+    print(f"{title}\n{as_text(table)}\n" + "\n".join(map(printable, written)))
 
 
 def bench_exported_files(folder: str, batch_size: int, rounds: int, seconds: float) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, printable
 from lite0ca.files import check_writable, read_json, write_json
 from lite0ca.settings.flags import add_run, add_run_flags
 
@@ -74,10 +74,10 @@ def run(
     style.save(figure, folder / written[1])
     error = f"calibration error {calibrated['calibration_error']:.3f}"
     style.save(reliability(calibrated["bins"], f"{title}{error}"), folder / written[2])
-    print(f"{name}, {len(answers):,} images")
+    print(printable(f"{name}, {len(answers):,} images"))
     print(metrics.as_text(scores))
     print(calibration.calibration_as_text(calibrated))
-    print("\n".join(str(folder / file) for file in written))
+    print("\n".join(printable(str(folder / file)) for file in written))
 
 
 def name_beside_others(folder: Path, name: str, data: str) -> str:

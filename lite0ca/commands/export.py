@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lite0ca.errors import printable
 from lite0ca.settings.flags import add_run, add_run_flags
 
 
@@ -42,11 +43,12 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
         phone_page.files_of_page(Path(web).resolve())
         phone_page.runtime_package()
     folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
-    print(f"{report_as_text(rows)}\n{folder}\n{folder / REPORT}")
+    print(report_as_text(rows), printable(str(folder)), printable(str(folder / REPORT)), sep="\n")
     made = [folder / row["file"] for row in rows if row["form"] == PHOTO and row["passed"]]
     if web and made:
         metadata = open_file(made[0])[0]
         shown = {key: value for key, value in metadata.items() if key not in ("config", "label2id")}
-        print(f"{phone_page.write_page(made[0], shown, web)}")
-        print(f"to see it at http://localhost:8000: python -m http.server --directory {web}")
+        print(printable(str(phone_page.write_page(made[0], shown, web))))
+        serve = f"python -m http.server --directory {printable(web)}"
+        print(f"to see it at http://localhost:8000: {serve}")
     refuse_failed(folder, rows)

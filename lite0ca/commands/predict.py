@@ -9,7 +9,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, printable
 from lite0ca.files import check_writable, whole
 from lite0ca.settings.flags import add_run, add_run_flags
 
@@ -74,18 +74,18 @@ def run(
         for path, row, problem in logits:
             if problem:
                 unread += 1
-                print(f"left out: {problem}", file=sys.stderr)
+                print(f"left out: {printable(problem)}", file=sys.stderr)
                 continue
             probabilities = (row / temperature).softmax(dim=0)
             order = probabilities.argsort(descending=True, stable=True).tolist()
             sure = float(probabilities[order[0]]) >= sure_from
-            likeliest = [f"{classes[i]} {probabilities[i]:.3f}" for i in order[:top]]
-            print(f"{path}: {'' if sure else 'not sure: '}{', '.join(likeliest)}")
+            likeliest = [f"{printable(classes[i])} {probabilities[i]:.3f}" for i in order[:top]]
+            print(f"{printable(path)}: {'' if sure else 'not sure: '}{', '.join(likeliest)}")
             if table:
                 first = order[0]
                 values = [f"{p:.6f}" for p in probabilities.tolist()]
-                answer = [path, classes[first], values[first], "yes" if sure else "no"]
-                table.writerow([*answer, *values])
+                row = [path, classes[first], values[first], "yes" if sure else "no"]
+                table.writerow([*row, *values])
     if csv:
-        print(csv)
+        print(printable(csv))
     return 2 if unread and not config.skip_bad_images else 0

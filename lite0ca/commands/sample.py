@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from lite0ca.errors import printable
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", default="data", help="(default: data)")
@@ -13,4 +15,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(folder: str, seed: int) -> None:
     from lite0ca.data.sample import write_sample
 
-    print(f"drawn sample (no real leaves): {write_sample(folder, seed)}")
+    print(printable(f"drawn sample (no real leaves): {write_sample(folder, seed)}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from lite0ca.errors import printable
 from lite0ca.settings.flags import add_flags, from_flags
 
 
@@ -16,4 +17,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(folder: str, shard_mb: float, **typed) -> None:
     from lite0ca.data.packing import pack
 
-    print(pack(folder, shard_mb, from_flags(typed)))
+    print(printable(str(pack(folder, shard_mb, from_flags(typed)))))

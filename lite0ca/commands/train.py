@@ -4,7 +4,11 @@ leaves."""
 from __future__ import annotations
 
 import argparse
+import os
 
+from lite0ca.errors import printable
+from lite0ca.machine import torchrun
+from lite0ca.machine.signals import end_with_parent
 from lite0ca.settings.flags import add_flags, from_flags
 
 
@@ -13,12 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(**typed) -> None:
+    if torchrun.started():
+        end_with_parent(os.getppid())
     config = from_flags(typed)
-    from lite0ca.machine import distributed
     from lite0ca.training.fit import fit
 
     result = fit(config)
-    if not distributed.first():
+    if not torchrun.first():
         return
     metrics = result.metrics
     if metrics["best_epoch"]:
@@ -29,7 +34,7 @@ def run(**typed) -> None:
             f"{metrics['fps']:.0f} images/s at batch {metrics['fps_batch_size']} "
             f"on {metrics['fps_device']}"
         )
-    print("\n".join(str(path) for path in sorted(result.run.iterdir())))
+    print("\n".join(printable(str(path)) for path in sorted(result.run.iterdir())))
     if config.plot and result.history:
         from lite0ca.plots import style
         from lite0ca.plots.runs import training_curves

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lite0ca.data import dataset, split
 from lite0ca.data.metadata_csv import read_made_split
-from lite0ca.errors import InputError, opening
+from lite0ca.errors import InputError, opening, printable
 from lite0ca.formats.checkpoint import BEST, EXPORTS, REPORT, TABLE, digest, load_best, run_folder
 from lite0ca.formats.opening import FORMATS, format_of
 from lite0ca.formats.report import INSTEAD, read_report, refuse_replaced
@@ -50,7 +50,7 @@ def fastest_exported_file(run: str, typed: dict) -> str:
         return run
     with opening(report, f"is damaged; {INSTEAD}"):
         if made["checkpoint_sha256"] != digest(run):
-            print(f"{report.parent}: is of an earlier training; export again to use it")
+            print(printable(f"{report.parent}: is of an earlier training; export again to use it"))
             return run
         if made["image_size"] != load_best(run)["config"]["image_size"]:
             return run
@@ -62,7 +62,7 @@ def fastest_exported_file(run: str, typed: dict) -> str:
             if there and FORMATS[row["form"]].is_installed(row["form"]):
                 refuse_replaced(report.parent, row)
                 speed = f"{row['times_torch']:.1f} x torch's speed"
-                print(f"answered by {path} ({speed} when exported)")
+                print(printable(f"answered by {path} ({speed} when exported)"))
                 return str(path)
     return run
 
@@ -99,7 +99,7 @@ def with_known_split(data: dataset.DataSet, run: str, digest: str | None) -> dat
     made = split.with_split_of(data, read_made_split(table, digest))
     if made.rows.empty:
         return data
-    print(f"the run was trained on images of {data.root}: its own split is used")
+    print(printable(f"the run was trained on images of {data.root}: its own split is used"))
     return made
 
 

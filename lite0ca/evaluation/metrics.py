@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
+from lite0ca.errors import printable
+
 DRAWS = 2000  # of the bootstrap
 
 
@@ -94,7 +96,8 @@ def as_text(scores: dict) -> str:
 
     groups = scores["groups"]
     drawn = "images" if groups is None else f"{groups:,} groups of near-duplicates"
-    width = max(len(name) for name in scores["classes"])
+    classes = {printable(name): row for name, row in scores["classes"].items()}
+    width = max(map(len, classes))
     lines = [
         f"accuracy  {with_interval('accuracy')}",
         f"macro-F1  {with_interval('macro_f1')}",
@@ -102,12 +105,12 @@ def as_text(scores: dict) -> str:
         "",
         f"{'class':{width}}  precision  recall      F1  images",
     ]
-    for name, row in scores["classes"].items():
+    for name, row in classes.items():
         lines.append(
             f"{name:{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:6.3f}"
             f"  {row['images']:6.0f}"
         )
-    absent = [name for name, row in scores["classes"].items() if not row["images"]]
+    absent = [name for name, row in classes.items() if not row["images"]]
     if absent:
         lines.append(f"macro-F1 is over the classes that occur; none of {', '.join(absent)} here")
     return "\n".join(lines)

@@ -20,7 +20,7 @@ from torch import nn
 from lite0ca import __version__
 from lite0ca.data import dataset
 from lite0ca.data.split import limited
-from lite0ca.errors import ExportFailed, InputError, first_line
+from lite0ca.errors import ExportFailed, InputError, first_line, printable
 from lite0ca.evaluation.finished_run import choose, data_of, settings_of
 from lite0ca.export import gptq
 from lite0ca.export.equalization import equalized
@@ -147,7 +147,7 @@ def export(
                     os.replace(file, folder / file.name)
                 kept[path.name] = network
             rows.append(row)
-            print(verdict(row), flush=True)
+            print(printable(verdict(row)), flush=True)
     if int8:
         rows.append(verification.of_noisy_photos())
     rows = with_speed(rows, kept, source.network, source.metadata["image_size"])

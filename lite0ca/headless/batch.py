@@ -14,7 +14,7 @@ import pandas as pd
 
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sources import find
-from lite0ca.errors import InputError, opening
+from lite0ca.errors import InputError, opening, printable
 from lite0ca.files import check_writable, json_object, read_bytes
 from lite0ca.headless import ray_cluster
 from lite0ca.headless.executed_notebook import (
@@ -26,7 +26,7 @@ from lite0ca.headless.executed_notebook import (
 )
 from lite0ca.headless.execution import execute
 from lite0ca.headless.leaderboard import write_leaderboard
-from lite0ca.machine.signals import on_signals
+from lite0ca.machine.signals import going_on
 from lite0ca.settings.config import Config, unknown
 from lite0ca.settings.flags import assignments
 from lite0ca.settings.presets import PRESETS
@@ -70,32 +70,24 @@ def batch(
 ) -> int:
     """Run the notebook once a preset, or once a preset and seed; returns the exit code.
 
-    That is 0, 1 if any of them failed, 130 or 143 after SIGINT or SIGTERM. `assigned` are
-    settings like "epochs=1", the same for all. The executed notebook goes into the run folder;
-    leaderboard.csv and leaderboard.png into `output_dir`, with `seeds` also seeds.csv. With
-    `resume` what is done with the same parameters is not run again, and what was cut off goes on.
+    That is 0, or 1 if any of them failed. `assigned` are settings like "epochs=1", the same for
+    all. The executed notebook goes into the run folder; leaderboard.csv and leaderboard.png into
+    `output_dir`, with `seeds` also seeds.csv. With `resume` what is done with the same parameters
+    is not run again, and what was cut off goes on.
     `ray` is the address of a cluster to run on. Raises `InputError` before anything runs if a
-    preset or setting is wrong.
+    preset or setting is wrong, and `Stopped` after a signal.
     """
     source = notebook_file(notebook).absolute()
     folder = Path(output_dir).absolute()
     check_writable(folder)
     jobs = jobs_of(presets, seeds, assigned, metadata, data_dir, source, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rows, signals = [], []
-
-    def stop(number: int, _frame) -> None:
-        signals.append(number)
-        raise KeyboardInterrupt
-
+    rows = []
     ended = on_cluster(jobs, resume, ray) if ray else one_by_one(jobs, resume)
     try:
-        with on_signals(stop):
+        with going_on("the same command with --resume goes on"):
             for job, row in ended:
                 rows.append(job.labels | row)
-    except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on", file=sys.stderr)
-        return 128 + signals[0]
     finally:
         if rows:
             write_leaderboard(pd.DataFrame(rows), folder)
@@ -163,7 +155,8 @@ def on_cluster(jobs: list[Job], resume: bool, address: str) -> Iterator[tuple[Jo
 
 def complain(job: Job, row: dict, problem: str | None) -> None:
     if problem:
-        print(f"  {job.title} failed: {problem}\n  see {row['notebook']}", file=sys.stderr)
+        print(printable(f"  {job.title} failed: {problem}"), file=sys.stderr)
+        print(printable(f"  see {row['notebook']}"), file=sys.stderr)
 
 
 def refuse_mistakes(preset: str, parameters: dict) -> None:
@@ -229,10 +222,10 @@ def left_before(job: Job) -> tuple[Job, dict | None]:
     earlier = {file: earlier_run(file, job.parameters) for file in newest_first}
     for file, what in earlier.items():
         if what == "done":
-            print(f"  done before: {file}")
+            print(printable(f"  done before: {file}"))
             return job, row_of(file, "done before")
     if folder := next(filter(None, earlier.values()), None):
-        print(f"  goes on: {folder}")
+        print(printable(f"  goes on: {folder}"))
         overrides = job.parameters["overrides"] | {"resume": folder}
         job = dataclasses.replace(job, parameters=job.parameters | {"overrides": overrides})
     return job, None

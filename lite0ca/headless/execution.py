@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ GRACE = 25  # seconds to save in: Slurm and Kubernetes kill 30 s after their SIG
 def execute(source: Path, target: Path, parameters: dict) -> str | None:
     """Run the notebook; returns None, or what went wrong in one line.
 
-    SIGINT or SIGTERM interrupts the cell that runs, waits for it, runs no other one, and is then
+    A signal interrupts the cell that runs, waits for it, runs no other one, and is then
     passed on to the handler of the caller. Raises `InputError` without papermill.
     """
     try:
@@ -46,6 +47,8 @@ def execute(source: Path, target: Path, parameters: dict) -> str | None:
             pass  # from `kernel`
         except Exception as error:  # a kernel that died or never came: the others still run
             problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        finally:
+            logging.disable(logging.NOTSET)
     if kernel.stopped_by:
         signal.raise_signal(kernel.stopped_by)
     return problem
@@ -89,6 +92,7 @@ class Kernel:
 
     def __init__(self):
         self.manager, self.stopped_by, self.in_cell = None, None, False
+        self.signals = 0
 
     def before_cell(self, **_):
         """papermill is about to run a cell."""
@@ -97,10 +101,16 @@ class Kernel:
         self.in_cell = True
 
     def stop(self, number: int, _frame) -> None:
-        """A handler of signals: the second one does not wait for the cell."""
+        """A handler of signals: only the first one waits for the cell, the third for nothing."""
+        self.signals += 1
+        if self.signals == 2 and self.in_cell:  # before, `before_cell` will: nobody else knows
+            raise KeyboardInterrupt  # yet of the kernel that starts, to end it
+        if self.signals > 2:
+            self.send(signal.SIGKILL)
         if self.stopped_by:
-            raise KeyboardInterrupt
+            return
         self.stopped_by = number
+        logging.disable()  # that a kernel died is no news then
         if self.in_cell:  # while it starts, SIGINT would end it with a traceback
             self.send(signal.SIGINT)
         late = threading.Timer(GRACE, self.send, [signal.SIGKILL])

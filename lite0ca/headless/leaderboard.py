@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.data.dataset import DRAWN
+from lite0ca.errors import printable
 from lite0ca.files import whole
 from lite0ca.machine.device import cpu_name
 from lite0ca.plots import style
@@ -34,13 +35,14 @@ def write_leaderboard(table: pd.DataFrame, folder: Path) -> None:
         drawn = " (drawn sample)" if (table["data"] == DRAWN).any() else ""
         figure = leaderboard(table, f"presets on {cpu_name()}{drawn}")
         style.save(figure, folder / "leaderboard.png")
-        print(folder / "leaderboard.png")
+        print(printable(str(folder / "leaderboard.png")))
 
 
 def write_table(table: pd.DataFrame, path: Path, shown: list[str]) -> None:
     with whole(path) as file:
         table.to_csv(file, index=False)
-    print(f"\n{table[shown].to_string(index=False, float_format=FORMAT, na_rep='')}\n{path}")
+    print(f"\n{table[shown].to_string(index=False, float_format=FORMAT, na_rep='')}")
+    print(printable(str(path)))
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import multiprocessing
 import os
 import random
 import sys
@@ -27,7 +28,8 @@ from lite0ca.images.cache import PhotoReader
 from lite0ca.images.delivery import Loader
 from lite0ca.images.tar_shards import sweep, tars_of
 from lite0ca.machine import distributed
-from lite0ca.machine.signals import leave_signals_to_the_parent
+from lite0ca.machine.device import cores
+from lite0ca.machine.signals import end_with_parent, leave_signals_to_the_parent
 
 SCORED_AT_ONCE = 96
 # Of the pictures of an epoch. With all of them strong a network learns its own photos less, and
@@ -213,6 +215,7 @@ def worker_options(workers: int) -> dict:
 def quiet_child(_worker: int) -> None:
     cv2.setNumThreads(0)  # or each loader process starts a thread a core
     leave_signals_to_the_parent()
+    end_with_parent(multiprocessing.parent_process().pid)
     # A batch that cannot be sent would be waited for without an end.
     setattr(Queue, "_on_queue_feeder_error", staticmethod(lambda *_: os._exit(1)))  # noqa: B010
 
@@ -220,12 +223,10 @@ def quiet_child(_worker: int) -> None:
 @functools.cache  # said once a process
 def loader_workers(asked: int) -> int:
     """Loader processes to start: what was asked, but no more than this rank has cores."""
-    linux = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
-    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    most = max(1, cores // ranks_here)
+    ranks_here = distributed.on_this_machine() if distributed.count() > 1 else 1
+    most = max(1, cores() // ranks_here)
     if asked > most:
         devices = f" for {ranks_here} devices" if ranks_here > 1 else ""
         each = " each" if ranks_here > 1 else ""
-        print(f"--num-workers {asked}: {cores} cores{devices}, {most} loader processes{each}")
+        print(f"--num-workers {asked}: {cores()} cores{devices}, {most} loader processes{each}")
     return min(asked, most)

@@ -5,13 +5,62 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import warnings
+
+
+def prepare() -> None:
+    """Make stdout and stderr take whatever is printed, also where nobody opened them.
+
+    To be called before anything opens a file: it would get the number of a closed stream, and
+    what a C++ library complains of would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:  # as services and pythonw start a program
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # a notebook's, a closed one
+            stream.reconfigure(errors="backslashreplace")
+
+
+def tell(text: str, stream) -> None:
+    """Print what must not fail: nobody may be there to read it any more."""
+    try:
+        print(text, file=stream, flush=True)
+    except RuntimeError:  # a signal came within a print
+        pass
+    except (OSError, ValueError):
+        forsake(stream)
+
+
+def settle() -> None:
+    """What waits to be printed comes out, or is given up, so that Python ends without a word."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            forsake(stream)
+
+
+def forsake(stream) -> None:
+    """What is written to the stream from now on, and what waits in it, goes nowhere."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @contextlib.contextmanager
 def quiet():
     """What this process prints meanwhile, C++ libraries included, goes nowhere."""
+    import tempfile  # not where a command's parser is made
+
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(number) for number in (1, 2)]

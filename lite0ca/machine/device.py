@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -35,7 +36,15 @@ def device_of(name: str, devices: int = 1) -> torch.device:
         raise InputError(f"--devices {devices}: torch sees {torch.cuda.device_count()} GPUs here")
     if name == "mps" and devices > 1:
         raise InputError(f"--devices {devices}: there is one mps device; use --device cpu")
+    if name == "cpu" and devices > cores():
+        raise InputError(f"--devices {devices}: no more than cores on a CPU, here {cores()}")
     return torch.device(name)
+
+
+def cores() -> int:
+    """Those that this process may use, as `taskset` and a container's set of CPUs say."""
+    linux = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
 
 
 def describe(device: torch.device) -> str:

@@ -14,6 +14,9 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
+from lite0ca.machine.signals import end_with_parent
+from lite0ca.machine.torchrun import first, on_this_machine, started
+
 PATIENCE = datetime.timedelta(minutes=30)  # rank 0 may search for near-duplicates that long
 
 
@@ -22,23 +25,8 @@ def number() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def started() -> bool:
-    """Whether `torchrun` started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def first() -> bool:
-    """Whether this process writes the files and speaks; known before the ranks have met."""
-    return not started() or os.environ["RANK"] == "0"
-
-
-def on_this_machine() -> int:
-    """How many ranks share its devices."""
-    return int(os.environ["LOCAL_WORLD_SIZE"]) if started() else 1
-
-
 def first_on_this_machine() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    return not started() or os.environ["LOCAL_RANK"] == "0"
 
 
 def machine() -> str:
@@ -65,6 +53,7 @@ def joined(device: torch.device):
     if not started() or dist.is_initialized():
         yield
         return
+    end_with_parent(os.getppid())  # or it would wait for the others, when torchrun was killed
     with contextlib.ExitStack() as stack:
         if not first():
             silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
 from lite0ca.data import dataset, split
-from lite0ca.errors import InputError, Stopped, TrainingDiverged
+from lite0ca.errors import InputError, TrainingDiverged, printable
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
@@ -24,6 +24,7 @@ from lite0ca.images.loaders import score_loader, train_loader
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory
+from lite0ca.machine.signals import leave
 from lite0ca.model.network import parameter_count
 from lite0ca.settings.config import Config
 from lite0ca.training.epoch import one_epoch
@@ -101,7 +102,7 @@ def training(config: Config, device: torch.device) -> Result:
     print(
         f"{config.system.name}: {parameter_count(state.model):,} parameters, on "
         f"{f'{distributed.count()} x ' if distributed.count() > 1 else ''}{describe(device)}"
-        f"{', mixed precision' if precision.amp else ''}\nrun: {run}",
+        f"{', mixed precision' if precision.amp else ''}\nrun: {printable(str(run))}",
         flush=True,
     )
     state.wrap(config)
@@ -109,7 +110,7 @@ def training(config: Config, device: torch.device) -> Result:
         # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
         # share with them, and each page of it would be copied at the next write.
         iter(valid)
-    with wish() as noted, record.held():
+    with wish(run) as noted, record.held():
         if last:
             record.mend()
         watch = Watch(noted, record.midway, began, config.time_budget, device)
@@ -122,9 +123,10 @@ def training(config: Config, device: torch.device) -> Result:
                 row["seconds"] = state.sums["train_s"] + time.monotonic() - scoring_began
             except Paused as pause:
                 done = f"{state.step} of {len(batches)} steps of epoch {state.epoch + 1}"
-                reason = f"{pause}, after {done}; --resume {run} goes on"
+                goes_on = f", after {done}; --resume {run} goes on"
                 if pause.signal:
-                    raise Stopped(f"stopped by {reason}", pause.signal) from None
+                    leave(pause.signal, goes_on)
+                reason = f"{pause}{goes_on}"
                 break
             except NonFinite as problem:
                 go_back(state, run, problem)
@@ -137,7 +139,7 @@ def training(config: Config, device: torch.device) -> Result:
                 record.best()
             print(epoch_line(state, config.epochs, better), flush=True)
             record.results()
-    print(f"stopped: {reason}", flush=True)
+    print(printable(f"stopped: {reason}"), flush=True)
     # Again, for a run that was killed after its last epoch and before its results.
     return Result(run, record.results(reason), state.history)
 

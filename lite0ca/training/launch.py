@@ -6,6 +6,7 @@ came to comes back as one JSON file, written by rank 0.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,9 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.files import write_json
+from lite0ca.machine.console import tell
+from lite0ca.machine.signals import leave
+from lite0ca.machine.torchrun import without_torchrun
 from lite0ca.settings.config import Config
 from lite0ca.training.stopping import wish
 
@@ -31,35 +35,46 @@ def trained_on_devices(config: Config) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         settings, answer, complaints = (Path(folder, name) for name in ("in", "out", "errors"))
         write_json(settings, config.as_dict())
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(config.devices), "-m", "lite0ca.training.rank"]
-        run = None
+        command = [sys.executable, "-m", "lite0ca.training.agent", str(os.getpid())]
+        command += [
+            "--standalone",
+            "--nproc-per-node",
+            str(config.devices),
+            "--log-dir",
+            str(folder),
+        ]
+        command += ["-m", "lite0ca.training.rank"]
+        environment = without_torchrun(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        environment["PYTHONIOENCODING"] = "utf-8:backslashreplace"
         with (
             open(complaints, "w", encoding="utf-8") as stderr,
             wish() as noted,
             # A session of its own: the ranks learn of Ctrl-C from here, once.
             subprocess.Popen(
                 [*command, str(settings), str(answer)],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=environment,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                text=True,
+                encoding="utf-8",
+                errors="backslashreplace",
                 start_new_session=True,
             ) as child,
+            ended_at_once(child),
         ):
             noted.passed_to = child
             if noted.signal:  # it came before there was anybody to tell
                 child.send_signal(noted.signal)
             for line in child.stdout:
-                print(line, end="", flush=True)
-                run = line[5:].strip() if line.startswith("run: ") else run
+                # The terminal may be gone, and the ranks must save all the same.
+                tell(line[:-1], sys.stdout) if noted.signal else print(line, end="", flush=True)
+                noted.run = line[5:].strip() if line.startswith("run: ") else noted.run
         answers = sorted(Path(folder).glob(f"{answer.name}.*"))
         if not answers and noted.signal:
-            goes_on = f"; --resume {run} goes on" if run else " before the first step"
-            raise Stopped(f"stopped by {signal.Signals(noted.signal).name}{goes_on}", noted.signal)
+            leave(noted.signal, noted.goes_on())
         if not answers:
             lines = complaints.read_text(encoding="utf-8", errors="replace").splitlines()
-            raise InputError(died(config, run, lines))
+            raise InputError(died(config, noted.run, lines))
         contents = [json.loads(file.read_text(encoding="utf-8")) for file in answers]
         # A rank's own error is why the first one, if it answered at all, failed.
         content = next((one for one in contents if one.get("own")), contents[0])
@@ -68,6 +83,16 @@ def trained_on_devices(config: Config) -> dict:
         error = ERRORS[content["error"]]
         raise error(message, number) if error is Stopped else error(message)
     return content
+
+
+@contextlib.contextmanager
+def ended_at_once(child: subprocess.Popen):
+    """Where this is left by an exception, nobody waits for the child and its ranks."""
+    try:
+        yield
+    except BaseException:
+        child.kill()  # its ranks end with it
+        raise
 
 
 def died(config: Config, run: str | None, lines: list[str]) -> str:

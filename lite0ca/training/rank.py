@@ -1,4 +1,7 @@
-"""What each rank of `launch.py` runs, as `-m lite0ca.training.rank SETTINGS.json ANSWER.json`."""
+"""What each rank of `launch.py` runs: `-m lite0ca.training.rank SETTINGS.json ANSWER.json PARENT`.
+
+It ends with the process of that number, which started it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ import sys
 from pathlib import Path
 
 from lite0ca.files import write_json
-from lite0ca.machine import distributed
+from lite0ca.machine import console
+from lite0ca.machine.signals import end_with_parent
+from lite0ca.machine.torchrun import first
 from lite0ca.settings.config import Config
-from lite0ca.training.fit import fit
-from lite0ca.training.launch import ERRORS
 
 
 def answer_of(config: Config) -> dict:
     """What the training came to, or the error that a user can do something about."""
+    from lite0ca.training.fit import fit
+    from lite0ca.training.launch import ERRORS
+
     try:
         result = fit(config)
     except tuple(ERRORS.values()) as error:
@@ -25,9 +31,11 @@ def answer_of(config: Config) -> dict:
 
 
 if __name__ == "__main__":
+    console.prepare()
+    end_with_parent(int(sys.argv[3]))
     given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     came_to = answer_of(Config(**given))
-    if distributed.first() or came_to.get("own"):
+    if first() or came_to.get("own"):
         write_json(f"{sys.argv[2]}.{os.environ['RANK']}", came_to)
     if came_to.get("own"):
         sys.exit(2)  # the others wait for this rank: torchrun ends them

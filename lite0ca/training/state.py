@@ -13,7 +13,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lite0ca.errors import InputError, first_line
+from lite0ca.errors import InputError, first_line, printable
 from lite0ca.formats.metadata import is_number
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision
@@ -92,7 +92,7 @@ class State:
     def start_from_weights(self, config: Config) -> None:
         """The trained weights that the settings ask for; says which."""
         if config.weights:
-            print(f"weights: {weights.load_file(self.model, config.weights)}")
+            print(printable(f"weights: {weights.load_file(self.model, config.weights)}"))
         elif config.pretrained:
             print(f"weights: {weights.load_imagenet(self.model)}")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from lite0ca.machine import distributed
-from lite0ca.machine.signals import on_signals
+from lite0ca.machine.console import tell
+from lite0ca.machine.signals import leave, on_signals
 
 SAVE_EVERY_S = 300.0  # within an epoch: a kill costs at most so much
 LOOK_EVERY = 10  # steps on cuda when there are ranks: each look waits for all of them
@@ -31,25 +33,29 @@ class Wish:
     signal = 0
     passed_to = None  # a child process that does the work
 
+    def __init__(self, run=None):
+        self.run = run  # its folder, once there is one
+
+    def goes_on(self) -> str:
+        return f"; --resume {self.run} goes on" if self.run else " before the first step"
+
     def note(self, number: int, _frame) -> None:
         if self.signal and number == signal.SIGINT:
-            raise KeyboardInterrupt  # Ctrl-C after another signal: at once, saved or not
+            leave(number, self.goes_on())  # Ctrl-C after another signal: at once, saved or not
         if not self.signal:
             self.signal = number
             if self.passed_to:
                 self.passed_to.send_signal(number)  # torchrun passes it on to its ranks
                 return
             at_once = "; again: leaves at once" if number == signal.SIGINT else ""
-            print(
-                f"\n{signal.Signals(number).name}: one more step, then it saves{at_once}",
-                flush=True,
-            )
+            name = signal.Signals(number).name
+            tell(f"\n{name}: one more step, then it saves{at_once}", sys.stdout)
 
 
 @contextmanager
-def wish():
+def wish(run=None):
     """While this lasts signals are noted instead of ending the process (in the main thread)."""
-    noted = Wish()
+    noted = Wish(run)
     main = threading.current_thread() is threading.main_thread()
     with on_signals(noted.note) if main else nullcontext():
         yield noted

@@ -106,7 +106,7 @@ def test_a_signal_lets_the_kernel_save(sweep, tmp_path):
         process.send_signal(signal.SIGTERM)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 143, stderr
-    assert stderr.endswith("stopped; the same command with --resume goes on\n")
+    assert stderr.endswith("error: stopped by SIGTERM; the same command with --resume goes on\n")
     assert "Traceback" not in stderr and "mobile" not in stdout
     run = out / "run_kaggle_42"
     assert (run / "saved").is_file() and not (run / "next").is_file()

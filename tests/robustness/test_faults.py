@@ -71,7 +71,7 @@ READERS = {
 
 def start(*arguments, cwd: Path, before="", **options) -> subprocess.Popen:
     """The command line in a process group of its own; `before` is Python that runs first."""
-    code = f"import sys; {before}\nfrom lite0ca.__main__ import main\nsys.exit(main(sys.argv[1:]))"
+    code = f"import sys; {before}\nfrom lite0ca.__main__ import program\nprogram(sys.argv[1:])"
     environment = os.environ | {"PYTHONPATH": str(REPO), "MPLCONFIGDIR": matplotlib.get_cachedir()}
     environment |= {"XDG_CACHE_HOME": str(cwd / "cache"), "JOBLIB_MULTIPROCESSING": "0"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
