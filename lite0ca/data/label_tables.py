@@ -15,7 +15,7 @@ import pandas as pd
 
 from lite0ca.data.layout import named, split_named
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
-from lite0ca.errors import InputError, first_line, printable
+from lite0ca.errors import InputError, first_line, opening, printable
 from lite0ca.images.folders import Below, composed
 
 IDS = ("path", "image_path", "file_path", "filepath", "filename", "file_name", "file", "image_id")
@@ -58,10 +58,10 @@ def why_not(photos: Below, table: str) -> str | None:
         ids = id_column(columns)
         class_columns(file, columns, ids)
         first = pd.read_csv(file, dtype=str, keep_default_na=False, nrows=200, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:  # pandas' own are ValueErrors
+        places = Places(photos, os.path.dirname(table))
+        found = any(places.find(str(one)) for one in first[ids])
+    except (ValueError, OSError, KeyError) as error:  # pandas' own are ValueErrors
         return first_line(error)
-    places = Places(photos, os.path.dirname(table))
-    found = any(places.find(str(one)) for one in first[ids])
     return None if found else f"no photo below its folder has a name of its {ids!r}"
 
 
@@ -85,8 +85,10 @@ def class_columns(file: Path, columns: list[str], ids: str) -> list[str]:
     others = [name for name in columns if name != ids]
     if len(others) == 1:
         return others
-    if len(others) > 1:
-        cells = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")[others]
+    if len(others) > 1 and all(others) and len({*others}) == len(others):
+        with opening(file, "is not a CSV file in UTF-8"):
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            cells = table[others]
         marks = cells.isin(["1", "1.0"])
         if (marks | cells.isin(["0", "0.0"])).all(axis=None) and (marks.sum(axis=1) == 1).all():
             return others

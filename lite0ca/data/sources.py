@@ -74,8 +74,10 @@ class Source:
         start = "" if inside == "." else f"{inside}{os.sep}"
         layout = layout_in(below, start)
         self.notes += layout.guesses
+        beside = [table for table in below.tables if os.path.dirname(table) == inside.strip(".")]
+        tables = [f"{table} is not read: {why_not(below, table)}" for table in beside[:3]]
+        self.notes += map(printable, tables)
         if not layout.rows:
-            tables = [f"{table} {why_not(below, table)}" for table in below.tables[:3]]
             folders = sorted({name.split(os.sep)[0] for name in [*below.photos, *below.bare]})[:5]
             raise InputError(
                 f"{self.path}: expected a sub-folder with images for each class, or train/valid/"

@@ -127,7 +127,7 @@ def test_a_competition_without_its_table_is_no_pair_of_classes(lay, load):
     with pytest.raises(InputError, match="expected a sub-folder with images for each class"):
         load(lay(*each("train_images"), *each("test_images")))
     table = "train.csv=image_id,day,place;train_images_0.jpg,3,x;train_images_1.jpg,4,y"
-    with pytest.raises(InputError, match=r"train.csv has no column 'label'"):
+    with pytest.raises(InputError, match=r"train.csv is not read: has no column 'label'"):
         load(lay(table))
 
 
