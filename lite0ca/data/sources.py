@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.data.label_tables import read_labels, table_beside, why_not
-from lite0ca.data.layout import read_layout
+from lite0ca.data.layout import Layout, read_layout
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
 from lite0ca.errors import InputError, printable
 from lite0ca.images import tar_shards
@@ -74,9 +74,8 @@ class Source:
         start = "" if inside == "." else f"{inside}{os.sep}"
         layout = layout_in(below, start)
         self.notes += layout.guesses
-        beside = [table for table in below.tables if os.path.dirname(table) == inside.strip(".")]
-        tables = [f"{table} is not read: {why_not(below, table)}" for table in beside[:3]]
-        self.notes += map(printable, tables)
+        tables = tables_not_read(below, start)
+        self.notes += tables
         if not layout.rows:
             folders = sorted({name.split(os.sep)[0] for name in [*below.photos, *below.bare]})[:5]
             raise InputError(
@@ -120,12 +119,19 @@ class Source:
         return said
 
 
-def layout_in(below: Below, start: str):
+def layout_in(below: Below, start: str) -> Layout:
     inside = [p.removeprefix(start) for p in below.photos if p.startswith(start)]
     try:
         return read_layout([name.replace(os.sep, "/") for name in inside])
     except InputError as error:
-        raise InputError(f"{below.folder / start}: {error}") from None
+        tables = "".join(f"; {table}" for table in tables_not_read(below, start))
+        raise InputError(f"{below.folder / start}: {error}{tables}") from None
+
+
+def tables_not_read(below: Below, start: str) -> list[str]:
+    """Why the tables of a folder give no labels; a few of them."""
+    beside = [table for table in below.tables if os.path.dirname(table) == start.rstrip(os.sep)]
+    return [printable(f"{table} is not read: {why_not(below, table)}") for table in beside[:3]]
 
 
 def repeats_by_links(below: Below, start: str, rows: list[tuple]) -> set[str]:
