@@ -1,0 +1,242 @@
+"""Folders appear whole or not at all, and nothing stays of what never became whole.
+
+What is not complete has a name that ends with `SCRAP`, and a lock while somebody writes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lite0ca.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+SCRAP = ".lite0ca.tmp"  # ends the name of what is not complete yet
+ROOM = 300  # bytes that a path needs for what comes into a folder
+DEEPEST = 50  # folders that a guardian takes away at most, when they are empty
+# Waits for the end of the process that started it, whatever ends that one, SIGKILL too; a line
+# says that there is nothing to remove. In the background, so that it belongs to no process group.
+GUARDIAN = f"""exec 3<&0
+{{
+    trap '' HUP INT QUIT TERM
+    read -r line <&3 && exit
+    case ${{1##*/}} in .*{SCRAP}) rm -rf -- "$1" ;; esac
+    shift
+    test $# -eq 0 || rmdir -- "$@"
+}} &"""
+
+
+def scrap_name() -> str:
+    """A name for what is not complete: nobody else's, and short whatever it becomes."""
+    return f".{os.getpid()}-{secrets.token_hex(4)}{SCRAP}"
+
+
+def missing(folder: str | Path) -> list[Path]:
+    """The folder and those above it that are not there, the deepest first."""
+    place, absent = str(Path(folder)), []
+    while place and not os.path.isdir(place):  # not a recursion: it may be thousands
+        absent.append(Path(place))
+        place = os.path.dirname(place)
+    return absent
+
+
+def make_folder(folder: str | Path) -> list[Path]:
+    """Make a folder with those above it; returns the new ones, the deepest first."""
+    new = []
+    for place in reversed(missing(folder)):
+        try:
+            os.mkdir(place)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and os.path.isdir(place):
+                continue  # another process was faster
+            remove_empty(new)
+            raise
+        new.insert(0, place)
+    return new
+
+
+def remove_empty(folders: list[Path]) -> None:
+    for place in folders:
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise `InputError` now, not after an hour, if no file can be made in `folder`.
+
+    Where it is not there yet: if it cannot be made.
+    """
+    nearest = str(Path(folder).absolute())
+    name = os.fsencode(nearest)
+    if len(name) > longest_path() - ROOM or max(map(len, name.split(os.sep.encode()))) > 255:
+        raise InputError(f"{str(folder)[:200]}…: is too long a name")
+    try:
+        while not (status := status_of(nearest)):
+            if os.path.islink(nearest):
+                raise InputError(f"{folder}: {nearest} is a link that leads nowhere")
+            nearest = os.path.dirname(nearest)
+        if not stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{folder}: {nearest} is a file; name a folder")
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # a NUL in the name
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{folder}: nothing can be written there ({why})") from None
+
+
+def longest_path() -> int:
+    """Bytes that a path may have here."""
+    return os.pathconf("/", "PC_PATH_MAX") if hasattr(os, "pathconf") else 4096
+
+
+def status_of(path: str | Path) -> os.stat_result | None:
+    """What the system knows of a file; None if it is not there. Raises `OSError`."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+@contextlib.contextmanager
+def scratch_folder(beside: str | Path | None = None) -> Iterator[Path]:
+    """A folder in `beside`, or in TMPDIR, that is gone at the end, after a SIGKILL too.
+
+    `beside` is made where it is missing, and stays if something was put there. Renamed, the
+    scratch folder stays too.
+    """
+    above = Path(beside if beside is not None else tempfile.gettempdir())
+    scratch = above.absolute() / scrap_name()
+    remove_scraps(above)
+    absent = missing(above)
+    with guarded(scratch, absent):
+        new = []
+        try:
+            new = make_folder(above)
+            with contextlib.ExitStack() as held:
+                while not scratch.is_dir():  # or somebody took it for a scrap before it was locked
+                    os.mkdir(scratch, 0o777 if beside is not None else 0o700)
+                    with contextlib.suppress(OSError):  # not every file system has locks
+                        held.enter_context(locked(scratch))
+                yield scratch
+        except OSError as error:
+            if str(scratch) not in str(error.filename):
+                raise
+            named = str(error.filename).replace(str(scratch), str(above))  # nobody knows ours
+            raise OSError(error.errno, error.strerror, named) from None
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            remove_empty(new)
+
+
+@contextlib.contextmanager
+def made_folder(folder: str | Path):
+    """The folder is there; what was new of it goes at the end if nothing was put there."""
+    absent = missing(folder)
+    if not absent:
+        yield
+        return
+    with guarded(Path(folder).absolute() / scrap_name(), absent):
+        new = []
+        try:
+            new = make_folder(folder)
+            yield
+        finally:
+            remove_empty(new)
+
+
+@contextlib.contextmanager
+def guarded(scratch: Path, absent: list[Path]):
+    """While this lasts, the end of this process removes `scratch`, and `absent` that are empty."""
+    guardian = None
+    absent = [place.absolute() for place in absent[:DEEPEST]]
+    command = ["/bin/sh", "-c", GUARDIAN, "guardian", scratch, *absent]
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if os.name == "posix":
+        with contextlib.suppress(OSError):  # no process to be had: the next writer cleans up
+            # Without a buffer of Python's: that would be flushed into a closed pipe.
+            guardian = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                bufsize=0,
+                cwd="/",
+                start_new_session=True,
+                **nowhere,
+            )
+            guardian.wait()  # for the shell; what it left behind waits for us
+    try:
+        yield
+    finally:
+        if guardian:
+            with guardian.stdin as pipe, contextlib.suppress(OSError):
+                if not os.path.lexists(scratch):
+                    pipe.write(b"\n")
+
+
+@contextlib.contextmanager
+def locked(path: str | Path):
+    """A lock on a file or folder, which ends with its process too.
+
+    Raises `OSError` if another has it, or if there are no locks.
+    """
+    if not fcntl:
+        raise OSError(errno.ENOTSUP, "no locks")
+    mode = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR  # as network file systems want it
+    descriptor = os.open(path, mode | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_scraps(folder: str | Path) -> None:
+    """Remove what a process left that was killed while it wrote; what is in work stays."""
+    with contextlib.suppress(OSError):
+        for scrap in [entry for entry in os.scandir(folder) if is_scrap(entry.name)]:
+            with contextlib.suppress(OSError), locked(scrap.path):
+                shutil.rmtree(scrap.path) if scrap.is_dir() else os.unlink(scrap.path)
+
+
+def is_scrap(name: str) -> bool:
+    return name.startswith(".") and name.endswith(SCRAP)
+
+
+@contextlib.contextmanager
+def whole_folder(
+    folder: str | Path, last: str | None = None, shared: bool = True
+) -> Iterator[Path]:
+    """A scratch folder to fill; at the end all that it holds stands in `folder`, before it nothing.
+
+    A new folder appears at once. Into one that is there the files move one by one, over those of
+    their name, the one named `last` behind the others. With `shared` off, a folder that another
+    process made meanwhile is an `InputError`.
+    """
+    folder = Path(folder)
+    is_new = not os.path.lexists(folder)
+    with scratch_folder(folder.parent if is_new else folder) as scratch:
+        yield scratch
+        if is_new:
+            try:
+                os.rename(scratch, folder)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES):
+                    raise
+                if not shared:
+                    raise InputError(f"{folder}: another process has just made it") from None
+        for name in sorted(os.listdir(scratch), key=lambda name: (name == last, name)):
+            os.replace(scratch / name, folder / name)
