@@ -42,17 +42,17 @@ def whole(path: str | Path, mode: str = "w") -> Iterator:
     all at the end. Raises `OSError` with the name `path`, and `InputError`; nothing is left then,
     and an old file stays.
     """
-    with named_in_errors(path):
-        stream = stream_at(path)
-        with contextlib.ExitStack() as stack:
-            if stream is None:
-                stack.enter_context(made_folder(Path(path).parent))
-            binary = stack.enter_context(unseen(path) if stream is None else into(stream))
-            file = binary if "b" in mode else io.TextIOWrapper(binary, **TEXT)
-            yield file
-            file.flush()
-            if file is not binary:
-                file.detach()  # or it would close the other
+    with named_in_errors(path), contextlib.ExitStack() as stack:
+        if is_stream(path):
+            binary = stack.enter_context(into(opened_stream(path)))
+        else:
+            stack.enter_context(made_folder(Path(path).parent))
+            binary = stack.enter_context(unseen(path))
+        file = binary if "b" in mode else io.TextIOWrapper(binary, **TEXT)
+        yield file
+        file.flush()
+        if file is not binary:
+            file.detach()  # or it would close the other
 
 
 @contextlib.contextmanager
@@ -69,25 +69,32 @@ def named_in_errors(path: str | Path):
         raise OSError(error.errno, error.strerror or str(error), str(path)) from None
 
 
-def stream_at(path: str | Path) -> int | None:
-    """A descriptor of what is no file: a pipe, a terminal; also of any that this process has open.
-
-    Those are the shell's `> FILE`, which is added to, not replaced. Raises `InputError` where
-    nobody reads, and for a disk.
-    """
+def own_descriptor(path: str | Path) -> int | None:
+    """The number that /dev/stdout, /dev/fd/N and links to them name: what this process has open."""
     at = os.fspath(path)
     for _ in range(LINKS):
         folder, name = os.path.split(at)
-        if name.isdecimal() and len(name) < 9:
-            if os.path.realpath(folder) in (f"/proc/{os.getpid()}/fd", "/dev/fd"):
-                return os.dup(int(name))
+        open_here = f"/proc/{os.getpid()}/fd", "/dev/fd"
+        if name.isdecimal() and len(name) < 9 and os.path.realpath(folder) in open_here:
+            return int(name)
         if not os.path.islink(at):
             break
         at = os.path.join(folder, os.readlink(at))
+    return None
+
+
+def is_stream(path: str | Path) -> bool:
+    """Whether this is written to as it is, never replaced: a pipe, a terminal, the shell's file."""
     status = status_of(path)
-    if not status or stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-        return None
-    if stat.S_ISBLK(status.st_mode):
+    other = status and not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
+    return bool(other) or own_descriptor(path) is not None
+
+
+def opened_stream(path: str | Path) -> int:
+    """A descriptor to write to. Raises `InputError` where nobody reads, and for a disk."""
+    if (number := own_descriptor(path)) is not None:
+        return os.dup(number)  # so that it is added to: opened anew it would begin at its start
+    if stat.S_ISBLK(os.stat(path).st_mode):
         raise InputError(f"{path}: is a disk, no file")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -261,6 +268,22 @@ def is_exported(path: str | Path) -> bool:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as all_:
             return EXPORTED.search(all_) is not None
     return False
+
+
+def known_json(path: str | Path) -> dict:
+    """What a file of JSON names, to see whose it is; nothing of what is none."""
+    if beginning(path, 1):
+        with contextlib.suppress(InputError, OSError):
+            return read_json(path)
+    return {}
+
+
+def refuse_others(path: str | Path, is_ours: bool, flag: str = "--output-dir") -> None:
+    """Raise `InputError` for a file that is there and would be written over, unless it is ours."""
+    if os.path.lexists(path) and not is_ours:
+        raise InputError(
+            f"{path}: is there, and lite0ca did not make it; move it away, or name another {flag}"
+        )
 
 
 def beginning(path: str | Path, count: int) -> bytes | None:

@@ -98,6 +98,16 @@ def check_writable(folder: str | Path) -> None:
         raise InputError(f"{folder}: nothing can be written there ({why})") from None
 
 
+def refuse_full(folder: str | Path, advice: str) -> None:
+    """Raise `InputError` if a folder holds anything, or if none can be made there."""
+    folder = Path(folder)
+    check_writable(folder)
+    remove_scraps(folder)
+    if inside := sorted(folder.iterdir()) if folder.is_dir() else []:
+        found = next((path for path in folder.rglob("*") if path.is_file()), inside[0])
+        raise InputError(f"{folder} holds data already ({found}): {advice}")
+
+
 def longest_path() -> int:
     """Bytes that a path may have here."""
     return os.pathconf("/", "PC_PATH_MAX") if hasattr(os, "pathconf") else 4096

@@ -254,7 +254,8 @@ with (
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_nothing_is_left_however_a_process_ends(number, tmp_path):
     """Also when the signal goes to its whole group, at any moment."""
-    for moment in [None, *(random.Random(0).uniform(0, 0.3) for _ in range(TRIES - 1))]:
+    drawn = random.Random(0)
+    for moment in [None, *(drawn.uniform(0, 0.3) for _ in range(TRIES - 1))]:
         place = tmp_path / str(moment)
         (place / "tmp").mkdir(parents=True)
         (place / "old.txt").write_text("old")

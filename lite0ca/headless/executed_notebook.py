@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lite0ca.errors import InputError
-from lite0ca.files import read_json, whole
+from lite0ca.files import known_json, read_json, whole
 from lite0ca.formats.checkpoint import LAST
 
 DONE = "lite0ca_done"  # in the metadata of an executed notebook
@@ -37,10 +37,13 @@ def metrics_of(notebook: Path) -> dict:
 
 def read_notebook(file: Path) -> dict:
     """The content of an executed notebook; empty if there is none, or it was cut off."""
-    try:
-        return read_json(file)
-    except (OSError, InputError):
-        return {}
+    return known_json(file)
+
+
+def is_executed(file: Path) -> bool:
+    """Whether papermill wrote the notebook: a user's own has no such record."""
+    about = read_notebook(file).get("metadata")
+    return isinstance(about, dict) and "papermill" in about
 
 
 def mark_done(file: Path) -> None:

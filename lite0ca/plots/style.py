@@ -8,7 +8,7 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lite0ca.files import whole
+from lite0ca.files import SOFTWARE, whole
 
 TRAIN, VALID = sns.color_palette("colorblind")[:2]
 
@@ -25,8 +25,9 @@ def one_panel(width: float, height: float) -> tuple[Figure, object]:
 
 
 def save(figure: Figure, path) -> None:
+    about = {"Software": SOFTWARE}  # so that no other picture is written over
     with whole(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=120, facecolor="white")
+        figure.savefig(file, format="png", dpi=120, facecolor="white", metadata=about)
 
 
 def show(figure: Figure) -> bool:

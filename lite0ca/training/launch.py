@@ -11,11 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.files import write_json
+from lite0ca.folders import scratch_folder
 from lite0ca.settings.config import Config
 from lite0ca.training.stopping import wish
 
@@ -28,7 +28,7 @@ def trained_on_devices(config: Config) -> dict:
 
     Raises what the ranks raised, and `InputError` if one of them died.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         settings, answer, complaints = (Path(folder, name) for name in ("in", "out", "errors"))
         write_json(settings, config.as_dict())
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -53,7 +53,7 @@ def trained_on_devices(config: Config) -> dict:
             for line in child.stdout:
                 print(line, end="", flush=True)
                 run = line[5:].strip() if line.startswith("run: ") else run
-        answers = sorted(Path(folder).glob(f"{answer.name}.*"))
+        answers = sorted(folder.glob(f"{answer.name}.*"))
         if not answers and noted.signal:
             goes_on = f"; --resume {run} goes on" if run else " before the first step"
             raise Stopped(f"stopped by {signal.Signals(noted.signal).name}{goes_on}", noted.signal)
