@@ -78,10 +78,8 @@ def check_writable(folder: str | Path) -> None:
 
     Where it is not there yet: if it cannot be made.
     """
+    check_length(folder)
     nearest = str(Path(folder).absolute())
-    name = os.fsencode(nearest)
-    if len(name) > longest_path() - ROOM or max(map(len, name.split(os.sep.encode()))) > 255:
-        raise InputError(f"{str(folder)[:200]}…: is too long a name")
     try:
         while not (status := status_of(nearest)):
             if os.path.islink(nearest):
@@ -108,9 +106,25 @@ def refuse_full(folder: str | Path, advice: str) -> None:
         raise InputError(f"{folder} holds data already ({found}): {advice}")
 
 
-def longest_path() -> int:
-    """Bytes that a path may have here."""
-    return os.pathconf("/", "PC_PATH_MAX") if hasattr(os, "pathconf") else 4096
+def refuse_among_photos(folder: str | Path, photos: Path) -> None:
+    """Raise `InputError` if pictures in `folder` would be photos of a class another time."""
+    if not photos.is_dir():
+        return
+    above, below = (Path(os.path.realpath(place)) for place in (photos, folder))
+    inside = below.parts[len(above.parts) :] if below.is_relative_to(above) else (".",)
+    if not any(name.startswith(".") for name in inside):  # nobody looks into hidden ones
+        raise InputError(
+            f"--output-dir {folder}: lies in the data folder {photos}, where pictures would be "
+            "taken for photos; name a folder outside"
+        )
+
+
+def check_length(path: str | Path) -> None:
+    """Raise `InputError` for a name that no file can have here, or no file inside."""
+    name = os.fsencode(Path(path).absolute())
+    most = os.pathconf("/", "PC_PATH_MAX") if hasattr(os, "pathconf") else 4096
+    if len(name) > most - ROOM or max(map(len, name.split(os.sep.encode()))) > 255:
+        raise InputError(f"{str(path)[:200]}…: is too long a name")
 
 
 def status_of(path: str | Path) -> os.stat_result | None:

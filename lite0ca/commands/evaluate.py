@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from lite0ca.files import cut, is_picture, known_json, write_json
-from lite0ca.folders import check_writable, whole_folder
+from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
 from lite0ca.settings.flags import add_run, add_run_flags
 
 
@@ -49,7 +49,10 @@ def run(
 
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     check_writable(folder)
+    if typed.get("data_dir"):
+        refuse_among_photos(folder, Path(typed["data_dir"]))
     metadata, config, data, part, answers = answered(run, split, typed, background)
+    refuse_among_photos(folder, data.source)
     label2id = metadata["label2id"]
     classes = classes_of(label2id)
     groups = answers["group"].to_numpy() if "group" in answers else None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError
 from lite0ca.files import csv_line, is_stream, is_table, refuse_others, whole
-from lite0ca.folders import check_writable, status_of
+from lite0ca.folders import check_length, check_writable, status_of
 from lite0ca.settings.flags import add_run, add_run_flags
 
 HEADER = ("path", "prediction", "probability", "sure")  # then a column a class
@@ -100,6 +100,7 @@ def refuse_no_table(csv: str) -> None:
 
     if not csv:
         raise InputError("--csv: name a file")
+    check_length(csv)
     if os.path.basename(csv) in ("", ".", "..") or os.path.isdir(csv):
         raise InputError(f"--csv {csv}: is a folder; name a file")
     if os.path.splitext(csv)[1].lower() in IMAGE_SUFFIXES:
@@ -107,8 +108,6 @@ def refuse_no_table(csv: str) -> None:
     if is_stream(csv):
         return
     check_writable(Path(os.path.realpath(csv)).parent)
-    if len(os.fsencode(os.path.basename(csv))) > 255:
-        raise InputError(f"--csv {csv[:200]}…: is too long a name")
     refuse_others(csv, is_table(os.path.realpath(csv), ",".join(HEADER)), "--csv")
     beside = Path(csv).parent
     if (beside / "best_model.pt").exists() and Path(csv).name in OF_A_RUN:

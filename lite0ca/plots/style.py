@@ -8,14 +8,15 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from lite0ca.errors import printable
 from lite0ca.files import SOFTWARE, whole
 
 TRAIN, VALID = sns.color_palette("colorblind")[:2]
 
 
 def plain(text: str) -> str:
-    """Names of classes and folders are no formulas, whatever dollar signs they have."""
-    return str(text).replace("$", r"\$")
+    """Names of classes and folders are no formulas, whatever dollar signs they have, and print."""
+    return "\n".join(map(printable, str(text).split("\n"))).replace("$", r"\$")
 
 
 def one_panel(width: float, height: float) -> tuple[Figure, object]:

@@ -17,7 +17,7 @@ from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.folders import check_writable
+from lite0ca.folders import check_writable, refuse_among_photos
 from lite0ca.formats.checkpoint import LAST, load_checkpoint
 from lite0ca.images import cache
 from lite0ca.images.loaders import score_loader, train_loader
@@ -74,6 +74,8 @@ def training(config: Config, device: torch.device) -> Result:
     last, made = stored(config.resume) if config.resume else (None, None)
     known = last["label2id"] if last else None
     data = distributed.from_first(lambda: dataset.load(config, known))
+    if not last:
+        refuse_among_photos(config.output_dir, data.source)
     torch.manual_seed(config.seed)
     state = State.new(config, len(data.label2id), precision)
     if not last:
