@@ -28,6 +28,7 @@ except ImportError:  # Windows
 
 # Of a name that is no UTF-8 JSON reads back what it was.
 TEXT = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
+ON_STREAMS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # wait for no reader
 LINKS = 40  # that a name may lead through, as for the system
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # how a spreadsheet's begins
 SOFTWARE = "lite0ca"  # says every picture of ours of itself
@@ -97,12 +98,13 @@ def opened_stream(path: str | Path) -> int:
     if stat.S_ISBLK(os.stat(path).st_mode):
         raise InputError(f"{path}: is a disk, no file")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = os.open(path, os.O_WRONLY | ON_STREAMS)
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
         raise InputError(f"{path}: is a pipe or socket that nobody reads") from None
-    os.set_blocking(descriptor, True)
+    if ON_STREAMS:
+        os.set_blocking(descriptor, True)
     return descriptor
 
 

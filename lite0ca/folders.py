@@ -24,6 +24,7 @@ except ImportError:  # Windows
     fcntl = None
 
 SCRAP = ".lite0ca.tmp"  # ends the name of what is not complete yet
+LONGEST_TMPDIR = 70  # or the names of sockets in it, which have 108 bytes, would be too long
 ROOM = 300  # bytes that a path needs for what comes into a folder
 DEEPEST = 50  # folders that a guardian takes away at most, when they are empty
 # Waits for the end of the process that started it, whatever ends that one, SIGKILL too; a line
@@ -164,6 +165,26 @@ def scratch_folder(beside: str | Path | None = None) -> Iterator[Path]:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             remove_empty(new)
+
+
+@contextlib.contextmanager
+def own_temporary_folder():
+    """TMPDIR is a scratch folder meanwhile: what loader processes and libraries leave goes with it.
+
+    Where none can be made, all is as it was.
+    """
+    before, named = tempfile.tempdir, os.environ.get("TMPDIR")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            folder = str(stack.enter_context(scratch_folder()))
+            if len(os.fsencode(folder)) < LONGEST_TMPDIR:
+                tempfile.tempdir = os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+            os.environ.pop("TMPDIR", None)
+            os.environ |= {} if named is None else {"TMPDIR": named}
 
 
 @contextlib.contextmanager

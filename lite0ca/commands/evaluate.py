@@ -8,7 +8,12 @@ import os
 from pathlib import Path
 
 from lite0ca.files import cut, is_picture, known_json, write_json
-from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
+from lite0ca.folders import (
+    check_writable,
+    own_temporary_folder,
+    refuse_among_photos,
+    whole_folder,
+)
 from lite0ca.settings.flags import add_run, add_run_flags
 
 
@@ -51,7 +56,8 @@ def run(
     check_writable(folder)
     if typed.get("data_dir"):
         refuse_among_photos(folder, Path(typed["data_dir"]))
-    metadata, config, data, part, answers = answered(run, split, typed, background)
+    with own_temporary_folder():
+        metadata, config, data, part, answers = answered(run, split, typed, background)
     refuse_among_photos(folder, data.source)
     label2id = metadata["label2id"]
     classes = classes_of(label2id)

@@ -163,4 +163,10 @@ def blight(blade, x, across, rng) -> None:
 def drawn_sample() -> Path:
     """The CSV of the drawn sample, drawn where it is not there yet."""
     table = Path("build/drawn_sample/metadata.csv")
-    return table if table.is_file() else write_sample(table.parent)
+    if not table.is_file():
+        try:
+            write_sample(table.parent)
+        except InputError:
+            if not table.is_file():  # another process has just drawn it
+                raise
+    return table

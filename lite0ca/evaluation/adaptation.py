@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import settings_of
 from lite0ca.evaluation.inference import photo_loader, photo_paths, workers_for
-from lite0ca.folders import check_writable, whole_folder
+from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
 from lite0ca.formats.checkpoint import BEST, load_best, model_of, run_folder, save_checkpoint
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
@@ -48,7 +48,8 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     keep_freed_memory()
     precision = Precision.of(device_of(config.device), config.amp)
     model.to(precision.device, memory_format=torch.channels_last)
-    adapt(model, batches_of(paths[:MOST], config), precision)
+    with own_temporary_folder():
+        adapt(model, batches_of(paths[:MOST], config), precision)
     with whole_folder(folder, shared=False) as made:
         for file in KEPT:
             if (source / file).is_file():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError
 from lite0ca.files import whole
+from lite0ca.folders import own_temporary_folder
 from lite0ca.machine.signals import on_signals
 
 GRACE = 25  # seconds to save in: Slurm and Kubernetes kill 30 s after their SIGTERM
@@ -30,7 +31,7 @@ def execute(source: Path, target: Path, parameters: dict) -> str | None:
     write_notebooks_whole()
     os.environ["TQDM_DISABLE"] = "1"  # bars would be stored in the notebook
     kernel, problem = Kernel(), None
-    with on_signals(kernel.stop):
+    with own_temporary_folder(), on_signals(kernel.stop):
         try:
             papermill.execute_notebook(
                 str(source),

@@ -17,7 +17,7 @@ from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.folders import check_writable, refuse_among_photos
+from lite0ca.folders import check_writable, own_temporary_folder, refuse_among_photos
 from lite0ca.formats.checkpoint import LAST, load_checkpoint
 from lite0ca.images import cache
 from lite0ca.images.loaders import score_loader, train_loader
@@ -54,13 +54,14 @@ def fit(config: Config) -> Result:
     """
     if config.devices > 1 and not distributed.started():
         device_of(config.device, config.devices)
-        answer = trained_on_devices(config)
+        with own_temporary_folder():
+            answer = trained_on_devices(config)
         return Result(Path(answer["run"]), answer["metrics"], answer["history"])
     distributed.use_own_gpu()
     device = device_of(config.device, distributed.on_this_machine())
     if config.sync_bn and device.type != "cuda":
         raise InputError("--sync-bn needs cuda: torch has no such BatchNorm for other devices")
-    with distributed.joined(device):
+    with own_temporary_folder(), distributed.joined(device):
         return training(config, device)
 
 
