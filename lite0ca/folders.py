@@ -39,6 +39,11 @@ GUARDIAN = f"""exec 3<&0
 }} &"""
 
 
+PIPES = set()  # to guardians; a loader process that outlives its parent must not hold one open
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: [pipe.close() for pipe in PIPES])
+
+
 def scrap_name() -> str:
     """A name for what is not complete: nobody else's, and short whatever it becomes."""
     return f".{os.getpid()}-{secrets.token_hex(4)}{SCRAP}"
@@ -206,29 +211,33 @@ def made_folder(folder: str | Path):
 @contextlib.contextmanager
 def guarded(scratch: Path, absent: list[Path]):
     """While this lasts, the end of this process removes `scratch`, and `absent` that are empty."""
-    guardian = None
-    absent = [place.absolute() for place in absent[:DEEPEST]]
-    command = ["/bin/sh", "-c", GUARDIAN, "guardian", scratch, *absent]
-    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    if os.name == "posix":
-        with contextlib.suppress(OSError):  # no process to be had: the next writer cleans up
-            # Without a buffer of Python's: that would be flushed into a closed pipe.
-            guardian = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                bufsize=0,
-                cwd="/",
-                start_new_session=True,
-                **nowhere,
-            )
-            guardian.wait()  # for the shell; what it left behind waits for us
+    pipe = guardian_of(scratch, [place.absolute() for place in absent[:DEEPEST]])
+    if not pipe:
+        yield
+        return
+    PIPES.add(pipe)
     try:
         yield
     finally:
-        if guardian:
-            with guardian.stdin as pipe, contextlib.suppress(OSError):
-                if not os.path.lexists(scratch):
-                    pipe.write(b"\n")
+        PIPES.discard(pipe)
+        with pipe, contextlib.suppress(OSError):
+            if not os.path.lexists(scratch):
+                pipe.write(b"\n")
+
+
+def guardian_of(scratch: Path, absent: list[Path]):
+    """What a guardian reads; None if no process can be had: then the next writer cleans up."""
+    command = ["/bin/sh", "-c", GUARDIAN, "guardian", scratch, *absent]
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    try:
+        # Without a buffer of Python's: that would be flushed into a closed pipe.
+        shell = subprocess.Popen(
+            command, stdin=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True, **nowhere
+        )
+    except OSError:  # also Windows, which has no such shell
+        return None
+    shell.wait()  # what it left behind waits for us
+    return shell.stdin
 
 
 @contextlib.contextmanager
