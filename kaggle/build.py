@@ -39,9 +39,9 @@ def build(user: str, preset: str, output: Path) -> list[Path]:
         raise InputError(f"USER {user!r}: a Kaggle name has lower-case letters, digits, hyphens")
     Config.of(preset)
     # A slip such as `--output .` must not cost a folder that is not ours.
-    check_writable(output)
     if output.exists() and not (output / MARK).is_file():
         raise InputError(f"--output {output}: there, and no earlier build; name another folder")
+    check_writable(output)
     if strange := others_files(output):
         raise InputError(
             f"--output {output}: holds what no build made ({strange[0]}); move it away"

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,22 +175,37 @@ def scratch_folder(beside: str | Path | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def own_temporary_folder():
-    """TMPDIR is a scratch folder meanwhile: what loader processes and libraries leave goes with it.
+    """TMPDIR is a folder that goes at the end: with all that loader processes and libraries leave.
 
     Where none can be made, all is as it was.
     """
     before, named = tempfile.tempdir, os.environ.get("TMPDIR")
-    with contextlib.ExitStack() as stack:
+    with contextlib.suppress(OSError):
+        remove_scraps(tempfile.gettempdir())
+    folder = Path(tempfile.gettempdir(), scrap_name()).absolute()
+    pipe = guardian_of(folder, []) if len(os.fsencode(folder)) < LONGEST_TMPDIR else None
+    if not pipe:
+        yield
+        return
+    PIPES.add(pipe)
+    descriptor = None
+    try:
         with contextlib.suppress(OSError):
-            folder = str(stack.enter_context(scratch_folder()))
-            if len(os.fsencode(folder)) < LONGEST_TMPDIR:
-                tempfile.tempdir = os.environ["TMPDIR"] = folder
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
-            os.environ.pop("TMPDIR", None)
-            os.environ |= {} if named is None else {"TMPDIR": named}
+            os.mkdir(folder, 0o700)
+            tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+            descriptor = lock_of(folder)
+        yield
+    finally:
+        tempfile.tempdir = before
+        os.environ.pop("TMPDIR", None)
+        os.environ |= {} if named is None else {"TMPDIR": named}
+        loaders = sys.modules.get("multiprocessing")
+        # Processes that are still there would complain; then all goes when this one ends.
+        if not (loaders and loaders.active_children()):
+            shutil.rmtree(folder, ignore_errors=True)
+            dismiss(pipe, folder)
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -219,10 +235,15 @@ def guarded(scratch: Path, absent: list[Path]):
     try:
         yield
     finally:
-        PIPES.discard(pipe)
-        with pipe, contextlib.suppress(OSError):
-            if not os.path.lexists(scratch):
-                pipe.write(b"\n")
+        dismiss(pipe, scratch)
+
+
+def dismiss(pipe, scratch: Path) -> None:
+    """Let a guardian go: with nothing left to do, or else to do it."""
+    PIPES.discard(pipe)
+    with pipe, contextlib.suppress(OSError):
+        if not os.path.lexists(scratch):
+            pipe.write(b"\n")
 
 
 def guardian_of(scratch: Path, absent: list[Path]):
@@ -242,19 +263,26 @@ def guardian_of(scratch: Path, absent: list[Path]):
 
 @contextlib.contextmanager
 def locked(path: str | Path):
-    """A lock on a file or folder, which ends with its process too.
+    """A lock on a file or folder; raises `OSError` if another has it, or if there are no locks."""
+    descriptor = lock_of(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
-    Raises `OSError` if another has it, or if there are no locks.
-    """
+
+def lock_of(path: str | Path) -> int:
+    """The descriptor that holds a lock until it is closed, or until its process ends."""
     if not fcntl:
         raise OSError(errno.ENOTSUP, "no locks")
     mode = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR  # as network file systems want it
     descriptor = os.open(path, mode | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
+    except OSError:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def remove_scraps(folder: str | Path) -> None:

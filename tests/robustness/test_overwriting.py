@@ -345,7 +345,10 @@ def forked(arguments: list[str], moment: float | None, number=signal.SIGKILL) ->
         os._exit(main(arguments))
     while not os.waitpid(child, os.WNOHANG)[0]:
         if moment is not None and time.monotonic() - began > moment:
-            os.killpg(child, number)
+            try:
+                os.killpg(child, number)
+            except ProcessLookupError:  # it does not lead its group yet
+                os.kill(child, number)
             os.waitpid(child, 0)
             break
         time.sleep(0.002)
