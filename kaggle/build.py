@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from rewheel import rebuilt_wheel
 
 from lite0ca.errors import InputError
 from lite0ca.files import write_json
+from lite0ca.folders import check_writable, scratch_folder
 from lite0ca.settings.config import Config
 
 HERE = Path(__file__).resolve().parent
@@ -41,10 +41,14 @@ def build(user: str, preset: str, output: Path) -> list[Path]:
     # A slip such as `--output .` must not cost a folder that is not ours.
     if output.exists() and not (output / MARK).is_file():
         raise InputError(f"--output {output}: there, and no earlier build; name another folder")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
-        made = Path(scratch) / "kaggle"
-        source = Path(scratch) / "source"
+    check_writable(output)
+    if strange := others_files(output):
+        raise InputError(
+            f"--output {output}: holds what no build made ({strange[0]}); move it away"
+        )
+    with scratch_folder(output.parent) as scratch:
+        made = scratch / "kaggle"
+        source = scratch / "source"
         # A copy: setuptools leaves its own build/ behind, and would pack what lies there again.
         shutil.copytree(
             REPO / "lite0ca", source / "lite0ca", ignore=shutil.ignore_patterns("__pycache__")
@@ -55,9 +59,20 @@ def build(user: str, preset: str, output: Path) -> list[Path]:
         for folder in sorted(HERE.glob("*/kernel-metadata.json")):
             build_notebook(folder.parent, made / folder.parent.name, user, preset)
         if output.exists():
-            output.rename(Path(scratch) / "earlier")
+            output.rename(scratch / "earlier")
         made.rename(output)
     return sorted(output.iterdir())
+
+
+def others_files(output: Path) -> list[Path]:
+    """What is in the folder of an earlier build and would go with it."""
+    own = {"wheels/dataset-metadata.json"}
+    for file in HERE.glob("*/kernel-metadata.json"):
+        named = json.loads(file.read_text(encoding="utf-8"))["code_file"]
+        own |= {f"{file.parent.name}/{name}" for name in (file.name, named)}
+    inside = sorted(path.relative_to(output) for path in output.rglob("*") if not path.is_dir())
+    ours = lambda path: str(path) in own or path.match("wheels/*.whl")  # noqa: E731
+    return [path for path in inside if not ours(path)]
 
 
 def build_wheels(source: Path, folder: Path, user: str) -> None:

@@ -17,6 +17,8 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
+from lite0ca.files import is_table, whole
+
 # All figures of this repository were measured with this torch, and litert-torch 0.10 asks for
 # torch < 2.15. To move on: change these two, `make lock`, `make test`, `make test-deploy`.
 HELD = {"torch": "2.14.1", "torchvision": "0.29.1"}
@@ -59,6 +61,8 @@ def merged(found: dict[str, dict[str, str]]) -> list[str]:
 
 
 def lock(path: Path, extras: str, pythons: list[str]) -> None:
+    if path.exists() and not is_table(path, "# Written by `make lock`"):
+        sys.exit(f"{path}: is there, and no lock; name another file")
     found: dict[str, dict[str, str]] = {}
     for python in pythons:
         earlier = {name: v for pins in reversed(found.values()) for name, v in pins.items()}
@@ -78,7 +82,8 @@ def lock(path: Path, extras: str, pythons: list[str]) -> None:
         f"# for Python {', '.join(found)}.",
         f"# pip install -c {path} -e '.[{extras}]'",
     ]
-    path.write_text("\n".join([*head, *merged(found)]) + "\n")
+    with whole(path) as file:
+        file.write("\n".join([*head, *merged(found)]) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 from pathlib import Path
 
 from lite0ca.errors import printable
-from lite0ca.files import check_writable, whole
+from lite0ca.files import cut, is_picture, is_table, write_table
+from lite0ca.folders import check_writable, whole_folder
 from lite0ca.settings.flags import add_flags, from_flags
+
+HEADER = "system,setup,"  # how the table begins
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,18 +49,31 @@ def bench_systems(systems, config, batch_size, rounds, seconds, results, output_
 
     check_writable(output_dir)
     table = benchmark(systems, config, batch_size, rounds, seconds, results)
-    stem = Path(output_dir) / file_name(config, batch_size, systems)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    with whole(f"{stem}.csv") as file:
-        table.to_csv(file, index=False)
-    title = title_of(config, table)
-    style.save(speeds(table, title), f"{stem}-speed.png")
-    written = [f"{stem}.csv", f"{stem}-speed.png"]
-    if table[SCORE].notna().any():
-        figure = accuracy_against_cost(fastest(table), SCORE, title)
-        style.save(figure, f"{stem}-pareto.png")
-        written.append(f"{stem}-pareto.png")
-    print(f"{title}\n{as_text(table)}\n" + "\n".join(map(printable, written)))
+    folder, title = Path(output_dir), title_of(config, table)
+    written = files_beside_others(folder, cut(file_name(config, batch_size, systems), 200))
+    with whole_folder(folder) as made:
+        write_table(made / written[0], table, for_people=True)
+        style.save(speeds(table, title), made / written[1])
+        if table[SCORE].notna().any():
+            style.save(accuracy_against_cost(fastest(table), SCORE, title), made / written[2])
+        else:
+            written.pop()
+    print(
+        f"{title}\n{as_text(table)}\n"
+        + "\n".join(printable(str(folder / file)) for file in written)
+    )
+
+
+def files_beside_others(folder: Path, stem: str) -> list[str]:
+    """The files of a benchmark, with a number behind `stem` where one of that name is not ours."""
+    for number in itertools.count(1):
+        tried = stem if number == 1 else f"{stem}_{number}"
+        names = [f"{tried}{ending}" for ending in (".csv", "-speed.png", "-pareto.png")]
+        table, *pictures = (folder / name for name in names)
+        ours = [is_table(table, HEADER), *map(is_picture, pictures)]
+        there = map(os.path.lexists, (table, *pictures))
+        if all(own or not exists for own, exists in zip(ours, there)):
+            return names
 
 
 def bench_exported_files(folder: str, batch_size: int, rounds: int, seconds: float) -> None:

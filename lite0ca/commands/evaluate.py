@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 from pathlib import Path
 
-from lite0ca.errors import InputError, printable
-from lite0ca.files import check_writable, read_json, write_json
+from lite0ca.errors import printable
+from lite0ca.files import cut, is_picture, known_json, write_json
+from lite0ca.folders import (
+    check_writable,
+    own_temporary_folder,
+    refuse_among_photos,
+    whole_folder,
+)
 from lite0ca.settings.flags import add_run, add_run_flags
 
 
@@ -48,7 +55,11 @@ def run(
 
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     check_writable(folder)
-    metadata, config, data, part, answers = answered(run, split, typed, background)
+    if typed.get("data_dir"):
+        refuse_among_photos(folder, Path(typed["data_dir"]))
+    with own_temporary_folder():
+        metadata, config, data, part, answers = answered(run, split, typed, background)
+    refuse_among_photos(folder, data.source)
     label2id = metadata["label2id"]
     classes = classes_of(label2id)
     groups = answers["group"].to_numpy() if "group" in answers else None
@@ -61,33 +72,39 @@ def run(
     calibrated = calibration.calibration_report(answers["confidence"].to_numpy(), right, limit)
     scores |= calibrated
     scores |= {"seed": metadata["config"]["seed"], "device": describe(device_of(config.device))}
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{data.root.resolve().name}_{part}" + ("_drawn_sample" if data.is_sample else "")
+    name = f"{cut(data.root.resolve().name)}_{part}" + ("_drawn_sample" if data.is_sample else "")
     name += f"_background_{background}" if background else ""
     if format_of(run):
-        name = f"{Path(run).name}_{name}"
+        name = f"{cut(Path(run).name)}_{name}"
     name = name_beside_others(folder, name, scores["data"])
-    written = [f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"]
-    write_json(folder / written[0], scores)
+    written = files_of(name)
     title = f"{scores['system']['name']}\n{name}\n"
-    figure = confusion(scores["confusion"], classes, f"{title}macro-F1 {scores['macro_f1']:.3f}")
-    style.save(figure, folder / written[1])
+    score = f"macro-F1 {scores['macro_f1']:.3f}"
     error = f"calibration error {calibrated['calibration_error']:.3f}"
-    style.save(reliability(calibrated["bins"], f"{title}{error}"), folder / written[2])
+    with whole_folder(folder) as made:
+        write_json(made / written[0], scores)
+        style.save(confusion(scores["confusion"], classes, title + score), made / written[1])
+        style.save(reliability(calibrated["bins"], title + error), made / written[2])
     print(printable(f"{name}, {len(answers):,} images"))
     print(metrics.as_text(scores))
     print(calibration.calibration_as_text(calibrated))
     print("\n".join(printable(str(folder / file)) for file in written))
 
 
+def files_of(name: str) -> tuple[str, str, str]:
+    return f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"
+
+
 def name_beside_others(folder: Path, name: str, data: str) -> str:
-    """`name`, or with a number behind it where scores of another data set have that name."""
-    tried, number = name, 1
-    while True:
-        try:
-            if read_json(folder / f"scores_{tried}.json").get("data") == data:
-                return tried
-        except (OSError, InputError):  # not there, or damaged: nothing is lost
+    """`name`, or with a number behind it where its files are of another data set, or not ours."""
+    for number in itertools.count(1):
+        tried = name if number == 1 else f"{name}_{number}"
+        scores, *pictures = (folder / file for file in files_of(tried))
+        same = not os.path.lexists(scores) or is_scores_of(scores, data)
+        if same and all(is_picture(file) or not os.path.lexists(file) for file in pictures):
             return tried
-        number += 1
-        tried = f"{name}_{number}"
+
+
+def is_scores_of(file: Path, data: str) -> bool:
+    found = known_json(file)
+    return found.get("data") == data and {"run", "split", "macro_f1"} <= set(found)

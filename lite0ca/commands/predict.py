@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import csv as csv_module
 import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from lite0ca.errors import InputError, printable
-from lite0ca.files import check_writable, whole
+from lite0ca.files import csv_line, is_stream, is_table, refuse_others, whole
+from lite0ca.folders import check_length, check_writable, own_temporary_folder, status_of
 from lite0ca.settings.flags import add_run, add_run_flags
+
+HEADER = ("path", "prediction", "probability", "sure")  # then a column a class
+OF_A_RUN = ("config.json", "environment.json", "data.csv", "history.json", "metrics.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +40,8 @@ def run(
         raise InputError(f"--top must be at least 1, not {top}")
     if sure_from is not None and not 0 <= sure_from <= 1:
         raise InputError(f"--sure-from must be a probability from 0 to 1, not {sure_from}")
-    if csv and os.path.isdir(csv):
-        raise InputError(f"--csv {csv}: is a folder; name a file")
-    if csv:
-        check_writable(Path(csv).parent)
+    if csv is not None:
+        refuse_no_table(csv)
     from lite0ca.data.dataset import classes_of
     from lite0ca.evaluation import calibration
     from lite0ca.evaluation.finished_run import fastest_exported_file, settings_of
@@ -50,6 +51,8 @@ def run(
     from lite0ca.machine.memory import keep_freed_memory
 
     paths = photo_paths(photos)
+    if csv is not None:
+        refuse_photo(csv, paths)
     run = fastest_exported_file(run, typed)
     metadata, model = open_model(run, typed.get("image_size"))
     config = settings_of(run, metadata, {"batch_size": 32, **typed})
@@ -67,10 +70,11 @@ def run(
         sure_from = calibration.limit_of(metadata)
     unread = 0
     with ExitStack() as stack:
+        stack.enter_context(own_temporary_folder())
         table = None
-        if csv:
-            table = csv_module.writer(stack.enter_context(whole(csv)), lineterminator="\n")
-            table.writerow(["path", "prediction", "probability", "sure", *classes])
+        if csv is not None:
+            table = stack.enter_context(whole(csv))
+            table.write(csv_line([*HEADER, *classes], for_people=True))
         for path, row, problem in logits:
             if problem:
                 unread += 1
@@ -84,8 +88,36 @@ def run(
             if table:
                 first = order[0]
                 values = [f"{p:.6f}" for p in probabilities.tolist()]
-                row = [path, classes[first], values[first], "yes" if sure else "no"]
-                table.writerow([*row, *values])
-    if csv:
+                answer = [path, classes[first], values[first], "yes" if sure else "no"]
+                table.write(csv_line([*answer, *values], for_people=True))
+    if csv is not None:
         print(printable(csv))
     return 2 if unread and not config.skip_bad_images else 0
+
+
+def refuse_no_table(csv: str) -> None:
+    """Raise `InputError` where a table cannot be written, or would take the place of something."""
+    from lite0ca.images.reading import IMAGE_SUFFIXES
+
+    if not csv:
+        raise InputError("--csv: name a file")
+    check_length(csv)
+    if os.path.basename(csv) in ("", ".", "..") or os.path.isdir(csv):
+        raise InputError(f"--csv {csv}: is a folder; name a file")
+    if os.path.splitext(csv)[1].lower() in IMAGE_SUFFIXES:
+        raise InputError(f"--csv {csv}: has the name of a photo; name a .csv file")
+    if is_stream(csv):
+        return
+    check_writable(Path(os.path.realpath(csv)).parent)
+    refuse_others(csv, is_table(os.path.realpath(csv), ",".join(HEADER)), "--csv")
+    beside = Path(csv).parent
+    if (beside / "best_model.pt").exists() and Path(csv).name in OF_A_RUN:
+        raise InputError(f"--csv {csv}: is the name of a file of the run; name another")
+
+
+def refuse_photo(csv: str, paths: list[str]) -> None:
+    """Raise `InputError` if the table would take the place of one of the photos."""
+    if table := status_of(csv):
+        for path in paths:
+            if (photo := status_of(path)) and os.path.samestat(table, photo):
+                raise InputError(f"--csv {csv}: is one of the photos; name a .csv file")

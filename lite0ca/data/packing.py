@@ -14,7 +14,8 @@ from lite0ca.data import dataset, split
 from lite0ca.data.layout import SPLITS
 from lite0ca.data.metadata_csv import COLUMNS
 from lite0ca.errors import InputError
-from lite0ca.files import read_bytes, whole, write_json
+from lite0ca.files import read_bytes, whole, write_json, write_table
+from lite0ca.folders import refuse_full, whole_folder
 from lite0ca.images.reading import bytes_of, content_of
 from lite0ca.images.tar_shards import SUMS, TABLE, sums_of, tars_of
 from lite0ca.machine.console import bar
@@ -27,24 +28,17 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
 
     Files go in as they are, shuffled with the seed, each tar from one split; data without a split
     gets one, as in training. A photo is three members: 00000042.jpg, .cls (its class number) and
-    .json (path, label, split, group). Raises `InputError` if the folder has shards already.
+    .json (path, label, split, group). The folder appears whole; one that holds anything is an
+    `InputError`.
     """
     if shard_mb <= 0:
         raise InputError(f"--shard-mb must be above 0, not {shard_mb:g}")
     target = Path(folder)
-    if (target / "metadata.csv").exists():
-        raise InputError(f"{folder}: holds shards or a table already; name another folder")
-    if any(target.glob("*.tar")):
-        raise InputError(
-            f"{folder}: holds tars without their table, as a packing leaves that was interrupted; "
-            "remove them, or name another folder"
-        )
+    refuse_full(target, "name another folder")
     data = dataset.load(config)
     if tars_of(data.rows["absolute_path"]) is not None:
         raise InputError(f"{data.source}: its photos lie in tars already")
     data = split.for_training(data, config)
-    target.mkdir(parents=True, exist_ok=True)
-    write_json(target / "label2id.json", data.label2id)
     rows = data.rows.sample(frac=1, random_state=config.seed)
     rows["bytes"] = rows["absolute_path"].map(bytes_of)
     tables = []
@@ -54,19 +48,19 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
         tables += [one for _, one in inside.groupby(number.to_numpy())]
     digits = max(3, len(str(len(tables) - 1)))
     written = []
-    for number, one in enumerate(bar(tables, "shards")):
-        name = f"{number:0{digits}}.tar"
-        with whole(target / name, "wb") as file:
-            written.append(one.assign(path=write_tar(file, name, one, data.label2id)))
-    table = pd.concat(written)
-    text = table.drop(columns=["absolute_path", "bytes"]).to_csv(index=False, lineterminator="\n")
-    tables = {TABLE: text.encode(), "label2id.json": read_bytes(target / "label2id.json")}
-    with whole(target / SUMS) as file:
-        file.write(sums_of(tables))
-    with whole(target / TABLE, "wb") as file:
-        file.write(tables[TABLE])
+    with whole_folder(target, last=TABLE, shared=False) as made:
+        write_json(made / "label2id.json", data.label2id)
+        for number, one in enumerate(bar(tables, "shards")):
+            name = f"{number:0{digits}}.tar"
+            with whole(made / name, "wb") as file:
+                written.append(one.assign(path=write_tar(file, name, one, data.label2id)))
+        table = pd.concat(written).drop(columns=["absolute_path", "bytes"])
+        write_table(made / TABLE, table)
+        listed = {name: read_bytes(made / name) for name in (TABLE, "label2id.json")}
+        with whole(made / SUMS) as file:
+            file.write(sums_of(listed))
     print(f"{len(table):,} images, {rows['bytes'].sum() / 1e6:,.0f} MB, in {len(tables)} shards")
-    return target / "metadata.csv"
+    return target / TABLE
 
 
 def write_tar(file, name: str, rows: pd.DataFrame, label2id: dict[str, int]) -> list[str]:

@@ -14,7 +14,8 @@ import pandas as pd
 
 from lite0ca.data.dataset import DRAWN
 from lite0ca.errors import InputError
-from lite0ca.files import SCRAP, remove_scraps, whole, write_json
+from lite0ca.files import whole, write_json, write_table
+from lite0ca.folders import refuse_full, whole_folder
 from lite0ca.images.reading import in_threads
 
 CLASSES = ("bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast")
@@ -26,37 +27,26 @@ SHARES = {"train": 0.7, "valid": 0.15, "test": 0.15}
 def write_sample(folder: str | Path, seed: int = 0) -> Path:
     """About 400 JPEGs, metadata.csv and label2id.json in `folder`; returns the CSV's path.
 
-    Raises `InputError` rather than mix drawings into a folder that holds anything else.
+    Raises `InputError` rather than mix drawings into a folder that holds anything.
     """
     if not 0 <= seed < 2**32:
         raise InputError(f"--seed must be at least 0 and below {2**32}, not {seed}")
     folder = Path(folder)
-    strange = [path for path in folder.rglob("*") if path.is_file() and not own_file(path)]
-    if strange or (folder / "metadata.csv").exists():
-        first = strange[0] if strange else folder / "metadata.csv"
-        raise InputError(f"{folder} holds data already ({first}): give the sample another folder")
+    refuse_full(folder, "give the sample another folder")
     jobs, rows = [], []
-    for number, label in enumerate(CLASSES):
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        for leaf in range(LEAVES):
-            split, shots = split_of(leaf / LEAVES), 1 + (leaf % 2 == 0)
-            paths = [f"{label}/sample_{leaf:03d}_{shot}.jpg" for shot in range(shots)]
-            jobs.append(([folder / path for path in paths], label, (seed, number, leaf)))
-            rows += [(path, label, split, f"{label}_{leaf:03d}", DRAWN) for path in paths]
-    in_threads(lambda job: write_photos(*job), jobs)
-    columns = ["path", "label", "split", "group", "source"]
-    with whole(folder / "metadata.csv") as file:
-        pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
-    write_json(folder / "label2id.json", {label: i for i, label in enumerate(CLASSES)})
-    for place in (folder, *(folder / label for label in CLASSES)):
-        remove_scraps(place)
+    with whole_folder(folder, last="metadata.csv", shared=False) as made:
+        for number, label in enumerate(CLASSES):
+            (made / label).mkdir()
+            for leaf in range(LEAVES):
+                split, shots = split_of(leaf / LEAVES), 1 + (leaf % 2 == 0)
+                paths = [f"{label}/sample_{leaf:03d}_{shot}.jpg" for shot in range(shots)]
+                jobs.append(([made / path for path in paths], label, (seed, number, leaf)))
+                rows += [(path, label, split, f"{label}_{leaf:03d}", DRAWN) for path in paths]
+        in_threads(lambda job: write_photos(*job), jobs)
+        columns = ["path", "label", "split", "group", "source"]
+        write_table(made / "metadata.csv", pd.DataFrame(rows, columns=columns))
+        write_json(made / "label2id.json", {label: i for i, label in enumerate(CLASSES)})
     return folder / "metadata.csv"
-
-
-def own_file(path: Path) -> bool:
-    """Whether an interrupted drawing left this file."""
-    is_scrap = path.name.startswith(".") and path.name.endswith(SCRAP)
-    return is_scrap or path.name.startswith("sample_")
 
 
 def split_of(position: float) -> str:
@@ -173,4 +163,10 @@ def blight(blade, x, across, rng) -> None:
 def drawn_sample() -> Path:
     """The CSV of the drawn sample, drawn where it is not there yet."""
     table = Path("build/drawn_sample/metadata.csv")
-    return table if table.is_file() else write_sample(table.parent)
+    if not table.is_file():
+        try:
+            write_sample(table.parent)
+        except InputError:
+            if not table.is_file():  # another process has just drawn it
+                raise
+    return table

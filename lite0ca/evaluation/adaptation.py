@@ -10,7 +10,6 @@ import copy
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import settings_of
 from lite0ca.evaluation.inference import photo_loader, photo_paths, workers_for
-from lite0ca.files import SCRAP, check_writable
+from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
 from lite0ca.formats.checkpoint import BEST, load_best, model_of, run_folder, save_checkpoint
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
@@ -41,7 +40,7 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     """
     checkpoint, source = load_best(run), run_folder(run)
     folder = Path(output_dir or f"{source.resolve()}_adapted")
-    if folder.exists():
+    if os.path.lexists(folder):
         raise InputError(f"{folder}: is there already; name another folder with --output-dir")
     check_writable(folder)
     paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
@@ -49,16 +48,13 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     keep_freed_memory()
     precision = Precision.of(device_of(config.device), config.amp)
     model.to(precision.device, memory_format=torch.channels_last)
-    adapt(model, batches_of(paths[:MOST], config), precision)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".", suffix=SCRAP) as scratch:
-        made = Path(scratch, "run")
-        made.mkdir()
+    with own_temporary_folder():
+        adapt(model, batches_of(paths[:MOST], config), precision)
+    with whole_folder(folder, shared=False) as made:
         for file in KEPT:
             if (source / file).is_file():
                 shutil.copy(source / file, made)
         save_checkpoint(made / BEST, checkpoint | {"model": model.cpu().state_dict()})
-        os.rename(made, folder)
     return str(folder)
 
 

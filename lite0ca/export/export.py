@@ -7,7 +7,7 @@ tolerance is kept, since it may be good enough for somebody, but never passes fo
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,8 @@ from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import fused
 from lite0ca.export.photo_input import PhotoClassifier
 from lite0ca.export.verification import Verification, verdict, with_speed
-from lite0ca.files import SCRAP, check_writable, remove_scraps
+from lite0ca.files import is_exported, known_json, refuse_others
+from lite0ca.folders import check_writable, whole_folder
 from lite0ca.formats.checkpoint import (
     EXPORTS,
     REPORT,
@@ -51,6 +52,7 @@ from lite0ca.settings.config import Config
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
 CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
+UNCHECKED = "unchecked"  # the folder of what is not yet known to be right
 PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert")
 PACKAGES += ("ai-edge-quantizer", "executorch", "torchao")
 
@@ -117,13 +119,15 @@ def export(
     check_writable(folder)
     keep_freed_memory()
     source = source_of(run, opset, typed)
+    refuse_other_files(folder, names_of(source.metadata["name"], formats, int8, photo))
     batches = list(score_loader(source.data.rows, source.metadata["label2id"], source.config))
     verification = Verification(source.network, batches, source.data.rows, source.metadata)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_scraps(folder)
     rows, kept = [], {}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=SCRAP) as scratch:
-        for name, path, prepare, write in files_from(source, formats, int8, photo, Path(scratch)):
+    with whole_folder(folder, last=REPORT) as made:
+        (made / UNCHECKED).mkdir()
+        for name, path, prepare, write in files_from(
+            source, formats, int8, photo, made / UNCHECKED
+        ):
             began = time.monotonic()
             row = {"form": name, "file": path.name}
             try:
@@ -144,15 +148,36 @@ def export(
                 row["size_mb"] = sum(file.stat().st_size for file in files) / 1e6
                 row["sha256"] = {file.name: sha256(file) for file in files}
                 for file in files:
-                    os.replace(file, folder / file.name)
+                    os.replace(file, made / file.name)
                 kept[path.name] = network
             rows.append(row)
             print(printable(verdict(row)), flush=True)
-    if int8:
-        rows.append(verification.of_noisy_photos())
-    rows = with_speed(rows, kept, source.network, source.metadata["image_size"])
-    write_report(folder / REPORT, report_of(run, source, verification, rows))
+        if int8:
+            rows.append(verification.of_noisy_photos())
+        rows = with_speed(rows, kept, source.network, source.metadata["image_size"])
+        write_report(made / REPORT, report_of(run, source, verification, rows))
+        shutil.rmtree(made / UNCHECKED)
     return folder, rows
+
+
+def names_of(stem: str, formats: list[str], int8: bool, photo: bool) -> list[str]:
+    """The files that an export may write, but for the report."""
+    suffixes = [FORMATS[name].suffix for name in formats]
+    suffixes += [".bin"] if ".xml" in suffixes else []
+    names = [f"{stem}{suffix}" for suffix in suffixes]
+    names += [f"{stem}_int8{suffix}" for suffix in suffixes] if int8 else []
+    return names + ([f"{stem}_photo.onnx"] if photo else [])
+
+
+def refuse_other_files(folder: Path, names: list[str]) -> None:
+    """Raise `InputError` for a file of these names, or a report, that no export wrote."""
+    report = known_json(folder / REPORT)
+    refuse_others(folder / REPORT, {"run", "files"} <= set(report))
+    listed = [row.get("file") for row in report.get("files", []) if isinstance(row, dict)]
+    for name in names:
+        kin = name.replace(".bin", ".xml")  # OpenVINO's two
+        ours = kin in listed or is_exported(folder / kin) or is_exported(folder / name)
+        refuse_others(folder / name, ours and (folder / name).is_file())
 
 
 def opened(path: Path) -> Exported:

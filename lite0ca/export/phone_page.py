@@ -11,17 +11,16 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from lite0ca.errors import InputError
-from lite0ca.files import SCRAP, whole
+from lite0ca.files import refuse_others, whole
+from lite0ca.folders import check_writable, scratch_folder, whole_folder
 from lite0ca.machine.environment import cache_folder
 
 PAGE = Path(__file__).with_name("page")
@@ -51,24 +50,13 @@ def write_page(model: Path, metadata: Mapping, folder: str | Path) -> Path:
     target = Path(folder).resolve()
     earlier = files_of_page(target)
     content = content_of_page(Path(model), metadata)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f".{target.name}.{os.getpid()}{SCRAP}")
-    try:
-        building.mkdir()
+    # The service worker last: until it is there the folder is the old page.
+    with whole_folder(target, last=SERVICE_WORKER) as building:
         for name, data in content.items():
             with whole(building / name, "wb") as file:
                 file.write(data)
-        if earlier:
-            for name in content:  # the service worker last: until then the folder is the old page
-                os.replace(building / name, target / name)
-            for name in set(earlier) - set(content):
-                (target / name).unlink(missing_ok=True)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                target.rmdir()  # empty; Windows does not rename onto a folder
-            os.rename(building, target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    for name in set(earlier) - set(content):
+        (target / name).unlink(missing_ok=True)
     return Path(folder)
 
 
@@ -77,31 +65,38 @@ def files_of_page(folder: Path) -> list[str]:
 
     Raises `InputError` for anything else.
     """
+    check_writable(folder)
     if not folder.exists():
         return []
-    if not folder.is_dir():
-        raise InputError(f"--web {folder}: is a file; the page needs a folder of its own")
     inside = sorted(path.name for path in folder.iterdir())
     if not inside:
         return []
+    earlier = []
     with contextlib.suppress(OSError, ValueError):
         text = (folder / SERVICE_WORKER).read_text(encoding="utf-8")
         if "lite0ca" in text and (line := re.search(r"^const FILES = (\[.*\]);$", text, re.M)):
             named = {*json.loads(line[1]), SERVICE_WORKER}
-            return [name for name in inside if name in named]
-    raise InputError(
-        f"--web {folder}: holds files that are no page of ours ({inside[0]}); "
-        "give the page a folder of its own"
-    )
+            earlier = [name for name in inside if name in named]
+    if not earlier:
+        raise InputError(
+            f"--web {folder}: holds files that are no page of ours ({inside[0]}); "
+            "give the page a folder of its own"
+        )
+    ours = {*RUNTIME_FILES, MODEL, "model.json", *(path.name for path in parts_of_page())}
+    for name in sorted(ours - set(earlier)):  # an older page had less
+        refuse_others(folder / name, False, "--web")
+    return earlier
+
+
+def parts_of_page() -> list[Path]:
+    """The files of every page, whatever its model is."""
+    inside = sorted(path for path in PAGE.iterdir() if path.is_file())
+    return [path for path in inside if not path.name.startswith(".") and path.suffix != ".py"]
 
 
 def content_of_page(model: Path, metadata: Mapping) -> dict[str, bytes]:
     """All files of the page by name, the service worker last."""
-    files = {
-        path.name: path.read_bytes()
-        for path in sorted(PAGE.iterdir())
-        if path.is_file() and not path.name.startswith(".") and path.suffix != ".py"
-    }
+    files = {path.name: path.read_bytes() for path in parts_of_page()}
     service_worker = files.pop(SERVICE_WORKER).decode()
     files |= runtime_files()
     files[MODEL] = model.read_bytes()
@@ -154,10 +149,9 @@ def runtime_package() -> bytes:
             f"--web: what npm gave as {RUNTIME} {RUNTIME_VERSION} is not the published package "
             "(its sha512 differs); is there a proxy or a mirror between?"
         )
-    with contextlib.suppress(OSError):  # without a cache it is fetched again next time
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with whole(kept, "wb") as file:
-            file.write(package)
+    # Without a cache it is fetched again next time.
+    with contextlib.suppress(OSError), whole(kept, "wb") as file:
+        file.write(package)
     return package
 
 
@@ -175,11 +169,11 @@ def npm_pack(kept: Path) -> bytes:
             f"installed: install Node.js, {otherwise}"
         )
     print(f"--web: fetching {RUNTIME} {RUNTIME_VERSION} with npm, once (33 MB)", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         command = [npm, "pack", f"{RUNTIME}@{RUNTIME_VERSION}", "--ignore-scripts"]
         command += ["--prefer-offline", "--fetch-retries=1", "--loglevel=error"]
         done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
-        archives = list(Path(scratch).glob("*.tgz"))
+        archives = list(scratch.glob("*.tgz"))
         if done.returncode or not archives:
             raise InputError(
                 f"--web: npm could not fetch {RUNTIME} {RUNTIME_VERSION} "

@@ -15,17 +15,19 @@ import pandas as pd
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sources import find
 from lite0ca.errors import InputError, opening, printable
-from lite0ca.files import check_writable, json_object, read_bytes
+from lite0ca.files import cut, json_object, read_bytes, refuse_others
+from lite0ca.folders import check_writable, make_folder
 from lite0ca.headless import ray_cluster
 from lite0ca.headless.executed_notebook import (
     beside_run,
     earlier_run,
+    is_executed,
     mark_done,
     metrics_of,
     row_of,
 )
 from lite0ca.headless.execution import execute
-from lite0ca.headless.leaderboard import write_leaderboard
+from lite0ca.headless.leaderboard import refuse_other_leaderboards, write_leaderboard
 from lite0ca.machine.signals import going_on
 from lite0ca.settings.config import Config, unknown
 from lite0ca.settings.flags import assignments
@@ -54,7 +56,7 @@ class Job:
     def notebook(self) -> Path:
         """The executed notebook, until it moves into its run folder."""
         seed = "" if self.seed is None else f"_seed{self.seed}"
-        return self.folder / f"{self.source.stem}_{self.preset}{seed}.ipynb"
+        return self.folder / f"{cut(self.source.stem)}_{self.preset}{seed}.ipynb"
 
 
 def batch(
@@ -81,7 +83,10 @@ def batch(
     folder = Path(output_dir).absolute()
     check_writable(folder)
     jobs = jobs_of(presets, seeds, assigned, metadata, data_dir, source, folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_other_leaderboards(folder)
+    for job in jobs:
+        refuse_others(job.notebook, is_executed(job.notebook))
+    make_folder(folder)
     rows = []
     ended = on_cluster(jobs, resume, ray) if ray else one_by_one(jobs, resume)
     try:

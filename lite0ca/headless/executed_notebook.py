@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from lite0ca.errors import InputError, opening
-from lite0ca.files import read_json, whole
+from lite0ca.files import known_json, read_json, whole
 from lite0ca.formats.checkpoint import LAST
 from lite0ca.formats.metadata import is_number
 
@@ -55,10 +55,7 @@ def refuse_odd(metrics: dict) -> None:
 
 def read_notebook(file: Path) -> dict:
     """The content of an executed notebook; empty if there is none, or it is damaged."""
-    try:
-        content = read_json(file)
-    except (OSError, InputError):
-        return {}
+    content = known_json(file)
     return content if is_notebook(content) else {}
 
 
@@ -79,6 +76,12 @@ def is_notebook(content: dict) -> bool:
     texts = [part.get("text", "") for one in outputs for part in one]
     lines = (text if type(text) is list else [text] for text in texts)
     return all(type(line) is str for line in itertools.chain.from_iterable(lines))
+
+
+def is_executed(file: Path) -> bool:
+    """Whether papermill wrote the notebook: a user's own has no such record."""
+    about = read_notebook(file).get("metadata")
+    return isinstance(about, dict) and "papermill" in about
 
 
 def mark_done(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -11,6 +12,8 @@ import threading
 from pathlib import Path
 
 from lite0ca.errors import InputError
+from lite0ca.files import whole
+from lite0ca.folders import own_temporary_folder
 from lite0ca.machine.signals import on_signals
 
 GRACE = 25  # seconds to save in: Slurm and Kubernetes kill 30 s after their SIGTERM
@@ -26,9 +29,10 @@ def execute(source: Path, target: Path, parameters: dict) -> str | None:
         import papermill
     except ImportError:
         raise InputError("batch needs papermill: pip install 'lite0ca[notebooks]'") from None
+    write_notebooks_whole()
     os.environ["TQDM_DISABLE"] = "1"  # bars would be stored in the notebook
     kernel, problem = Kernel(), None
-    with on_signals(kernel.stop):
+    with own_temporary_folder(), on_signals(kernel.stop):
         try:
             papermill.execute_notebook(
                 str(source),
@@ -52,6 +56,19 @@ def execute(source: Path, target: Path, parameters: dict) -> str | None:
     if kernel.stopped_by:
         signal.raise_signal(kernel.stopped_by)
     return problem
+
+
+@functools.cache
+def write_notebooks_whole() -> None:
+    """papermill saves after every cell, in place: a kill would leave half a notebook."""
+    from papermill.iorw import LocalHandler, papermill_io
+
+    class Whole(LocalHandler):
+        def write(self, buf, path):
+            with whole(path) as file:
+                file.write(buf)
+
+    papermill_io.register("/", Whole())  # absolute paths, as ours are
 
 
 def manager_of(kernel: Kernel) -> type:

@@ -8,13 +8,22 @@ import pandas as pd
 
 from lite0ca.data.dataset import DRAWN
 from lite0ca.errors import printable
-from lite0ca.files import whole
+from lite0ca.files import is_picture, is_table, refuse_others, write_table
 from lite0ca.machine.device import cpu_name
 from lite0ca.plots import style
 from lite0ca.plots.runs import leaderboard
 
+TABLE, PICTURE, SEEDS = "leaderboard.csv", "leaderboard.png", "seeds.csv"
 DONE_STATUS = ("done", "done before")  # of a row
 FORMAT = "{:.3f}".format
+
+
+def refuse_other_leaderboards(folder: Path) -> None:
+    """Raise `InputError` for files of these names that lite0ca did not make."""
+    ours = is_table(folder / TABLE, "preset,status,system,", "preset,seed,status,system,")
+    refuse_others(folder / TABLE, ours)
+    refuse_others(folder / PICTURE, is_picture(folder / PICTURE))
+    refuse_others(folder / SEEDS, is_table(folder / SEEDS, "preset,n,seeds,"))
 
 
 def write_leaderboard(table: pd.DataFrame, folder: Path) -> None:
@@ -26,21 +35,20 @@ def write_leaderboard(table: pd.DataFrame, folder: Path) -> None:
     seeded = ["seed"] if "seed" in table else []
     shown = ["preset", *seeded, "status", "valid_accuracy", "valid_macro_f1", "seconds"]
     shown += ["train_images_per_s"]
-    write_table(table, folder / "leaderboard.csv", shown)
+    write_shown(table, folder / TABLE, shown)
     if seeded:
         spread = over_seeds(table)
-        write_table(spread, folder / "seeds.csv", list(spread))
+        write_shown(spread, folder / SEEDS, list(spread))
         table = table[table["status"].isin(DONE_STATUS)]
     if table["valid_macro_f1"].notna().any():
         drawn = " (drawn sample)" if (table["data"] == DRAWN).any() else ""
         figure = leaderboard(table, f"presets on {cpu_name()}{drawn}")
-        style.save(figure, folder / "leaderboard.png")
-        print(printable(str(folder / "leaderboard.png")))
+        style.save(figure, folder / PICTURE)
+        print(printable(str(folder / PICTURE)))
 
 
-def write_table(table: pd.DataFrame, path: Path, shown: list[str]) -> None:
-    with whole(path) as file:
-        table.to_csv(file, index=False)
+def write_shown(table: pd.DataFrame, path: Path, shown: list[str]) -> None:
+    write_table(path, table, for_people=True)
     print(f"\n{table[shown].to_string(index=False, float_format=FORMAT, na_rep='')}")
     print(printable(str(path)))
 

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -28,6 +29,7 @@ import numpy as np
 import PIL
 
 from lite0ca.errors import InputError
+from lite0ca.folders import make_folder
 from lite0ca.images.reading import read_image, side_for, size_of, stamp_of
 from lite0ca.machine import distributed
 from lite0ca.machine.environment import cache_folder
@@ -38,6 +40,7 @@ from lite0ca.settings.config import Config
 # and shrinks (a new libjpeg may round otherwise), is another file.
 LAYOUT = f"2 {PIL.__version__} {cv2.__version__}"
 ENTRY = np.dtype([("height", "<u4"), ("width", "<u4"), ("checksum", "<u4")])
+OURS = re.compile("photos-[0-9a-f]{20}")  # the names of the files
 PAGE = 4096
 MEASURED = 64  # photos whose sizes stand for all when a place is chosen
 SPARE_GB = 1.0  # of the disk or memory, left to others
@@ -186,7 +189,7 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
     if kind == "none":
         return PhotoReader(config.image_size)
     if kind == "disk":
-        folder.mkdir(parents=True, exist_ok=True)  # of another machine's rank, perhaps
+        make_folder(folder)  # of another machine's rank, perhaps
     file = folder / name if kind == "disk" else SHARED_MEMORY
     is_new = not os.path.lexists(file)
     try:
@@ -268,14 +271,12 @@ def no_room_on_disk(folder: Path, need_gb: float, limit_gb: float) -> str | None
     if need_gb > limit_gb:
         return f"about {amount(need_gb)} are needed, --cache-limit-gb allows {limit_gb:g} GB"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if not os.access(folder, os.W_OK):
             return f"nothing can be written in {folder}"
     except OSError as error:
         return f"{folder}: {error.strerror}"
-    free_gb = shutil.disk_usage(folder).free / 1e9 + sum(
-        taken_gb(f) for f in folder.glob("photos-*")
-    )
+    free_gb = shutil.disk_usage(folder).free / 1e9 + sum(map(taken_gb, caches_in(folder)))
     if need_gb + SPARE_GB > free_gb:
         return f"{needed(need_gb)}, {amount(free_gb)} of disk are free"
     return None
@@ -297,7 +298,7 @@ def needed(gb: float) -> str:
 
 def make_room(folder: Path, name: str, need_gb: float, limit_gb: float) -> None:
     """Remove the caches used longest ago until the new one fits; users keep what they opened."""
-    others = sorted((file for file in folder.glob("photos-*") if file.name != name), key=used_at)
+    others = sorted((file for file in caches_in(folder) if file.name != name), key=used_at)
     free_gb = shutil.disk_usage(folder).free / 1e9 + taken_gb(folder / name)
     room_gb = min(limit_gb - sum(map(taken_gb, others)), free_gb - SPARE_GB)
     for file in others:
@@ -306,6 +307,12 @@ def make_room(folder: Path, name: str, need_gb: float, limit_gb: float) -> None:
         room_gb += taken_gb(file)
         print(f"cache: an older one of {taken_gb(file):.2g} GB is removed")
         file.unlink(missing_ok=True)
+
+
+def caches_in(folder: Path) -> list[Path]:
+    """Files that have the names we give, and no others: the folder may be a user's own."""
+    found = (file for file in folder.glob("photos-*") if OURS.fullmatch(file.name))
+    return [file for file in found if file.is_file() and not file.is_symlink()]
 
 
 def used_at(file: Path) -> float:

@@ -8,14 +8,15 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lite0ca.files import whole
+from lite0ca.errors import printable
+from lite0ca.files import SOFTWARE, whole
 
 TRAIN, VALID = sns.color_palette("colorblind")[:2]
 
 
 def plain(text: str) -> str:
-    """Names of classes and folders are no formulas, whatever dollar signs they have."""
-    return str(text).replace("$", r"\$")
+    """Names of classes and folders are no formulas, whatever dollar signs they have, and print."""
+    return "\n".join(map(printable, str(text).split("\n"))).replace("$", r"\$")
 
 
 def one_panel(width: float, height: float) -> tuple[Figure, object]:
@@ -25,8 +26,9 @@ def one_panel(width: float, height: float) -> tuple[Figure, object]:
 
 
 def save(figure: Figure, path) -> None:
+    about = {"Software": SOFTWARE}  # so that no other picture is written over
     with whole(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=120, facecolor="white")
+        figure.savefig(file, format="png", dpi=120, facecolor="white", metadata=about)
 
 
 def show(figure: Figure) -> bool:

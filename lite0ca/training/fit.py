@@ -17,7 +17,7 @@ from lite0ca.errors import InputError, TrainingDiverged, printable
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.files import check_writable
+from lite0ca.folders import check_writable, own_temporary_folder, refuse_among_photos
 from lite0ca.formats.checkpoint import LAST, load_checkpoint
 from lite0ca.images import cache
 from lite0ca.images.loaders import score_loader, train_loader
@@ -29,7 +29,7 @@ from lite0ca.model.network import parameter_count
 from lite0ca.settings.config import Config
 from lite0ca.training.epoch import one_epoch
 from lite0ca.training.launch import trained_on_devices
-from lite0ca.training.run_folder import Record, new_run, stored
+from lite0ca.training.run_folder import Record, stored
 from lite0ca.training.state import NonFinite, State
 from lite0ca.training.stopping import Paused, Watch, wish
 from lite0ca.training.summary import epoch_line
@@ -55,13 +55,14 @@ def fit(config: Config) -> Result:
     """
     if config.devices > 1 and not distributed.started():
         device_of(config.device, config.devices)
-        answer = trained_on_devices(config)
+        with own_temporary_folder():
+            answer = trained_on_devices(config)
         return Result(Path(answer["run"]), answer["metrics"], answer["history"])
     distributed.use_own_gpu()
     device = device_of(config.device, distributed.on_this_machine())
     if config.sync_bn and device.type != "cuda":
         raise InputError("--sync-bn needs cuda: torch has no such BatchNorm for other devices")
-    with distributed.joined(device):
+    with own_temporary_folder(), distributed.joined(device):
         return training(config, device)
 
 
@@ -75,6 +76,8 @@ def training(config: Config, device: torch.device) -> Result:
     last, made = stored(config.resume) if config.resume else (None, None)
     known = last["label2id"] if last else None
     data = distributed.from_first(lambda: dataset.load(config, known))
+    if not last:
+        refuse_among_photos(config.output_dir, data.source)
     torch.manual_seed(config.seed)
     state = State.new(config, len(data.label2id), precision)
     if not last:
@@ -88,17 +91,13 @@ def training(config: Config, device: torch.device) -> Result:
     weight = class_weights(data).to(device) if config.class_weights else None
     batches = train_loader(data.part("train"), data.label2id, config, reader)
     valid = score_loader(data.part("valid"), data.label2id, config, reader)
-    # A run folder appears only now, when nothing of the input can be wrong any more.
-    run = (
-        Path(config.resume)
-        if last
-        else distributed.from_first(lambda: new_run(config, data, fingerprint, device))
-    )
+    run = Path(config.resume) if last else None
     record = Record(run, state, config, data, fingerprint, precision)
     if last:
         state.restore(last)
-    else:
-        record.last()
+    else:  # a run folder appears only now, when nothing of the input can be wrong any more
+        record.begin()
+    run = record.run
     print(
         f"{config.system.name}: {parameter_count(state.model):,} parameters, on "
         f"{f'{distributed.count()} x ' if distributed.count() > 1 else ''}{describe(device)}"

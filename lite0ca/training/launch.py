@@ -12,11 +12,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.files import write_json
+from lite0ca.folders import scratch_folder
 from lite0ca.machine.console import tell
 from lite0ca.machine.signals import leave
 from lite0ca.machine.torchrun import without_torchrun
@@ -32,7 +32,7 @@ def trained_on_devices(config: Config) -> dict:
 
     Raises what the ranks raised, and `InputError` if one of them died.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         settings, answer, complaints = (Path(folder, name) for name in ("in", "out", "errors"))
         write_json(settings, config.as_dict())
         command = [sys.executable, "-m", "lite0ca.training.agent", str(os.getpid())]
@@ -69,7 +69,7 @@ def trained_on_devices(config: Config) -> dict:
                 # The terminal may be gone, and the ranks must save all the same.
                 tell(line[:-1], sys.stdout) if noted.signal else print(line, end="", flush=True)
                 noted.run = line[5:].strip() if line.startswith("run: ") else noted.run
-        answers = sorted(Path(folder).glob(f"{answer.name}.*"))
+        answers = sorted(folder.glob(f"{answer.name}.*"))
         if not answers and noted.signal:
             leave(noted.signal, noted.goes_on())
         if not answers:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import itertools
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from lite0ca.data.dataset import DataSet
 from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
-from lite0ca.files import read_json, remove_scraps, whole, write_json
+from lite0ca.files import read_json, write_json, write_table
+from lite0ca.folders import remove_scraps, scratch_folder
 from lite0ca.formats.checkpoint import (
     BEST,
     LAST,
@@ -45,12 +47,32 @@ except ImportError:  # Windows
 class Record:
     """The run folder of a training. Every rank calls these, at the same moments."""
 
-    run: Path
+    run: Path | None  # None until it begins
     state: State
     config: Config
     data: DataSet
     fingerprint: str  # of the data, which takes a while to compute
     precision: Precision
+
+    def begin(self) -> None:
+        """Make the run folder; one that is there can be resumed, whatever happens next."""
+        self.state.average_statistics()
+        last = self.state.as_dict()
+        self.run = distributed.from_first(lambda: self.new_folder(last))
+
+    def new_folder(self, last: dict) -> Path:
+        """Settings, environment, which image went to which split, last.pt: all appear at once."""
+        record = environment(self.precision.device)
+        record |= {"data_root": str(self.data.root.resolve())}
+        record |= {"data_fingerprint": self.fingerprint}
+        columns = [name for name in COLUMNS if name in self.data.rows]
+        sizes = self.data.rows["absolute_path"].map(bytes_of)
+        with scratch_folder(self.config.output_dir) as self.run:
+            write_json(self.run / "config.json", self.config.as_dict())
+            write_json(self.run / "environment.json", record)
+            write_table(self.run / "data.csv", self.data.rows[columns].assign(bytes=sizes))
+            self.save(LAST, last)
+            return placed(self.run, self.config.output_dir, self.config.system.name)
 
     def last(self) -> None:
         """last.pt: all that --resume and going back need."""
@@ -149,32 +171,20 @@ def refuse_other_settings(path: Path, last: dict) -> None:
         )
 
 
-def new_run(config: Config, data: DataSet, fingerprint: str, device: torch.device) -> Path:
-    """The run folder with its settings, environment, and which image went to which split."""
-    run = new_folder(config.output_dir, config.system.name)
-    write_json(run / SETTINGS, config.as_dict())
-    record = environment(device)
-    record |= {"data_root": str(data.root.resolve()), "data_fingerprint": fingerprint}
-    write_json(run / "environment.json", record)
-    columns = [name for name in COLUMNS if name in data.rows]
-    table = data.rows[columns].assign(bytes=data.rows["absolute_path"].map(bytes_of))
-    with whole(run / TABLE) as file:
-        table.to_csv(file, index=False)
-    return run
-
-
-def new_folder(output_dir: str | Path, name: str) -> Path:
-    """`output_dir/NAME_DD_MM_YYYY_HHMM`; a second run in the same minute gets `_2` behind it."""
+def placed(scratch: Path, output_dir: str | Path, name: str) -> Path:
+    """The folder as `output_dir/NAME_DD_MM_YYYY_HHMM`; a second one in that minute gets `_2`."""
     stamp = datetime.datetime.now().strftime("%d_%m_%Y_%H%M")
-    Path(output_dir).mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
+    for number in itertools.count(1):
         folder = Path(output_dir) / (f"{name}_{stamp}" + (f"_{number}" if number > 1 else ""))
+        if os.path.lexists(folder):
+            continue
         try:
-            folder.mkdir()
+            os.rename(scratch, folder)
             return folder
-        except FileExistsError:
-            number += 1
+        except OSError:
+            if not folder.exists():
+                raise
+            # another process was faster
 
 
 @contextlib.contextmanager

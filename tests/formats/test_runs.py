@@ -9,12 +9,16 @@ import torch
 
 from lite0ca.errors import InputError
 from lite0ca.formats.checkpoint import load_best
-from lite0ca.training.run_folder import new_folder
+from lite0ca.training.run_folder import placed
 
 
 def test_folders_of_one_minute_do_not_meet(tmp_path):
-    names = [new_folder(tmp_path, "EfficientNet_Lite0_CA").name for _ in range(3)]
-    assert len(set(names)) == 3
+    names = []
+    for number in range(3):
+        (made := tmp_path / str(number)).mkdir()
+        (made / "file").write_text(str(number))
+        names.append(placed(made, tmp_path, "EfficientNet_Lite0_CA").name)
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     assert re.fullmatch(r"EfficientNet_Lite0_CA_\d\d_\d\d_\d{4}_\d{4}", names[0])
 
 

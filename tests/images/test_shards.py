@@ -105,7 +105,7 @@ def test_names(tmp_path):
 
 def test_mistakes(packed, tmp_path, capsys):
     assert main(["shard", str(packed), "--data-dir", str(tmp_path)]) == 2
-    assert "holds shards or a table already" in capsys.readouterr().err
+    assert "holds data already" in capsys.readouterr().err
     (tmp_path / "0.tar").touch()
     assert main(["train", "--data-dir", str(tmp_path / "0.tar")]) == 2
     assert "has tars but no metadata.csv" in capsys.readouterr().err

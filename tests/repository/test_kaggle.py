@@ -62,8 +62,13 @@ def test_another_preset_has_kernels_of_its_own(tmp_path):
 def test_a_build_replaces_an_earlier_one_and_nothing_else(built, tmp_path):
     output = tmp_path / "kaggle"
     shutil.copytree(built, output)
-    (output / "old").touch()
+    (output / "mine.txt").touch()
+    with pytest.raises(InputError, match=r"no build made \(mine\.txt\)"):
+        kaggle_build.build("bob", "kaggle", output)
+    (output / "mine.txt").unlink()
+    (output / "wheels/old.whl").touch()
     kaggle_build.build("bob", "kaggle", output)
+    assert not (output / "wheels/old.whl").exists()
     assert {path.name for path in output.iterdir()} == {"wheels", *NOTEBOOKS}
     assert "bob/" in (output / "03_train/kernel-metadata.json").read_text()
     for other in (REPO / "kaggle", tmp_path, output / "03_train/03_train.ipynb"):

@@ -9,6 +9,7 @@ from conftest import REPO
 
 STOREYS = [
     "errors",
+    "folders",
     "files",
     "settings machine plots",
     "images",
