@@ -50,7 +50,7 @@ def photo_paths(named: list[str]) -> list[str]:
         name = on_disk("", name)
         if os.path.isdir(name):
             below = walk(name)
-            below.use_each_once()
+            below.without_links()
             beside = f" ({below.passed_over})" if below.passed_over else ""
             if not below.photos:
                 raise InputError(f"{name}: no image in this folder{beside}")

@@ -17,6 +17,7 @@ SYSTEM_STARTS = (".", "@", "#", "$", "~", "__")
 SYSTEM_NAMES = {"lost+found", "system volume information", "network trash folder", "recycler"}
 SYSTEM_NAMES |= {"temporary items", "thumbnails", "thumbs", "thumb", "_thumb", "_thumbs"}
 NAMED = 6  # kinds that are named beside a count
+USED = "links to photos used already"
 
 
 def composed(name: str) -> str:
@@ -94,10 +95,14 @@ class Below:
                 names.setdefault(self.inodes[photo], []).append(photo)
         return [same for same in names.values() if len(same) > 1]
 
-    def use_each_once(self) -> None:
-        """Of the names of one file the first stays."""
-        again = [name for same in self.same_files() for name in same[1:]]
-        self.pass_over(again, "links to photos used already")
+    def without_links(self) -> None:
+        """A link to a photo that is here by its own name, or by another link, is left out.
+
+        Two names of one file that are no links (copies, to who made them) both stay.
+        """
+        for same in self.same_files():
+            links = [name for name in same if os.path.islink(os.path.join(self.folder, name))]
+            self.pass_over(links if len(links) < len(same) else links[1:], USED)
 
 
 def walk(folder: str | Path) -> Below:

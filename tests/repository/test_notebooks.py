@@ -276,7 +276,7 @@ def test_nbval_catches_a_wrong_stored_number(tmp_path):
             "setting 'epoch' is unknown; did you mean 'epochs'?",
             marks=SLOW,  # `make test` asks the cell's function
         ),
-        (["-p", "metadata", "none.csv"], "--metadata none.csv: does not exist"),
+        (["-p", "metadata", "none.csv"], "none.csv: does not exist"),
     ],
 )
 def test_a_misspelt_parameter_stops_at_once(arguments, message, workplace):
