@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # Read by GNU's OpenMP when torch is imported, so it is set before. A thread that waits for the
 # others spins, and so takes the core from loader processes or whatever else runs beside. With so
