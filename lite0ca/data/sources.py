@@ -106,9 +106,10 @@ class Source:
         reason = "photos in no folder of a class"
         if not self.path.is_dir():
             reason = f"photos not in {printable(self.path.name)}"
-        passed_over = PassedOver(
-            {reason: kinds.copy() for reason, kinds in below.passed_over.items()}
-        )
+        passed_over = PassedOver({why: kinds.copy() for why, kinds in below.passed_over.items()})
+        for name in (self.path.name, "label2id.json"):  # which are read, though no photos
+            if (self.root / name).is_file():
+                passed_over.take_back("no photos", Path(name).suffix)
         for photo in unused:
             why = USED if photo in links else reason
             passed_over.add(why, os.path.dirname(photo) or ".")

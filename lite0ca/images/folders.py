@@ -48,6 +48,12 @@ class PassedOver(dict[str, Counter]):
     def add(self, reason: str, kind: str, count: int = 1) -> None:
         self.setdefault(reason, Counter())[kind] += count
 
+    def take_back(self, reason: str, kind: str) -> None:
+        """One file less."""
+        self[reason] = self.get(reason, Counter()) - Counter([kind])
+        if not self[reason]:
+            del self[reason]
+
     def __str__(self) -> str:
         """`no photos: 3 (2 .txt, 1 .xml); hidden: 2 (.DS_Store)`"""
         told = [f"{why}: {kinds.total():,}{listed(kinds)}" for why, kinds in sorted(self.items())]
