@@ -46,16 +46,16 @@ def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
     if path.suffix == FORMER_SUFFIX:
         raise InputError(f"{path}: lite0ca runs no TorchScript any more; export the run as ONNX")
     try:
-        content = read_tensors(path)
+        stored = read_tensors(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
     with opening(path, "is damaged or no checkpoint; take a copy of it, or train again"):
-        if not is_zip(content):
+        if not is_zip(stored):
             raise ValueError("it is no zip")
         # 0.2 wrote no seal, and no comment to the zip; each record has a checksum in any case.
-        if not seal.is_sealed(content) and not content[-22:].startswith(END_OF_ZIP):
+        if not seal.is_sealed(stored) and not stored[-22:].startswith(END_OF_ZIP):
             raise ValueError("its end is damaged")
-        content = loaded(content)
+        content = loaded(stored)
     missing = [key for key in needs if not isinstance(content, dict) or key not in content]
     if missing:
         raise InputError(f"{path}: is no checkpoint of this project (lacks {missing[0]!r})")

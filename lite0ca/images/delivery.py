@@ -14,6 +14,7 @@ import math
 import mmap
 import os
 import traceback
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -62,6 +63,7 @@ class SharedMemory:
         if math.prod(shape) > self.batch_bytes:
             return np.stack(photos)
         worker = get_worker_info()
+        assert worker is not None
         start = (worker.id * self.places + self.made % self.places) * self.batch_bytes
         self.made += 1
         place = Place(start, shape)
@@ -81,7 +83,13 @@ class Loader(DataLoader):
     """
 
     def __init__(
-        self, dataset, at_once: int, image_size: int, others=list, pin_memory=False, **options
+        self,
+        dataset,
+        at_once: int,
+        image_size: int,
+        others: Callable = list,
+        pin_memory=False,
+        **options,
     ):
         self.others, self.page_locked, self.shared = others, pin_memory, None
         if workers := options.get("num_workers", 0):

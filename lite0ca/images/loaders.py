@@ -215,7 +215,8 @@ def worker_options(workers: int) -> dict:
 def quiet_child(_worker: int) -> None:
     cv2.setNumThreads(0)  # or each loader process starts a thread a core
     leave_signals_to_the_parent()
-    end_with_parent(multiprocessing.parent_process().pid)
+    if (parent := multiprocessing.parent_process()) and parent.pid:
+        end_with_parent(parent.pid)
     # A batch that cannot be sent would be waited for without an end.
     setattr(Queue, "_on_queue_feeder_error", staticmethod(lambda *_: os._exit(1)))  # noqa: B010
 

@@ -11,7 +11,6 @@ import pickle
 import pickletools
 import warnings
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -107,7 +106,7 @@ def plain(content):
         left -= 1
         if left < 0 or depth > DEEPEST:
             raise ValueError("its values have no end")
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             # Not `value.items()`: of an OrderedDict a pickle can set the methods.
             return {copied_key(key): copied(one, depth + 1) for key, one in dict.items(value)}
         if type(value) in (list, tuple):
