@@ -56,8 +56,9 @@ def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
         if not seal.is_sealed(stored) and not stored[-22:].startswith(END_OF_ZIP):
             raise ValueError("its end is damaged")
         content = loaded(stored)
-    missing = [key for key in needs if not isinstance(content, dict) or key not in content]
-    if missing:
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is no checkpoint of this project")
+    if missing := [key for key in needs if key not in content]:
         raise InputError(f"{path}: is no checkpoint of this project (lacks {missing[0]!r})")
     return content
 

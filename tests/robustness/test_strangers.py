@@ -19,6 +19,7 @@ import pytest
 import torch
 from conftest import FAST, LITTLE, TRIES
 
+from lite0ca import __version__
 from lite0ca.__main__ import main
 from lite0ca.formats import seal
 from lite0ca.formats.opening import NEEDED
@@ -411,7 +412,12 @@ def test_one_flipped_bit_in_a_run_is_noticed(name, run, leaves, tmp_path, answer
 
 def test_one_flipped_bit_in_an_exported_file_is_noticed(exported, leaves, tmp_path, answer):
     whole, file = exported.read_bytes(), tmp_path / "x.onnx"
-    marks = (seal.MARK, b"seal", b'"0.2', whole[whole.index(seal.MARK) + 20 :][:64])
+    marks = (
+        seal.MARK,
+        b"seal",
+        f'"{__version__}'.encode(),
+        whole[whole.index(seal.MARK) + 20 :][:64],
+    )
     for bit in bits_of(whole, *marks):
         file.write_bytes(flipped(whole, bit))
         code, _, err = answer("predict", file, leaves / "blast/00.jpg")
