@@ -9,9 +9,7 @@ import contextlib
 import errno
 import io
 import json
-import mmap
 import os
-import re
 import shutil
 import stat
 import sys
@@ -32,7 +30,6 @@ ON_STREAMS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # wait f
 LINKS = 40  # that a name may lead through, as for the system
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # how a spreadsheet's begins
 SOFTWARE = "lite0ca"  # says every picture of ours of itself
-EXPORTED = re.compile(rb"lite0ca sha256 [0-9a-f]{64}")  # says every exported file
 
 
 @contextlib.contextmanager
@@ -293,14 +290,6 @@ def is_table(path: str | Path, *headers: str) -> bool:
 def is_picture(path: str | Path) -> bool:
     """Whether a file is a picture that we drew."""
     return f"Software\0{SOFTWARE}".encode() in (beginning(path, 1000) or b"")
-
-
-def is_exported(path: str | Path) -> bool:
-    """Whether a file says that lite0ca exported it."""
-    if beginning(path, 1):
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as all_:
-            return EXPORTED.search(all_) is not None
-    return False
 
 
 def known_json(path: str | Path) -> dict:
