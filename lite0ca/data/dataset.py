@@ -98,7 +98,7 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
         f"data: {len(rows):,} {'drawings (the sample)' if data.is_sample else 'images'}, "
         f"{rows['label'].nunique()} classes in {printable(shown(source.path))} ({source.how})"
     )
-    for line in [*source.notes, classes_said(rows), *unused]:
+    for line in [*map(printable, source.notes), classes_said(rows), *unused]:
         print(f"  {line}")
     warn_of_divided_groups(rows)
     return data

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.data.layout import SPLITS, split_named
-from lite0ca.errors import InputError, first_line, opening
+from lite0ca.errors import InputError, first_line, opening, printable
 from lite0ca.files import read_bytes
 from lite0ca.images.folders import composed, on_disk
 from lite0ca.images.reading import refuse_other_than_files
@@ -157,7 +157,8 @@ def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
                 path = repeated["path"][repeated["absolute_path"] == values.idxmax()].iloc[0]
                 raise InputError(f"{source}: {path} is listed with two {column}s")
     rows = rows.drop_duplicates("absolute_path", ignore_index=True)
-    print(f"{source}: lines that repeat a path are left out, {len(rows):,} images remain")
+    said = f"{source}: lines that repeat a path are left out, {len(rows):,} images remain"
+    print(printable(said))
     return rows
 
 

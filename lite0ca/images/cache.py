@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 import PIL
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, printable
 from lite0ca.folders import make_folder
 from lite0ca.images.reading import read_image, side_for, size_of, stamp_of
 from lite0ca.machine import distributed
@@ -199,7 +199,7 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
             file.unlink(missing_ok=True)
         if config.cache != "auto" or distributed.count() > 1:
             raise InputError(f"--cache {kind}: {file}: {error.strerror}") from None
-        print(f"cache: none ({file}: {error.strerror})")
+        print(printable(f"cache: none ({file}: {error.strerror})"))
         return PhotoReader(config.image_size)
     if kind == "disk":
         os.utime(store.descriptor)  # the oldest gives way when room is needed
@@ -244,7 +244,7 @@ def place(config: Config, folder: Path, name: str, need_gb: float) -> str:
     if kind == "none" and config.cache != "auto":
         raise InputError(f"--cache {config.cache}: {why_not[config.cache]}")
     if kind == "none":
-        print(f"cache: none ({why_not['disk']}; {why_not['ram']})")
+        print(printable(f"cache: none ({why_not['disk']}; {why_not['ram']})"))
     if kind == "disk":
         make_room(folder, name, need_gb, config.cache_limit_gb)
     return kind

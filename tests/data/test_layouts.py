@@ -230,6 +230,8 @@ def test_folders_below_a_class_are_of_that_class(lay, load):
     )
     assert classes == {"a": 4, "b": 4} and not splits
     assert "the first folder is the class; those below it are of that class: field1, field2" in said
+    said = load(lay("a/\x1b[31mred/x.jpg"))[2]
+    assert "\x1b" not in said and r"that class: \x1b[31mred, field1, field2" in said
 
 
 def test_splits_below_each_class(lay, load):
