@@ -241,11 +241,11 @@ def json_object(content: bytes) -> dict:
 
 
 def each_once(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"names {repeated!r} twice")
+    found = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"names {name!r} twice")
+        found[name] = value
     return found
 
 
