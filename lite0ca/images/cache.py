@@ -101,7 +101,7 @@ class Store:
             raise
         weakref.finalize(self, os.close, self.descriptor)
         if self.flags == NAMED:
-            refuse_others(self.descriptor, self.file)
+            refuse_shared(self.descriptor, self.file)
         os.truncate(self.descriptor, self.first_slot + len(self.slots) * self.slot_bytes)
 
     def __getstate__(self) -> dict:
@@ -161,7 +161,7 @@ def checksum_of(photo: np.ndarray) -> int:
     return zlib.crc32(photo.data, zlib.crc32(str(photo.shape).encode()))
 
 
-def refuse_others(descriptor: int, file: Path) -> None:
+def refuse_shared(descriptor: int, file: Path) -> None:
     """Raise `OSError` for what is no file, or one that another user or name has a hand in."""
     status, owner = os.fstat(descriptor), os.geteuid()
     if stat.S_ISREG(status.st_mode) and status.st_uid != owner:
