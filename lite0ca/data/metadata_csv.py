@@ -175,11 +175,11 @@ def read_made_split(path: Path, sha256: str | None = None) -> pd.DataFrame:
         raise InputError(
             f"{path}: is damaged, or not the table that the run began with; put back a copy of it"
         )
-    with opening(path, "is damaged: is no table of a run"):
+    with opening(path, "is damaged; put back a copy of it"):
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        if missing := {"path", "label", "split", "bytes"} - set(table):
+            raise ValueError(f"it has no column {min(missing)!r}")
+        if strange := set(table["split"]) - set(SPLITS):
+            raise ValueError(f"split {unknown(min(strange), SPLITS)}")
         table["bytes"].astype(int)
-    if missing := {"path", "label", "split"} - set(table):
-        raise InputError(f"{path}: is damaged: has no column {min(missing)!r}")
-    if strange := set(table["split"]) - set(SPLITS):
-        raise InputError(f"{path}: is damaged: split {unknown(min(strange), SPLITS)}")
     return table
