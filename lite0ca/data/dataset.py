@@ -17,7 +17,7 @@ import pandas as pd
 from lite0ca.data.metadata_csv import refuse_other_than_text_files, without_repeats
 from lite0ca.data.sources import find
 from lite0ca.errors import InputError, printable
-from lite0ca.images.folders import composed
+from lite0ca.images.folder_walk import composed
 from lite0ca.images.reading import (
     bytes_of,
     in_threads,
