@@ -120,7 +120,10 @@ def into(stream: int) -> Iterator[io.BytesIO]:
 
 @contextlib.contextmanager
 def unseen(path: str | Path) -> Iterator[io.BufferedRandom]:
-    """A file without a name, in the folder of `path`, that takes that name at the end."""
+    """A file without a name, in the folder of `path`, that takes that name at the end.
+
+    Raises `OSError`.
+    """
     target = os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
     folder, old = os.path.dirname(target) or ".", status_of(target)
     if old and stat.S_ISDIR(old.st_mode):

@@ -120,6 +120,7 @@ class Source:
 
 
 def layout_in(below: Below, start: str) -> Layout:
+    """`read_layout` of the photos whose paths begin with `start`. Raises `InputError`."""
     inside = [p.removeprefix(start) for p in below.photos if p.startswith(start)]
     try:
         return read_layout([name.replace(os.sep, "/") for name in inside])

@@ -62,7 +62,7 @@ def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
 
 
 def load_best(run: str | Path) -> dict:
-    """The best model of a run: give its folder, or the file itself."""
+    """The best model of a run: give its folder, or the file itself. Raises `InputError`."""
     run = Path(run)
     if not run.exists():
         raise InputError(f"{run}: there is no such run folder or checkpoint")

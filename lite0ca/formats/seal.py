@@ -45,6 +45,7 @@ def has_seal(path: str | Path) -> bool:
 
 
 def place_of(content: bytes) -> tuple[int, int]:
+    """(first byte of the digest, byte behind it); raises `ValueError` unless there is one."""
     if content.count(MARK) != 1:
         raise ValueError(f"has {content.count(MARK)} checksums of itself, not one")
     start = content.index(MARK) + len(MARK)
