@@ -223,7 +223,7 @@ def read_bytes(path: str | Path, most: int = 2**31) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: is a pipe or a device, not a file")
     if status.st_size > most:
-        raise InputError(f"{path}: has {status.st_size:,} bytes; no such file has over {most:,}")
+        raise InputError(f"{path}: has {status.st_size:,} bytes; at most {most:,} are read here")
     with open(path, "rb") as file:
         return file.read(most)
 

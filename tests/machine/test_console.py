@@ -11,7 +11,7 @@ from conftest import FAST, REPO
 
 from lite0ca.__main__ import main
 from lite0ca.commands import sample, train
-from lite0ca.errors import InputError, out_of_memory
+from lite0ca.errors import InputError, opening, out_of_memory
 from lite0ca.evaluation import metrics
 from lite0ca.machine import console, device, torchrun
 
@@ -135,6 +135,12 @@ def test_a_training_that_has_no_room_can_go_on(monkeypatch, capsys):
     monkeypatch.setattr(train, "run", run)
     assert main(["train"]) == 2
     assert "make room and try again (a training that" in capsys.readouterr().err
+
+
+def test_a_file_is_not_called_damaged_where_memory_is_short():
+    said = pytest.raises(InputError, match=r"^a\.pt: needs more memory than can be had, or is dam")
+    with said, opening("a.pt", "is damaged"):
+        raise MemoryError
 
 
 def test_what_is_none_of_these_is_a_defect(monkeypatch):
