@@ -26,7 +26,8 @@ from lite0ca.machine.signals import Ending
 
 COMMANDS = ("sample", "shard", "train", "evaluate", "predict", "adapt", "export", "bench", "batch")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-AGAIN = "and try again (a training that has begun: with --resume RUN_FOLDER)"
+AGAIN = "and try again"
+RESUMED = "(a training that has begun: with --resume RUN_FOLDER)"
 MORE_MEMORY = "allow more (ulimit -v), or close other programs"
 MORE_FILES = "allow more (ulimit -n 4096), or lower --num-workers"
 MORE_PROCESSES = "allow more (ulimit -u), or lower --num-workers and OMP_NUM_THREADS"
@@ -103,38 +104,39 @@ def exit_code_of(argv: list[str], prog: str | None, speaks: bool) -> int:
     except BrokenPipeError:
         return 141
     except Exception as error:
-        if line := advice_for(error) or line_of(error):
+        again = f"{AGAIN} {RESUMED}" if argv[:1] == ["train"] else AGAIN
+        if line := advice_for(error, again) or line_of(error, again):
             return fail(line, 2, speaks)
         raise
 
 
-def advice_for(error: Exception) -> str | None:
+def advice_for(error: Exception, again: str = AGAIN) -> str | None:
     """What a user can do where the machine is at its limit or a process is gone; else None."""
     text = str(error)
     if out_of_memory(error):
         if isinstance(error, ImportError):
             return f"out of memory: {last_line(error)}: {MORE_MEMORY}"
-        return f"out of memory: lower --batch-size or --image-size {AGAIN}"
+        return f"out of memory: lower --batch-size or --image-size {again}"
     if out_of_files(error):
         return f"{last_line(error)}: {MORE_FILES}"
     if "start new thread" in text or getattr(error, "errno", None) == errno.EAGAIN:
         return f"{last_line(error)}: {MORE_PROCESSES}"
     if "Connection closed by peer" in text or "NCCL" in text:
-        gone = "another process of this training is gone; --resume RUN_FOLDER goes on"
-        return f"{gone} ({first_line(error)})"
+        gone = "another process of this training is gone; see what that one said"
+        return f"{gone} {again} ({first_line(error)})"
     if "DataLoader worker" in text and ("killed" in text or "exited" in text):
         return "a loader process was killed: lower --num-workers (0 = none) or --batch-size"
     return None
 
 
-def line_of(error: Exception) -> str | None:
+def line_of(error: Exception, again: str = AGAIN) -> str | None:
     """What the system says of a file or a name; None for a defect of ours."""
     if isinstance(error, UnicodeError):
         return f"{last_line(error)}: a name that this locale has no letters for; set PYTHONUTF8=1"
     if not isinstance(error, OSError):
         return None
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{last_line(error)}{f'; make room {AGAIN}' if error.errno in NO_ROOM else ''}"
+    return f"{where}{last_line(error)}{f'; make room {again}' if error.errno in NO_ROOM else ''}"
 
 
 def last_line(error: Exception) -> str:

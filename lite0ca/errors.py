@@ -39,6 +39,8 @@ def opening(path, what: str):
     except Exception as error:  # each library has errors of its own, a hostile file finds more
         if isinstance(error, OSError) and (error.filename is not None or out_of_files(error)):
             raise
+        if out_of_memory(error):  # of which nobody knows whose fault it is
+            what = f"needs more memory than can be had, or {what}"
         raise InputError(f"{path}: {what} ({first_line(error)[:200]})") from None
 
 

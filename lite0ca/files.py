@@ -9,9 +9,7 @@ import contextlib
 import errno
 import io
 import json
-import mmap
 import os
-import re
 import shutil
 import stat
 import sys
@@ -32,7 +30,6 @@ ON_STREAMS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # wait f
 LINKS = 40  # that a name may lead through, as for the system
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # how a spreadsheet's begins
 SOFTWARE = "lite0ca"  # says every picture of ours of itself
-EXPORTED = re.compile(rb"lite0ca sha256 [0-9a-f]{64}")  # says every exported file
 
 
 @contextlib.contextmanager
@@ -123,7 +120,10 @@ def into(stream: int) -> Iterator[io.BytesIO]:
 
 @contextlib.contextmanager
 def unseen(path: str | Path) -> Iterator[io.BufferedRandom]:
-    """A file without a name, in the folder of `path`, that takes that name at the end."""
+    """A file without a name, in the folder of `path`, that takes that name at the end.
+
+    Raises `OSError`.
+    """
     target = os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
     folder, old = os.path.dirname(target) or ".", status_of(target)
     if old and stat.S_ISDIR(old.st_mode):
@@ -223,7 +223,7 @@ def read_bytes(path: str | Path, most: int = 2**31) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: is a pipe or a device, not a file")
     if status.st_size > most:
-        raise InputError(f"{path}: has {status.st_size:,} bytes; no such file has over {most:,}")
+        raise InputError(f"{path}: has {status.st_size:,} bytes; at most {most:,} are read here")
     with open(path, "rb") as file:
         return file.read(most)
 
@@ -244,11 +244,11 @@ def json_object(content: bytes) -> dict:
 
 
 def each_once(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"names {repeated!r} twice")
+    found = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"names {name!r} twice")
+        found[name] = value
     return found
 
 
@@ -293,14 +293,6 @@ def is_table(path: str | Path, *headers: str) -> bool:
 def is_picture(path: str | Path) -> bool:
     """Whether a file is a picture that we drew."""
     return f"Software\0{SOFTWARE}".encode() in (beginning(path, 1000) or b"")
-
-
-def is_exported(path: str | Path) -> bool:
-    """Whether a file says that lite0ca exported it."""
-    if beginning(path, 1):
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as all_:
-            return EXPORTED.search(all_) is not None
-    return False
 
 
 def known_json(path: str | Path) -> dict:

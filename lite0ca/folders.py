@@ -60,7 +60,10 @@ def missing(folder: str | Path) -> list[Path]:
 
 
 def make_folder(folder: str | Path) -> list[Path]:
-    """Make a folder with those above it; returns the new ones, the deepest first."""
+    """Make a folder with those above it; returns the new ones, the deepest first.
+
+    Raises `OSError`, and leaves none of them then.
+    """
     new = []
     for place in reversed(missing(folder)):
         try:
@@ -147,7 +150,7 @@ def scratch_folder(beside: str | Path | None = None) -> Iterator[Path]:
     """A folder in `beside`, or in TMPDIR, that is gone at the end, after a SIGKILL too.
 
     `beside` is made where it is missing, and stays if something was put there. Renamed, the
-    scratch folder stays too.
+    scratch folder stays too. Raises `OSError`, with the name of `beside`.
     """
     above = Path(beside if beside is not None else tempfile.gettempdir())
     scratch = above.absolute() / scrap_name()
@@ -272,7 +275,10 @@ def locked(path: str | Path):
 
 
 def lock_of(path: str | Path) -> int:
-    """The descriptor that holds a lock until it is closed, or until its process ends."""
+    """The descriptor that holds a lock until it is closed, or until its process ends.
+
+    Raises `OSError` as `locked` does.
+    """
     if not fcntl:
         raise OSError(errno.ENOTSUP, "no locks")
     mode = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR  # as network file systems want it

@@ -21,7 +21,7 @@ from conftest import REPO, TRIES
 
 from lite0ca import files, folders
 from lite0ca.errors import InputError
-from lite0ca.files import csv_line, cut, is_exported, is_table, whole, write_json, write_table
+from lite0ca.files import csv_line, cut, is_table, whole, write_json, write_table
 from lite0ca.folders import (
     SCRAP,
     check_writable,
@@ -346,13 +346,6 @@ def test_what_is_ours_says_so(tmp_path):
     for content, ours in ((b"", True), (b"path,label,x\n", True), (b"\xff\xd8", False)):
         path.write_bytes(content)
         assert is_table(path, "system,x", "path,label") is ours
-    for content, ours in (
-        (b"", False),
-        (b"x lite0ca sha256 " + b"0f" * 32, True),
-        (b"lite0ca", False),
-    ):
-        path.write_bytes(content)
-        assert is_exported(path) is ours
 
 
 def test_names_are_cut_between_letters():

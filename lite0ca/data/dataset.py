@@ -17,7 +17,7 @@ import pandas as pd
 from lite0ca.data.metadata_csv import refuse_other_than_text_files, without_repeats
 from lite0ca.data.sources import find
 from lite0ca.errors import InputError, printable
-from lite0ca.images.folders import composed
+from lite0ca.images.folder_walk import composed
 from lite0ca.images.reading import (
     bytes_of,
     in_threads,
@@ -98,7 +98,7 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
         f"data: {len(rows):,} {'drawings (the sample)' if data.is_sample else 'images'}, "
         f"{rows['label'].nunique()} classes in {printable(shown(source.path))} ({source.how})"
     )
-    for line in [*source.notes, classes_said(rows), *unused]:
+    for line in [*map(printable, source.notes), classes_said(rows), *unused]:
         print(f"  {line}")
     warn_of_divided_groups(rows)
     return data

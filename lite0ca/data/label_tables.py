@@ -16,7 +16,7 @@ import pandas as pd
 from lite0ca.data.layout import named, split_named
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
 from lite0ca.errors import InputError, first_line, opening, printable
-from lite0ca.images.folders import Below, composed
+from lite0ca.images.folder_walk import Below, composed
 
 IDS = ("path", "image_path", "file_path", "filepath", "filename", "file_name", "file", "image_id")
 IDS += ("image", "image_name", "image_file", "img", "img_path", "img_id", "img_name", "photo")

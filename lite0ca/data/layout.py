@@ -59,7 +59,7 @@ def read_layout(photos: list[str]) -> Layout:
 
 
 def splits_above(paths: list[tuple[str, list[str]]], splits: dict[str, str]) -> Layout:
-    """Layout `split/class/…/photo`."""
+    """Layout `split/class/…/photo`. Raises `InputError`."""
     layout = Layout(splits=splits)
     renamed = [f"{name} is {split}" for name, split in splits.items() if name.lower() != split]
     if renamed:
@@ -82,7 +82,7 @@ def splits_above(paths: list[tuple[str, list[str]]], splits: dict[str, str]) -> 
 
 
 def classes_above(paths: list[tuple[str, list[str]]]) -> Layout:
-    """Layout `class/…/photo`, or `class/split/…/photo`."""
+    """Layout `class/…/photo`, or `class/split/…/photo`. Raises `InputError`."""
     layout = Layout()
     second = {parts[1]: split_named(parts[1]) for _, parts in paths if len(parts) > 2}
     splits = {name for name, split in second.items() if split}

@@ -14,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.data.layout import SPLITS, split_named
-from lite0ca.errors import InputError, first_line, opening
+from lite0ca.errors import InputError, first_line, opening, printable
 from lite0ca.files import read_bytes
-from lite0ca.images.folders import composed, on_disk
+from lite0ca.images.folder_walk import composed, on_disk
 from lite0ca.images.reading import refuse_other_than_files
 from lite0ca.settings.config import unknown
 
@@ -157,7 +157,8 @@ def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
                 path = repeated["path"][repeated["absolute_path"] == values.idxmax()].iloc[0]
                 raise InputError(f"{source}: {path} is listed with two {column}s")
     rows = rows.drop_duplicates("absolute_path", ignore_index=True)
-    print(f"{source}: lines that repeat a path are left out, {len(rows):,} images remain")
+    said = f"{source}: lines that repeat a path are left out, {len(rows):,} images remain"
+    print(printable(said))
     return rows
 
 
@@ -174,11 +175,11 @@ def read_made_split(path: Path, sha256: str | None = None) -> pd.DataFrame:
         raise InputError(
             f"{path}: is damaged, or not the table that the run began with; put back a copy of it"
         )
-    with opening(path, "is damaged: is no table of a run"):
+    with opening(path, "is damaged; put back a copy of it"):
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        if missing := {"path", "label", "split", "bytes"} - set(table):
+            raise ValueError(f"it has no column {min(missing)!r}")
+        if strange := set(table["split"]) - set(SPLITS):
+            raise ValueError(f"split {unknown(min(strange), SPLITS)}")
         table["bytes"].astype(int)
-    if missing := {"path", "label", "split"} - set(table):
-        raise InputError(f"{path}: is damaged: has no column {min(missing)!r}")
-    if strange := set(table["split"]) - set(SPLITS):
-        raise InputError(f"{path}: is damaged: split {unknown(min(strange), SPLITS)}")
     return table

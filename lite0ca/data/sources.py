@@ -13,7 +13,7 @@ from lite0ca.data.layout import Layout, read_layout
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
 from lite0ca.errors import InputError, printable
 from lite0ca.images import tar_shards
-from lite0ca.images.folders import USED, Below, PassedOver, composed, on_disk, walk
+from lite0ca.images.folder_walk import USED, Below, PassedOver, composed, on_disk, walk
 from lite0ca.images.tar_shards import expanded, place_of, refuse_changed, rows_in, table_of
 from lite0ca.machine.environment import kaggle_folders
 from lite0ca.settings.config import Config
@@ -121,6 +121,7 @@ class Source:
 
 
 def layout_in(below: Below, start: str) -> Layout:
+    """`read_layout` of the photos whose paths begin with `start`. Raises `InputError`."""
     inside = [p.removeprefix(start) for p in below.photos if p.startswith(start)]
     try:
         return read_layout([name.replace(os.sep, "/") for name in inside])

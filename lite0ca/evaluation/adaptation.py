@@ -22,14 +22,22 @@ from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import settings_of
 from lite0ca.evaluation.inference import photo_loader, photo_paths, workers_for
 from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
-from lite0ca.formats.checkpoint import BEST, load_best, model_of, run_folder, save_checkpoint
+from lite0ca.formats.checkpoint import (
+    BEST,
+    SETTINGS,
+    TABLE,
+    load_best,
+    model_of,
+    run_folder,
+    save_checkpoint,
+)
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
 from lite0ca.machine.memory import keep_freed_memory
 
 SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (docs/log.md)
 LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new
-KEPT = ("config.json", "data.csv")  # beside the model they make a folder a run's
+KEPT = (SETTINGS, TABLE)  # beside the model they make a folder a run's
 
 
 def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> str:

@@ -26,8 +26,8 @@ def data_of(run: str, metadata: dict, config: Config) -> dataset.DataSet:
         if not (config.metadata or config.data_dir):
             lay = {key: trained["config"].get(key) for key in WHERE} if trained else {}
             config = replace(config, **lay)
-    digest = trained.get("sha256", {}).get(TABLE)
-    return with_known_split(dataset.load(config, metadata["label2id"]), run, digest)
+    sha256 = trained.get("sha256", {}).get(TABLE)
+    return with_known_split(dataset.load(config, metadata["label2id"]), run, sha256)
 
 
 def fastest_exported_file(run: str, typed: dict) -> str:
@@ -84,19 +84,18 @@ def checkpoint_beside(file: str) -> dict:
     return load_best(path) if path.is_file() else {}
 
 
-def with_known_split(data: dataset.DataSet, run: str, digest: str | None) -> dataset.DataSet:
+def with_known_split(data: dataset.DataSet, run: str, sha256: str | None) -> dataset.DataSet:
     """The run's own split for data without one that the run was trained on.
 
     A split made in training is not in the data; scoring all of it would score training images.
-    `digest` is the sha256 of the table that holds it, None of runs that kept none. Raises
-    `InputError`.
+    `sha256` is of the table that holds it, None of runs that kept none. Raises `InputError`.
     """
     table = run_folder(run) / TABLE
     # Of a split with train alone, training makes valid: that one is in the table only.
     has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
     if has_valid or not table.is_file():
         return data
-    made = split.with_split_of(data, read_made_split(table, digest))
+    made = split.with_split_of(data, read_made_split(table, sha256))
     if made.rows.empty:
         return data
     print(printable(f"the run was trained on images of {data.root}: its own split is used"))

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from lite0ca.errors import InputError, printable
 from lite0ca.images.augmentation import resizing
 from lite0ca.images.delivery import Loader
-from lite0ca.images.folders import on_disk, walk
+from lite0ca.images.folder_walk import on_disk, walk
 from lite0ca.images.loaders import loader_workers, worker_options
 from lite0ca.images.reading import read_image, side_for, why_no_photo
 from lite0ca.machine.console import bar

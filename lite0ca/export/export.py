@@ -27,7 +27,7 @@ from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import fused
 from lite0ca.export.photo_input import PhotoClassifier
 from lite0ca.export.verification import Verification, verdict, with_speed
-from lite0ca.files import is_exported, known_json, refuse_others
+from lite0ca.files import known_json, refuse_others
 from lite0ca.folders import check_writable, whole_folder
 from lite0ca.formats.checkpoint import (
     EXPORTS,
@@ -41,6 +41,7 @@ from lite0ca.formats.checkpoint import (
 from lite0ca.formats.metadata import metadata_of
 from lite0ca.formats.opening import FORMATS, Exported, files_of, open_file, seal_file
 from lite0ca.formats.report import write_report
+from lite0ca.formats.seal import has_seal
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import console
 from lite0ca.machine.console import quiet
@@ -176,7 +177,7 @@ def refuse_other_files(folder: Path, names: list[str]) -> None:
     listed = [row.get("file") for row in report.get("files", []) if isinstance(row, dict)]
     for name in names:
         kin = name.replace(".bin", ".xml")  # OpenVINO's two
-        ours = kin in listed or is_exported(folder / kin) or is_exported(folder / name)
+        ours = kin in listed or has_seal(folder / kin) or has_seal(folder / name)
         refuse_others(folder / name, ours and (folder / name).is_file())
 
 

@@ -21,7 +21,6 @@ from lite0ca.settings.systems import System
 BEST, LAST = "best_model.pt", "last.pt"
 FORMER_SUFFIX = ".torchscript"  # of version 0.1: a program, which could do anything
 END_OF_ZIP = b"PK\5\6"  # with nothing behind it, 22 bytes
-
 SETTINGS, TABLE = "config.json", "data.csv"  # what a run began with; the latter is its split
 EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
 
@@ -64,7 +63,7 @@ def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
 
 
 def load_best(run: str | Path) -> dict:
-    """The best model of a run: give its folder, or the file itself."""
+    """The best model of a run: give its folder, or the file itself. Raises `InputError`."""
     run = Path(run)
     if not run.exists():
         raise InputError(f"{run}: there is no such run folder or checkpoint")

@@ -14,7 +14,6 @@ from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, System
 
 MOST_CLASSES = 100_000  # a network is built for as many as a file says
 FILE_NAME = re.compile(r"[\w.+-]{1,200}")  # of a system: exported files are called after it
-
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 

@@ -151,7 +151,10 @@ def check_answers(network: Exported, metadata: dict) -> None:
 
 
 def open_model(run: str | Path, image_size: int | None = None) -> tuple[dict, nn.Module]:
-    """(what it says of itself, network) of a run folder, a checkpoint or an exported file."""
+    """(what it says of itself, network) of a run folder, a checkpoint or an exported file.
+
+    Raises `InputError`.
+    """
     if Path(run).is_dir() or format_of(run) is None:
         checkpoint = load_best(run)
         return checkpoint, model_of(checkpoint, image_size)

@@ -8,6 +8,10 @@ this is no signature.
 from __future__ import annotations
 
 import hashlib
+import mmap
+from pathlib import Path
+
+from lite0ca.files import beginning
 
 NAME = "seal"  # of the metadata that holds it
 MARK, ZEROS = b"lite0ca-sha256:", b"0" * 64
@@ -32,7 +36,16 @@ def is_sealed(content: bytes, *others: bytes) -> bool:
     return True
 
 
+def has_seal(path: str | Path) -> bool:
+    """Whether a file on the disk has a seal, right or broken: then lite0ca wrote it."""
+    if not beginning(path, 1):
+        return False
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(MARK) >= 0
+
+
 def place_of(content: bytes) -> tuple[int, int]:
+    """(first byte of the digest, byte behind it); raises `ValueError` unless there is one."""
     if content.count(MARK) != 1:
         raise ValueError(f"has {content.count(MARK)} checksums of itself, not one")
     start = content.index(MARK) + len(MARK)

@@ -112,8 +112,8 @@ def jobs_of(presets, seeds, assigned, metadata, data_dir, source: Path, folder: 
             raise InputError(f"preset {unknown(preset, PRESETS)}")
         for seed in dict.fromkeys(seeds) or [None]:
             parameters = parameters_of(preset, seed, assigned, metadata, data_dir, folder)
-            refuse_mistakes(preset, parameters)
             jobs.append(Job(preset, seed, source, folder, parameters))
+    refuse_mistakes(jobs)
     return jobs
 
 
@@ -164,12 +164,17 @@ def complain(job: Job, row: dict, problem: str | None) -> None:
         print(printable(f"  see {row['notebook']}"), file=sys.stderr)
 
 
-def refuse_mistakes(preset: str, parameters: dict) -> None:
+def refuse_mistakes(jobs: list[Job]) -> None:
     """Raise `InputError` now, not after a kernel has started for each preset."""
-    named = {name: parameters[name] for name in ("metadata", "data_dir") if parameters[name]}
-    config = Config.of(preset, **{**named, **parameters["overrides"]})
-    if config.metadata != SAMPLE:
-        find(config)
+    configs = {}
+    for job in jobs:
+        given = job.parameters
+        named = {name: given[name] for name in ("metadata", "data_dir") if given[name]}
+        config = Config.of(job.preset, **{**named, **given["overrides"]})
+        configs[config.metadata, config.data_dir] = config
+    for config in configs.values():  # every file below a folder is looked at: once, not a job
+        if config.metadata != SAMPLE:
+            find(config)
 
 
 def with_parameters(file: Path) -> Path:

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 import PIL
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, printable
 from lite0ca.folders import make_folder
 from lite0ca.images.reading import read_image, side_for, size_of, stamp_of
 from lite0ca.machine import distributed
@@ -101,7 +101,7 @@ class Store:
             raise
         weakref.finalize(self, os.close, self.descriptor)
         if self.flags == NAMED:
-            refuse_others(self.descriptor, self.file)
+            refuse_shared(self.descriptor, self.file)
         os.truncate(self.descriptor, self.first_slot + len(self.slots) * self.slot_bytes)
 
     def __getstate__(self) -> dict:
@@ -161,7 +161,7 @@ def checksum_of(photo: np.ndarray) -> int:
     return zlib.crc32(photo.data, zlib.crc32(str(photo.shape).encode()))
 
 
-def refuse_others(descriptor: int, file: Path) -> None:
+def refuse_shared(descriptor: int, file: Path) -> None:
     """Raise `OSError` for what is no file, or one that another user or name has a hand in."""
     status, owner = os.fstat(descriptor), os.geteuid()
     if stat.S_ISREG(status.st_mode) and status.st_uid != owner:
@@ -199,7 +199,7 @@ def open_reader(config: Config, paths: Sequence[str]) -> PhotoReader:
             file.unlink(missing_ok=True)
         if config.cache != "auto" or distributed.count() > 1:
             raise InputError(f"--cache {kind}: {file}: {error.strerror}") from None
-        print(f"cache: none ({file}: {error.strerror})")
+        print(printable(f"cache: none ({file}: {error.strerror})"))
         return PhotoReader(config.image_size)
     if kind == "disk":
         os.utime(store.descriptor)  # the oldest gives way when room is needed
@@ -244,7 +244,7 @@ def place(config: Config, folder: Path, name: str, need_gb: float) -> str:
     if kind == "none" and config.cache != "auto":
         raise InputError(f"--cache {config.cache}: {why_not[config.cache]}")
     if kind == "none":
-        print(f"cache: none ({why_not['disk']}; {why_not['ram']})")
+        print(printable(f"cache: none ({why_not['disk']}; {why_not['ram']})"))
     if kind == "disk":
         make_room(folder, name, need_gb, config.cache_limit_gb)
     return kind

@@ -44,7 +44,7 @@ class SharedMemory:
     """Room for the batches of each loader process, which takes its places in turn.
 
     One place more than are made ahead: when a loader process is told to make another batch, its
-    parent has copied all but the `AHEAD` last ones.
+    parent has copied all but the `AHEAD` last ones. Raises `InputError` where there is no room.
     """
 
     def __init__(self, workers: int, batch_bytes: int):

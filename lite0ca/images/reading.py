@@ -66,13 +66,11 @@ except ImportError:  # a Kaggle session without a network has none
 KNOWN = [name for name in FORMATS if name in Image.OPEN]
 
 
-def is_image(path: str | Path) -> bool:
-    """Whether this is to be read as a photo, by its name or its first bytes."""
-    return why_no_photo(path) is None
-
-
 def why_no_photo(path: str | Path) -> tuple[str, str] | None:
-    """(reason, kind) why a file is not to be read as a photo; None if it is."""
+    """(reason, kind) why a file is not to be read as a photo, by its name, or else its first bytes.
+
+    None if it is.
+    """
     name = os.path.basename(path)
     suffix = os.path.splitext(name)[1].lower()
     if name.startswith("."):

@@ -62,7 +62,10 @@ def loaded(content: bytes):
 
 
 def repacked(content: bytes) -> io.BytesIO:
-    """The records of a zip in a new one, each with the checksum that it should have."""
+    """The records of a zip in a new one, each with the checksum that it should have.
+
+    Raises `ValueError`, or what zipfile raises.
+    """
     checked = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(checked, "w") as target:
         records = source.infolist()

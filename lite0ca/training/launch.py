@@ -36,14 +36,8 @@ def trained_on_devices(config: Config) -> dict:
         settings, answer, complaints = (Path(folder, name) for name in ("in", "out", "errors"))
         write_json(settings, config.as_dict())
         command = [sys.executable, "-m", "lite0ca.training.agent", str(os.getpid())]
-        command += [
-            "--standalone",
-            "--nproc-per-node",
-            str(config.devices),
-            "--log-dir",
-            str(folder),
-        ]
-        command += ["-m", "lite0ca.training.rank"]
+        command += ["--standalone", "--nproc-per-node", str(config.devices)]
+        command += ["--log-dir", str(folder), "-m", "lite0ca.training.rank"]
         environment = without_torchrun(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         environment["PYTHONIOENCODING"] = "utf-8:backslashreplace"

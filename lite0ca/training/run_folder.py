@@ -68,9 +68,9 @@ class Record:
         columns = [name for name in COLUMNS if name in self.data.rows]
         sizes = self.data.rows["absolute_path"].map(bytes_of)
         with scratch_folder(self.config.output_dir) as self.run:
-            write_json(self.run / "config.json", self.config.as_dict())
+            write_json(self.run / SETTINGS, self.config.as_dict())
             write_json(self.run / "environment.json", record)
-            write_table(self.run / "data.csv", self.data.rows[columns].assign(bytes=sizes))
+            write_table(self.run / TABLE, self.data.rows[columns].assign(bytes=sizes))
             self.save(LAST, last)
             return placed(self.run, self.config.output_dir, self.config.system.name)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from lite0ca.__main__ import main
 from lite0ca.data import dataset, split
 from lite0ca.errors import InputError
-from lite0ca.images import folders
+from lite0ca.images import folder_walk
 from lite0ca.machine import environment
 from lite0ca.settings.config import Config
 
@@ -230,6 +230,8 @@ def test_folders_below_a_class_are_of_that_class(lay, load):
     )
     assert classes == {"a": 4, "b": 4} and not splits
     assert "the first folder is the class; those below it are of that class: field1, field2" in said
+    said = load(lay("a/\x1b[31mred/x.jpg"))[2]
+    assert "\x1b" not in said and r"that class: \x1b[31mred, field1, field2" in said
 
 
 def test_splits_below_each_class(lay, load):
@@ -439,7 +441,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(where, lay, load, monkeypatch,
             raise PermissionError(13, "Permission denied", str(path))
         return listing(path)
 
-    monkeypatch.setattr(folders.os, "scandir", scandir)
+    monkeypatch.setattr(folder_walk.os, "scandir", scandir)
     with pytest.raises(InputError, match=r"cannot be read .Permission denied.*permissions"):
         load(folder)
     assert main(["predict", str(tiny_run), str(folder)]) == 2

@@ -22,6 +22,7 @@ from lite0ca.export.verification import NOISY
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.opening import FORMATS, open_file
 from lite0ca.formats.report import write_report
+from lite0ca.formats.seal import has_seal
 from lite0ca.images.augmentation import resizing
 from lite0ca.images.reading import read_image
 from lite0ca.machine.device import to_device
@@ -120,6 +121,12 @@ def normalised(pictures: torch.Tensor, metadata: dict) -> np.ndarray:
     """float32 (N, 3, S, S)."""
     pixels = (pictures.numpy() / 255 - np.array(metadata["mean"])) / np.array(metadata["std"])
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def test_every_exported_file_is_known_for_ours_without_its_report(exported):
+    run, rows = exported
+    files = [run / "export" / row["file"] for row in rows.values() if row.get("file")]
+    assert all(map(has_seal, files))
 
 
 @needs("onnx")

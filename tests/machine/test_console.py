@@ -10,8 +10,8 @@ import pytest
 from conftest import FAST, REPO
 
 from lite0ca.__main__ import main
-from lite0ca.commands import sample
-from lite0ca.errors import InputError, out_of_memory
+from lite0ca.commands import sample, train
+from lite0ca.errors import InputError, opening, out_of_memory
 from lite0ca.evaluation import metrics
 from lite0ca.machine import console, device, torchrun
 
@@ -125,6 +125,22 @@ def test_a_machine_at_its_limits_is_one_line(error, said, monkeypatch, capsys):
     assert main(["sample", "x"]) == 2
     shown = capsys.readouterr().err
     assert shown.startswith("error: ") and shown.count("\n") == 1 and said in shown
+    assert "--resume" not in shown  # there is no run
+
+
+def test_a_training_that_has_no_room_can_go_on(monkeypatch, capsys):
+    def run(**_):
+        raise OSError(errno.ENOSPC, "No space left on device", "last.pt")
+
+    monkeypatch.setattr(train, "run", run)
+    assert main(["train"]) == 2
+    assert "make room and try again (a training that" in capsys.readouterr().err
+
+
+def test_a_file_is_not_called_damaged_where_memory_is_short():
+    said = pytest.raises(InputError, match=r"^a\.pt: needs more memory than can be had, or is dam")
+    with said, opening("a.pt", "is damaged"):
+        raise MemoryError
 
 
 def test_what_is_none_of_these_is_a_defect(monkeypatch):

@@ -231,6 +231,7 @@ def test_an_export_leaves_files_of_others_alone(name, own_run, place, capsys):
     stem = json.loads((own_run / "config.json").read_text())["model_name"] + "_x"
     from lite0ca.errors import InputError
     from lite0ca.export.export import names_of, refuse_other_files
+    from lite0ca.formats.seal import EMPTY, sealed
 
     names = names_of(stem, ["onnx", "openvino"], True, True)
     assert len(names) == 7
@@ -243,7 +244,7 @@ def test_an_export_leaves_files_of_others_alone(name, own_run, place, capsys):
     with pytest.raises(InputError, match="did not make it"):
         refuse_other_files(place, names)
     if name == f"{stem}.onnx":
-        Path(name).write_bytes(b"model lite0ca sha256 " + b"0a" * 32 + b" end")
+        Path(name).write_bytes(sealed(b"model " + EMPTY.encode() + b" end"))
         refuse_other_files(place, names)  # left by a kill before its report was written
 
 
