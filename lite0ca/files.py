@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lite0ca.errors import InputError, opening
-from lite0ca.folders import is_scrap, made_folder, remove_scraps, scrap_name, status_of
+from lite0ca.folders import as_old, is_scrap, made_folder, remove_scraps, scrap_name, status_of
 
 try:
     import fcntl
@@ -199,15 +199,6 @@ def linked(file: io.BufferedRandom, folder: str) -> str:
         finally:
             os.close(copy)
         return name
-
-
-def as_old(old: os.stat_result, descriptor: int) -> None:
-    """Owner and mode of the file that is replaced."""
-    if hasattr(os, "fchown"):
-        with contextlib.suppress(OSError):
-            os.fchown(descriptor, old.st_uid, old.st_gid)
-        with contextlib.suppress(OSError):
-            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def read_bytes(path: str | Path, most: int = 2**31) -> bytes:

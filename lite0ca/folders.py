@@ -326,5 +326,18 @@ def whole_folder(
                     raise
                 if not shared:
                     raise InputError(f"{folder}: another process has just made it") from None
-        for name in sorted(os.listdir(scratch), key=lambda name: (name == last, name)):
+        names = sorted(os.listdir(scratch), key=lambda name: (name == last, name))
+        if in_the_way := [name for name in names if (folder / name).is_dir()]:
+            raise InputError(f"{folder / in_the_way[0]}: is a folder, where a file is to be")
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                as_old(os.stat(folder / name), scratch / name)
             os.replace(scratch / name, folder / name)
+
+
+def as_old(old: os.stat_result, new: int | Path) -> None:
+    """Owner and mode of the file that is replaced, where the system lets us."""
+    for change in ("chown", "chmod"):
+        with contextlib.suppress(OSError, AttributeError):
+            wanted = (old.st_uid, old.st_gid) if change == "chown" else (stat.S_IMODE(old.st_mode),)
+            getattr(os, change)(new, *wanted)

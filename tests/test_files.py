@@ -352,3 +352,22 @@ def test_names_are_cut_between_letters():
     assert cut("a" * 80) == "a" * 80
     assert cut("ả" * 80) == "ả" * 26 and len(("ả" * 26).encode()) == 78
     assert cut("\udcff" * 90) == ""
+
+
+def test_a_folder_in_the_way_of_a_file_is_met_before_any_is_moved(tmp_path):
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "a").chmod(0o640)
+    (tmp_path / "b").mkdir()
+
+    def write():
+        with whole_folder(tmp_path) as made:
+            for name in "ab":
+                (made / name).write_text("new")
+
+    with pytest.raises(InputError, match="is a folder, where a file is to be"):
+        write()
+    assert (tmp_path / "a").read_text() == "old"
+    (tmp_path / "b").rmdir()
+    write()
+    assert (tmp_path / "a").read_text() == "new" and (tmp_path / "a").stat().st_mode % 512 == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
