@@ -71,6 +71,8 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
 def ended(argv: list[str] | None, prog: str | None, ending: Ending) -> int:
     """The exit code, also where a signal ends the command."""
     argv = sys.argv[1:] if argv is None else argv
+    # Importing torch makes this folder, else in TMPDIR, and leaves it. `--compile` sets its own.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.curdir)
     speaks = ending.speaks = argv[:1] != ["train"] or torchrun.first()
     try:
         ending.arm()

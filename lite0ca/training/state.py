@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from lite0ca.errors import InputError, first_line, printable
 from lite0ca.formats.metadata import is_number
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision
+from lite0ca.machine.environment import cache_folder
 from lite0ca.model import weights
 from lite0ca.model.network import LeafClassifier, build_model
 from lite0ca.settings.config import Config
@@ -74,7 +76,11 @@ class State:
 
     def wrap(self, config: Config) -> None:
         """Make `network` of the model whose weights are set: compiled, with gradients shared."""
-        self.network = torch.compile(self.model) if config.compile else self.model
+        self.network = self.model
+        if config.compile:
+            if os.environ.get("TORCHINDUCTOR_CACHE_DIR") == os.curdir:  # a command has set it
+                os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_folder() / "torchinductor")
+            self.network = torch.compile(self.model)
         if distributed.count() > 1:
             # BatchNorm statistics are averaged at the end of an epoch instead of copied each step.
             self.network = DistributedDataParallel(self.network, broadcast_buffers=False)
