@@ -8,3 +8,5 @@ __version__ = "0.3.0"
 # others spins, and so takes the core from loader processes or whatever else runs beside. With so
 # few turns two trainings on the same cores run at twice the default's speed each (03_train).
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# ONNX Runtime would keep a database of what it does in the user's cache folder, and send it away.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

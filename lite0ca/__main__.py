@@ -19,13 +19,13 @@ from lite0ca.errors import (
     first_line,
     out_of_files,
     out_of_memory,
+    out_of_room,
     printable,
 )
 from lite0ca.machine import console, torchrun
 from lite0ca.machine.signals import Ending
 
 COMMANDS = ("sample", "shard", "train", "evaluate", "predict", "adapt", "export", "bench", "batch")
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 AGAIN = "and try again"
 RESUMED = "(a training that has begun: with --resume RUN_FOLDER)"
 MORE_MEMORY = "allow more (ulimit -v), or close other programs"
@@ -136,7 +136,7 @@ def line_of(error: Exception, again: str = AGAIN) -> str | None:
     if not isinstance(error, OSError):
         return None
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{last_line(error)}{f'; make room {again}' if error.errno in NO_ROOM else ''}"
+    return f"{where}{last_line(error)}{f'; make room {again}' if out_of_room(error) else ''}"
 
 
 def last_line(error: Exception) -> str:

@@ -74,6 +74,11 @@ def out_of_files(error: Exception) -> bool:
     return number in (errno.EMFILE, errno.ENFILE) or "too many open files" in str(error).lower()
 
 
+def out_of_room(error: Exception) -> bool:
+    """Whether a disk is full, or a quota or the limit of a file's size is met."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 class TrainingDiverged(RuntimeError):
     """The loss, the weights or the BatchNorm statistics stayed non-finite after all retries."""
 

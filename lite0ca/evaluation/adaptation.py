@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import settings_of
 from lite0ca.evaluation.inference import photo_loader, photo_paths, workers_for
+from lite0ca.files import read_bytes, whole
 from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
 from lite0ca.formats.checkpoint import (
     BEST,
@@ -61,7 +61,8 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     with whole_folder(folder, shared=False) as made:
         for file in KEPT:
             if (source / file).is_file():
-                shutil.copy(source / file, made)
+                with whole(made / file, "wb") as kept:
+                    kept.write(read_bytes(source / file))
         save_checkpoint(made / BEST, checkpoint | {"model": model.cpu().state_dict()})
     return str(folder)
 

@@ -20,7 +20,7 @@ from torch import nn
 from lite0ca import __version__
 from lite0ca.data import dataset
 from lite0ca.data.split import limited
-from lite0ca.errors import ExportFailed, InputError, first_line, printable
+from lite0ca.errors import ExportFailed, InputError, first_line, out_of_room, printable
 from lite0ca.evaluation.finished_run import choose, data_of, settings_of
 from lite0ca.export import gptq
 from lite0ca.export.equalization import equalized
@@ -141,6 +141,8 @@ def export(
             except InputError:
                 raise
             except Exception as error:  # whatever a converter raises, the other formats go on
+                if out_of_room(error):
+                    raise
                 problem = f"could not be made: {first_line(error)[:200]}"
                 row |= {"passed": False, "problem": problem}
             row["seconds"] = time.monotonic() - began

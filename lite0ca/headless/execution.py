@@ -80,9 +80,11 @@ def manager_of(kernel: Kernel) -> type:
             super().__init__(**options)
             kernel.manager = self
 
-        async def start_kernel(self, **options):
+        async def start_kernel(self, extra_arguments=(), **options):
+            # It warns on stderr that who can listen on this machine's own wire hears it.
+            quietly = [*extra_arguments, "--log-level=ERROR"]
             with sigint_unblocked():
-                await super().start_kernel(**options)
+                await super().start_kernel(extra_arguments=quietly, **options)
 
         async def shutdown_kernel(self, now=False, restart=False):
             # Saved is saved: loader processes that are ended one by one leave a traceback.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -17,6 +19,7 @@ from lite0ca.errors import InputError, first_line, printable
 from lite0ca.formats.metadata import is_number
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision
+from lite0ca.machine.environment import cache_folder
 from lite0ca.model import weights
 from lite0ca.model.network import LeafClassifier, build_model
 from lite0ca.settings.config import Config
@@ -74,7 +77,12 @@ class State:
 
     def wrap(self, config: Config) -> None:
         """Make `network` of the model whose weights are set: compiled, with gradients shared."""
-        self.network = torch.compile(self.model) if config.compile else self.model
+        self.network = self.model
+        if config.compile:
+            chosen = os.environ.get("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
+            if chosen.startswith(tempfile.gettempdir()):  # by torch, and gone after this run
+                os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_folder() / "torchinductor")
+            self.network = torch.compile(self.model)
         if distributed.count() > 1:
             # BatchNorm statistics are averaged at the end of an epoch instead of copied each step.
             self.network = DistributedDataParallel(self.network, broadcast_buffers=False)

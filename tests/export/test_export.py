@@ -1,8 +1,10 @@
 """Exported files: each answers as its run in its own runtime, and a wrong one is refused."""
 
+import errno
 import importlib.util
 import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -320,6 +322,19 @@ def test_a_converter_that_fails_does_not_stop_the_others(little_run, tmp_path, m
     made = onnx_alone(little_run, tmp_path / "out")
     with pytest.raises(ExportFailed, match="onnx: could not be made: no such operator; see"):
         refuse_failed(*made)
+
+
+@needs("onnx")
+def test_a_full_disk_is_no_converters_fault(little_run, tmp_path, monkeypatch, capsys):
+    from lite0ca.formats import onnx as onnx_format
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(onnx_format, "write", full)
+    assert main(["export", str(little_run), "--output-dir", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("error: No space left on device; make room")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_ends_with_4_when_a_proof_fails(monkeypatch, capsys):

@@ -165,3 +165,18 @@ def test_a_stream_that_nobody_reads_is_given_up():
     with open(writes, "w") as stream:
         console.tell("a", stream)
         console.tell("b", stream)
+
+
+def test_nothing_is_left_by_the_libraries(tiny_run, sample, tmp_path):
+    folders = {name: tmp_path / name for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME")}
+    for folder in folders.values():
+        folder.mkdir()
+    photo = next(sample.parent.rglob("*.jpg"))
+    import_all = "from lite0ca.__main__ import program; import onnxruntime; program()"
+    command = [sys.executable, "-c", import_all, "predict", tiny_run, photo, "--device", "cpu"]
+    unset = ("TORCHINDUCTOR_CACHE_DIR", "ORT_DISABLE_TELEMETRY")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment |= {"PYTHONPATH": str(REPO)} | {name: str(path) for name, path in folders.items()}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not [file for folder in folders.values() for file in folder.rglob("*")]
