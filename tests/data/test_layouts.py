@@ -402,24 +402,16 @@ def test_a_table_that_lists_a_photo_and_its_link(link, lay, load):
     lay(f"x.csv=path,label;{rows};again.jpg,a", f"y.csv=path,label;{rows};again.jpg,b")
     classes, _, said = load(folder / "x.csv", "metadata")
     assert classes == {"a": 2, "b": 2} and "lines that repeat a path are left out" in said
-    with pytest.raises(InputError, match="a/a_0.jpg = again.jpg is listed with two labels"):
+    with pytest.raises(InputError, match=r"a/a_0\.jpg = again\.jpg is listed with two labels"):
         load(folder / "y.csv", "metadata")
 
 
-def test_a_folder_of_a_system_may_be_deep_or_a_link(lay, load):
+def test_a_folder_of_a_system_may_be_a_link_to_everything(lay, load):
     folder = lay(*each("blast"), *each("ok"), "@eaDir/x.jpg")
     (folder / ".everything").symlink_to("/")
-    at = os.open(folder / "@eaDir", os.O_RDONLY)
-    for _ in range(1100):  # more than Python recurses
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(at)
     said = load(folder)[2]
     assert "links to folders of systems: 1 (.everything)" in said
     assert "in folders of systems and thumbnails: 1 (@eaDir)" in said
-    shutil.rmtree(folder / "@eaDir", ignore_errors=True)
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])
