@@ -294,7 +294,9 @@ def lock_of(path: str | Path) -> int:
 def remove_scraps(folder: str | Path) -> None:
     """Remove what a process left that was killed while it wrote; what is in work stays."""
     with contextlib.suppress(OSError):
-        for scrap in [entry for entry in os.scandir(folder) if is_scrap(entry.name)]:
+        with os.scandir(folder) as entries:
+            scraps = [entry for entry in entries if is_scrap(entry.name)]
+        for scrap in scraps:
             with contextlib.suppress(OSError), locked(scrap.path):
                 shutil.rmtree(scrap.path) if scrap.is_dir() else os.unlink(scrap.path)
 
