@@ -22,6 +22,7 @@ from lite0ca.errors import (
     out_of_room,
     printable,
 )
+from lite0ca.folders import own_temporary_folder
 from lite0ca.machine import console, torchrun
 from lite0ca.machine.signals import Ending
 
@@ -92,7 +93,8 @@ def exit_code_of(argv: list[str], prog: str | None, speaks: bool) -> int:
     """`speaks` is whether this process says what is wrong: one of the ranks that all meet it."""
     try:
         command, typed = parse(argv, prog)
-        code = command(**typed) or 0
+        with own_temporary_folder():  # before torch is imported, which makes a folder there
+            code = command(**typed) or 0
         sys.stdout.flush()
         return code
     except InputError as error:

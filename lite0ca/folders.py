@@ -26,6 +26,7 @@ except ImportError:  # Windows
 
 SCRAP = ".lite0ca.tmp"  # ends the name of what is not complete yet
 LONGEST_TMPDIR = 70  # or the names of sockets in it, which have 108 bytes, would be too long
+TORCH_CACHE = "TORCHINDUCTOR_CACHE_DIR"  # torch itself sets it, to a folder in TMPDIR
 ROOM = 300  # bytes that a path needs for what comes into a folder
 DEEPEST = 50  # folders that a guardian takes away at most, when they are empty
 # Waits for the end of the process that started it, whatever ends that one, SIGKILL too; a line
@@ -180,8 +181,11 @@ def scratch_folder(beside: str | Path | None = None) -> Iterator[Path]:
 def own_temporary_folder():
     """TMPDIR is a folder that goes at the end: with all that loader processes and libraries leave.
 
-    Where none can be made, all is as it was.
+    Where none can be made, all is as it was; within another of this process nothing is done.
     """
+    if os.path.basename(tempfile.gettempdir()).startswith(f".{os.getpid()}-"):
+        yield
+        return
     before, named = tempfile.tempdir, os.environ.get("TMPDIR")
     with contextlib.suppress(OSError):
         remove_scraps(tempfile.gettempdir())
@@ -202,6 +206,8 @@ def own_temporary_folder():
         tempfile.tempdir = before
         os.environ.pop("TMPDIR", None)
         os.environ |= {} if named is None else {"TMPDIR": named}
+        if os.environ.get(TORCH_CACHE, "").startswith(str(folder)):
+            del os.environ[TORCH_CACHE]
         loaders = sys.modules.get("multiprocessing")
         # Processes that are still there would complain; then all goes when this one ends.
         if not (loaders and loaders.active_children()):
@@ -294,7 +300,9 @@ def lock_of(path: str | Path) -> int:
 def remove_scraps(folder: str | Path) -> None:
     """Remove what a process left that was killed while it wrote; what is in work stays."""
     with contextlib.suppress(OSError):
-        for scrap in [entry for entry in os.scandir(folder) if is_scrap(entry.name)]:
+        with os.scandir(folder) as entries:
+            scraps = [entry for entry in entries if is_scrap(entry.name)]
+        for scrap in scraps:
             with contextlib.suppress(OSError), locked(scrap.path):
                 shutil.rmtree(scrap.path) if scrap.is_dir() else os.unlink(scrap.path)
 

@@ -38,6 +38,7 @@ DRAWN = "drawn sample"  # in the sample's column `source`
 CLASSES_SAID = 20
 # Letters that look like Latin ones, and the Vietnamese one that no accent makes of another.
 LOOK_ALIKES = str.maketrans("аеорсухіјѕԁһкмтвнοαιđı", "aeopcyxijsdhkmtbhoaidi")
+BLANK_LETTERS = "\u115f\u1160\u2800\u3164"  # that show nothing: Hangul's fillers, Braille's blank
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     )
     for line in [*map(printable, source.notes), classes_said(rows), *unused]:
         print(f"  {line}")
+    warn_of_other_folders(rows)
     warn_of_divided_groups(rows)
     return data
 
@@ -128,6 +130,20 @@ def without_untrained(rows: pd.DataFrame) -> pd.DataFrame:
         told = ", ".join(f"{printable(str(label))} {count:,}" for label, count in counts.items())
         print(f"left out: test photos of classes that are not in train: {told}")
     return rows[~untrained].reset_index(drop=True)
+
+
+def warn_of_other_folders(rows: pd.DataFrame) -> None:
+    """Say if a table gives photos another class than the folder that they lie in."""
+    labels, others = set(rows["label"]), []
+    for path, label in zip(rows["path"], rows["label"]):
+        above = set(map(composed, Path(path).parts[:-1]))
+        if above & labels and label not in above:
+            others.append(f"{path} is {label!r}")
+    if others:
+        print(
+            f"warning: {len(others):,} photos lie in the folder of another class than the table "
+            f"gives them, such as {printable(others[0])}; the table is followed"
+        )
 
 
 def warn_of_divided_groups(rows: pd.DataFrame) -> None:
@@ -179,6 +195,7 @@ def plain_name(label: str) -> str:
         return str(float(label))
     text = unicodedata.normalize("NFKD", label.casefold()).translate(LOOK_ALIKES)
     kept = (c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
+    kept = ("-" if unicodedata.category(c) == "Pd" else c for c in kept if c not in BLANK_LETTERS)
     text = "".join(kept).replace("_", " ").strip()
     # Not between two digits: types 1.5 and 15 are two.
     between = r"[\s\-./,]+"

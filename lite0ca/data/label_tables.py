@@ -46,6 +46,14 @@ def table_beside(photos: Below, inside: str) -> str | None:
     return None
 
 
+def others_beside(photos: Below, table: str) -> list[str]:
+    """That further tables beside this one label photos too, and are not read."""
+    folder, name = os.path.split(table)
+    beside = [t for t in photos.tables if os.path.dirname(t) == folder and t != table]
+    others = [other for other in beside if why_not(photos, other) is None]
+    return [printable(f"{other} labels photos too and is not read, {name} is") for other in others]
+
+
 def why_not(photos: Below, table: str) -> str | None:
     """Why a CSV gives no labels to photos below its folder; None if it does."""
     if NO_LABELS.search(Path(table).stem.lower()):
@@ -114,7 +122,9 @@ def read_labels(table: Path, photos: Below) -> tuple[pd.DataFrame, str]:
         rows = read_csv(table, {ids: "path"}, one_of=classes)
         said = f"the columns {named(classes)}, one of which is 1"
     rows = with_places(rows, table, photos)
-    return rows, printable(f"labels by {said} of {table.name}, photos by {ids!r}")
+    unread = [name for name in columns if name not in {ids, *classes, "split", "group"}]
+    rest = f"; columns that are not read: {named(unread)}" if unread else ""
+    return rows, printable(f"labels by {said} of {table.name}, photos by {ids!r}{rest}")
 
 
 class Places:

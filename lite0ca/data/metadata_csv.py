@@ -17,7 +17,7 @@ from lite0ca.data.layout import SPLITS, split_named
 from lite0ca.errors import InputError, first_line, opening, printable
 from lite0ca.files import read_bytes
 from lite0ca.images.folder_walk import composed, on_disk
-from lite0ca.images.reading import refuse_other_than_files
+from lite0ca.images.reading import identity_of, refuse_other_than_files
 from lite0ca.settings.config import unknown
 
 COLUMNS = ("path", "label", "split", "group")
@@ -146,17 +146,21 @@ def with_slashes(folder: Path, name: str) -> str:
 
 
 def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """Each file once, whatever way its path is written. Raises `InputError` if its rows differ."""
-    repeated = rows[rows.duplicated("absolute_path", keep=False)]
+    """Each file once, whatever way its path is written, or by which link.
+
+    Raises `InputError` if its rows differ.
+    """
+    files = rows["absolute_path"].map(identity_of)
+    repeated = rows[files.duplicated(keep=False)]
     if repeated.empty:
         return rows
     for column in ("label", "split"):
         if column in rows:
-            values = repeated.groupby("absolute_path", sort=False)[column].nunique()
+            values = repeated.groupby(files, sort=False)[column].nunique()
             if (values > 1).any():
-                path = repeated["path"][repeated["absolute_path"] == values.idxmax()].iloc[0]
-                raise InputError(f"{source}: {path} is listed with two {column}s")
-    rows = rows.drop_duplicates("absolute_path", ignore_index=True)
+                paths = repeated["path"][files == values.idxmax()].unique()
+                raise InputError(f"{source}: {' = '.join(paths[:2])} is listed with two {column}s")
+    rows = rows[~files.duplicated()].reset_index(drop=True)
     said = f"{source}: lines that repeat a path are left out, {len(rows):,} images remain"
     print(printable(said))
     return rows

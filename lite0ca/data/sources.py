@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data.label_tables import read_labels, table_beside, why_not
+from lite0ca.data.label_tables import others_beside, read_labels, table_beside, why_not
 from lite0ca.data.layout import Layout, read_layout
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
 from lite0ca.errors import InputError, printable
@@ -115,8 +115,7 @@ class Source:
             passed_over.add(why, os.path.dirname(photo) or ".")
         said = [f"left out: {passed_over}"] if passed_over else []
         if below.bare:
-            shown = printable(", ".join(below.bare[:5])) + (", …" if below.bare[5:] else "")
-            said.append(f"no photo in {shown}")
+            said.append(below.bare_folders)
         return said
 
 
@@ -208,7 +207,7 @@ def place_in(below: Below, how: str, deepest: int = 4) -> Source | None:
     start = ""
     for _ in range(deepest + 1):
         if table := table_beside(below, start.rstrip(os.sep)):
-            return Source(below.folder / table, how, below)
+            return Source(below.folder / table, how, below, others_beside(below, table))
         if layout_in(below, start).is_data_set:
             return Source(below.folder / start, how, below)
         inside = (photo.removeprefix(start) for photo in below.photos if photo.startswith(start))

@@ -184,13 +184,19 @@ def with_every_class(rows: pd.DataFrame, held_out: tuple[str, ...]) -> np.ndarra
 
 
 def with_split_of(data: DataSet, made: pd.DataFrame) -> DataSet:
-    """The split of an earlier run, by path and file size; images it did not use are left out."""
+    """The split of an earlier run, by path and file size.
+
+    Images it did not use, or that have another size now, are left out, and counted.
+    """
     known = [name for name in ("bytes", "split", "group") if name in made]
     rows = data.rows.drop(columns=known, errors="ignore")
     rows, made = with_keys(rows), with_keys(made[["path", *known]]).drop(columns="path")
     rows = rows.merge(made, on="key").drop(columns="key")
     same = rows.pop("bytes").astype(int) == rows["absolute_path"].map(bytes_of)
-    return replace(data, rows=rows[same].reset_index(drop=True))
+    rows = rows[same].reset_index(drop=True)
+    if len(rows) and (others := len(data.rows) - len(rows)):
+        print(f"left out: images that the run did not use, or that have changed since: {others:,}")
+    return replace(data, rows=rows)
 
 
 def with_keys(rows: pd.DataFrame) -> pd.DataFrame:

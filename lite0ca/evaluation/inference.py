@@ -56,6 +56,8 @@ def photo_paths(named: list[str]) -> list[str]:
                 raise InputError(f"{name}: no image in this folder{beside}")
             if beside:
                 print(f"left out below {printable(name)}: {below.passed_over}", file=sys.stderr)
+            if below.bare:
+                print(f"{printable(name)}: {below.bare_folders}", file=sys.stderr)
             paths += [os.path.join(name, photo) for photo in below.photos]
         elif not os.path.exists(name):
             raise InputError(f"{name}: there is no such file or folder")

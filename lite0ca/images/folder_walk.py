@@ -86,6 +86,11 @@ class Below:
     inodes: dict[str, tuple[int, int]] = field(default_factory=dict)
     passed_over: PassedOver = field(default_factory=PassedOver)
 
+    @property
+    def bare_folders(self) -> str:
+        """`no photo in notes, old/empty`"""
+        return printable(f"no photo in {', '.join(self.bare[:5])}{', …' if self.bare[5:] else ''}")
+
     def pass_over(self, photos: Iterable[str], reason: str, kind: str = "") -> None:
         """Leave out some of the photos."""
         gone = set(photos)
@@ -195,7 +200,22 @@ class Walk:
             self.file(name, None)
 
     def system_folder(self, name: str, kind: str) -> None:
-        files = sum(len(files) for _, _, files in os.walk(self.path(name)))
+        """Count what is in it; it may be any size, or not ours to read, and is no photo's place."""
+        if os.path.islink(self.path(name)):
+            self.below.passed_over.add("links to folders of systems", kind)
+            return
+        waiting, files = [self.path(name)], 0
+        while waiting:  # not a recursion: it may be deep
+            try:
+                with os.scandir(waiting.pop()) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                        else:
+                            files += 1
+            except OSError as error:
+                reason = f"folders of systems that cannot be read ({error.strerror or error})"
+                self.below.passed_over.add(reason, kind)
         if files:
             self.below.passed_over.add("in folders of systems and thumbnails", kind, files)
 

@@ -249,6 +249,15 @@ def bytes_of(path: str | Path) -> int:
         return -1
 
 
+def identity_of(path: str | Path) -> str:
+    """Equal for two names of one file, be they links; the name itself where there is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # a photo in a tar, too
+        return str(path)
+    return f"{status.st_dev} {status.st_ino}" if status.st_ino else str(path)
+
+
 def stamp_of(path: str | Path) -> str:
     """What changes when the file does; empty if there is none.
 

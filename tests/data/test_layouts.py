@@ -131,6 +131,21 @@ def test_a_competition_without_its_table_is_no_pair_of_classes(lay, load):
         load(lay(table))
 
 
+def test_tables_that_disagree_are_said(lay, load):
+    rows = "a/a_0.jpg,b;a/a_1.jpg,a;b/b_0.jpg,b;b/b_1.jpg,b"
+    tables = f"train.csv=id,label;{rows}", f"labels.csv=id,label;{rows.replace('b;', 'c;')}"
+    said = load(lay(*each("a"), *each("b"), *tables))[2]
+    assert "labels.csv labels photos too and is not read, train.csv is" in said
+    assert "warning: 1 photos lie in the folder of another class" in said
+    assert "a/a_0.jpg is 'b'" in said
+
+
+def test_columns_that_are_not_read_are_said(lay, load):
+    rows = ";".join(f"{c}_{n},{c},{n},x" for c in "ab" for n in range(2))
+    said = load(lay(*each("a"), *each("b"), f"train.csv=id,label,age,set;{rows}"))[2]
+    assert "columns that are not read: age, set" in said and "warning" not in said
+
+
 def test_ids_of_a_competition_that_name_nothing_or_two_photos(lay, load):
     rows = ";".join(f"train_images_{n}.jpg,{'ab'[n % 2]}" for n in range(4))
     folder = lay(*each("train_images", 3), f"train.csv=image_id,label;{rows}")
@@ -295,6 +310,8 @@ def test_the_classes_and_their_counts_are_said(lay, load):
         ("blast", "bl\u0430st"),  # a Cyrillic а
         ("đạo ôn", "dao on"),
         ("Ａ１", "a1"),
+        ("a-b", "a\u2013b"),  # an en dash
+        ("ok", "ok\u2800"),  # Braille's blank
     ],
 )
 def test_one_label_in_two_ways_is_refused(one, other, lay, load):
@@ -345,7 +362,7 @@ def test_a_folder_whose_parts_are_in_different_forms(lay, load):
     assert load(folder / "x.csv", "metadata")[0] == {"o": 1, "b": 1}
 
 
-def test_a_split_is_found_again_after_the_data_went_through_a_mac(lay, tmp_path):
+def test_a_split_is_found_again_after_the_data_went_through_a_mac(lay, tmp_path, capsys):
     composed, decomposed = lay(*VIETNAMESE), tmp_path / "mac"
     for name in VIETNAMESE:
         place = decomposed / unicodedata.normalize("NFD", name)
@@ -356,6 +373,9 @@ def test_a_split_is_found_again_after_the_data_went_through_a_mac(lay, tmp_path)
     made = one.rows.assign(split="train", bytes="1")
     made["bytes"] = one.rows["absolute_path"].map(os.path.getsize).astype(str)
     assert len(split.with_split_of(other, made).rows) == 4
+    assert len(split.with_split_of(other, made[:3]).rows) == 3
+    said = "left out: images that the run did not use, or that have changed since: 1\n"
+    assert capsys.readouterr().out.endswith(said)
 
 
 # --- links, sidecars, endings ----------------------------------------------------------------
@@ -374,6 +394,26 @@ def test_linked_folders_and_photos_are_used_once(lay, load, tmp_path):
     assert classes == {"blast": 2, "ok": 2, "rust": 3}
     assert "links to folders read already: 2" in said and "links that lead nowhere: 1" in said
     assert "links to photos used already: 2 (ok)" in said
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_table_that_lists_a_photo_and_its_link(link, lay, load):
+    folder = lay(*each("a"), *each("b"))
+    link(folder / "a/a_0.jpg", folder / "again.jpg")
+    rows = ";".join(f"{c}/{c}_{n}.jpg,{c}" for c in "ab" for n in range(2))
+    lay(f"x.csv=path,label;{rows};again.jpg,a", f"y.csv=path,label;{rows};again.jpg,b")
+    classes, _, said = load(folder / "x.csv", "metadata")
+    assert classes == {"a": 2, "b": 2} and "lines that repeat a path are left out" in said
+    with pytest.raises(InputError, match=r"a/a_0\.jpg = again\.jpg is listed with two labels"):
+        load(folder / "y.csv", "metadata")
+
+
+def test_a_folder_of_a_system_may_be_a_link_to_everything(lay, load):
+    folder = lay(*each("blast"), *each("ok"), "@eaDir/x.jpg")
+    (folder / ".everything").symlink_to("/")
+    said = load(folder)[2]
+    assert "links to folders of systems: 1 (.everything)" in said
+    assert "in folders of systems and thumbnails: 1 (@eaDir)" in said
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])
@@ -437,7 +477,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(where, lay, load, monkeypatch,
     listing = os.scandir
 
     def scandir(path):
-        if os.path.normpath(path) == os.path.normpath(folder / where):
+        if isinstance(path, (str, Path)) and Path(path) == folder / where:
             raise PermissionError(13, "Permission denied", str(path))
         return listing(path)
 
