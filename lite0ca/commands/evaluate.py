@@ -11,7 +11,6 @@ from lite0ca.errors import printable
 from lite0ca.files import cut, is_picture, known_json, write_json
 from lite0ca.folders import (
     check_writable,
-    own_temporary_folder,
     refuse_among_photos,
     whole_folder,
 )
@@ -57,8 +56,7 @@ def run(
     check_writable(folder)
     if typed.get("data_dir"):
         refuse_among_photos(folder, Path(typed["data_dir"]))
-    with own_temporary_folder():
-        metadata, config, data, part, answers = answered(run, split, typed, background)
+    metadata, config, data, part, answers = answered(run, split, typed, background)
     refuse_among_photos(folder, data.source)
     label2id = metadata["label2id"]
     classes = classes_of(label2id)

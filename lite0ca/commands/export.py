@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from lite0ca.errors import printable
-from lite0ca.folders import own_temporary_folder
 from lite0ca.settings.flags import add_run, add_run_flags
 
 
@@ -43,8 +42,7 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
     if web:  # what can be wrong with the page is said before minutes of work
         phone_page.files_of_page(Path(web).resolve())
         phone_page.runtime_package()
-    with own_temporary_folder():
-        folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
+    folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
     print(report_as_text(rows), printable(str(folder)), printable(str(folder / REPORT)), sep="\n")
     made = [folder / row["file"] for row in rows if row["form"] == PHOTO and row["passed"]]
     if web and made:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, printable
 from lite0ca.files import csv_line, is_stream, is_table, refuse_others, whole
-from lite0ca.folders import check_length, check_writable, own_temporary_folder, status_of
+from lite0ca.folders import check_length, check_writable, status_of
 from lite0ca.settings.flags import add_run, add_run_flags
 
 HEADER = ("path", "prediction", "probability", "sure")  # then a column a class
@@ -70,7 +70,6 @@ def run(
         sure_from = calibration.limit_of(metadata)
     unread = 0
     with ExitStack() as stack:
-        stack.enter_context(own_temporary_folder())
         table = None
         if csv is not None:
             table = stack.enter_context(whole(csv))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data.layout import named, split_named
+from lite0ca.data.layout import named, split_named, split_within
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
 from lite0ca.errors import InputError, first_line, opening, printable
 from lite0ca.images.folder_walk import Below, composed
@@ -25,7 +25,7 @@ LABELS = ("label", "labels", "class", "class_name", "disease", "disease_name", "
 LABELS += ("category", "category_name", "label_name", "target", "class_id", "label_id")
 # Names of tables by what is expected in them; the first kind that is there is read.
 KINDS = (r"metadata", r"train.*|.*train", r".*(label|annotation|class).*", r".*")
-NO_LABELS = re.compile(r"submission|(^|[\W_])(test|valid|val|dev)|solution|source|prediction")
+NO_LABELS = re.compile(r"submission|solution|source|prediction")
 
 
 def table_beside(photos: Below, inside: str) -> str | None:
@@ -56,7 +56,8 @@ def others_beside(photos: Below, table: str) -> list[str]:
 
 def why_not(photos: Below, table: str) -> str | None:
     """Why a CSV gives no labels to photos below its folder; None if it does."""
-    if NO_LABELS.search(Path(table).stem.lower()):
+    stem = Path(table).stem.lower()
+    if NO_LABELS.search(stem) or split_within(stem) in ("valid", "test"):
         return "is no table of labels by its name"
     file = photos.folder / table
     try:

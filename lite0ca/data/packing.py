@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -64,7 +65,7 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
 
 
 def write_tar(file, name: str, rows: pd.DataFrame, label2id: dict[str, int]) -> list[str]:
-    """The photos of `rows` as one tar; returns where each lies: NAME#OFFSET-END."""
+    """The photos of `rows` as one tar; returns where each lies: NAME#OFFSET-END#CRC32."""
     places = []
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for key, row in enumerate(rows.to_dict("records")):
@@ -73,7 +74,7 @@ def write_tar(file, name: str, rows: pd.DataFrame, label2id: dict[str, int]) -> 
             facts = {column: row[column] for column in COLUMNS if column in row}
             add(tar, f"{key:08}{suffix}", content)
             end = tar.offset - -len(content) % tarfile.BLOCKSIZE
-            places.append(f"{name}#{end - len(content)}-{end}")
+            places.append(f"{name}#{end - len(content)}-{end}#{zlib.crc32(content):08x}")
             add(tar, f"{key:08}.cls", str(label2id[row["label"]]).encode())
             add(tar, f"{key:08}.json", json.dumps(facts, ensure_ascii=False, default=str).encode())
     return places

@@ -15,7 +15,7 @@ from lite0ca.images.augmentation import resizing
 from lite0ca.images.delivery import Loader
 from lite0ca.images.folder_walk import on_disk, walk
 from lite0ca.images.loaders import loader_workers, worker_options
-from lite0ca.images.reading import read_image, side_for, why_no_photo
+from lite0ca.images.reading import HIDDEN, holds_image, read_image, side_for, why_no_photo
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, to_device
 from lite0ca.model.network import LeafClassifier
@@ -61,7 +61,7 @@ def photo_paths(named: list[str]) -> list[str]:
             paths += [os.path.join(name, photo) for photo in below.photos]
         elif not os.path.exists(name):
             raise InputError(f"{name}: there is no such file or folder")
-        elif why := why_no_photo(name):
+        elif (why := why_no_photo(name)) and not (why[0] == HIDDEN and holds_image(name)):
             raise InputError(f"{name}: is not an image that can be read ({why[0]}: {why[1]})")
         else:
             paths.append(name)

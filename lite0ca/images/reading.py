@@ -22,7 +22,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from threadpoolctl import threadpool_limits
 
 from lite0ca.errors import InputError
-from lite0ca.images.tar_shards import place_of, read_ahead
+from lite0ca.images.tar_shards import is_intact, place_of, read_ahead
 
 UNREADABLE = "unreadable image"
 # Names that promise a photo. What has another name, or none, is judged by its first bytes.
@@ -36,6 +36,7 @@ THUMBNAIL_SUFFIXES = {".thm", ".lrv", ".ithmb"}
 # Pillow knows many more formats, among them some that run other programs; leaves come in these.
 PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Png", "Ppm", "Tiff", "WebP")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "PPM", "AVIF", "HEIF")
+HIDDEN = "hidden"  # why a file is no photo, unless it is named itself
 HEADER_BYTES = 64  # enough to tell a format
 # A phone's largest photo has 108 megapixels. Beyond the limit a file is refused as unreadable
 # rather than decoded, so that a small file cannot take all the memory. Pillow's own check warns
@@ -74,7 +75,7 @@ def why_no_photo(path: str | Path) -> tuple[str, str] | None:
     name = os.path.basename(path)
     suffix = os.path.splitext(name)[1].lower()
     if name.startswith("."):
-        return "hidden", suffix or name
+        return HIDDEN, suffix or name
     if suffix in RAW_SUFFIXES:
         return "raw photos, to be converted to JPEG", suffix
     if suffix in THUMBNAIL_SUFFIXES:
@@ -186,7 +187,10 @@ def content_of(path: str | Path, most: int | None = None) -> bytes:
         file.seek(offset)
         if place:  # no more than there is: a number in a table may be any
             length = min(length, max(0, os.fstat(file.fileno()).st_size - offset))
-        return file.read(min(most, length) if most and place else most or length)
+        content = file.read(min(most, length) if most and place else most or length)
+    if not most and not is_intact(path, content):
+        raise OSError("is not what was packed: its checksum is wrong")
+    return content
 
 
 def side_for(image_size: int) -> int:

@@ -1,9 +1,9 @@
 """Photos inside tar files: what `--data-dir "shards/{000..099}.tar"` names, and in which order.
 
 `python -m lite0ca shard` writes them, in WebDataset's layout, with a table beside: metadata.csv, in
-which a path is `000.tar#OFFSET-END`. So one photo is read without the rest of its tar, every epoch
-sees every photo exactly once, and all else works as with files. An epoch goes through the tars a
-few at a time, so that a slow disk or a network is read in one sweep.
+which a path is `000.tar#OFFSET-END#CRC32`. So one photo is read without the rest of its tar, every
+epoch sees every photo exactly once, and all else works as with files. An epoch goes through the
+tars a few at a time, so that a slow disk or a network is read in one sweep.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import itertools
 import math
 import os
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ import pandas as pd
 from lite0ca.errors import InputError, opening
 from lite0ca.files import read_bytes
 
-INSIDE = re.compile(r"(.+\.tar)#(\d{1,15})-(\d{1,15})", re.DOTALL)
+# What was packed by version 0.2 has no checksum (crc32) behind it.
+INSIDE = re.compile(r"(.+\.tar)#(\d{1,15})-(\d{1,15})(?:#([0-9a-f]{8}))?", re.DOTALL)
 RANGE = re.compile(r"\{(\d{1,15})\.\.(\d{1,15})\}")
 MOST = 100_000  # tars that a pattern may name
 TABLE, SUMS = "metadata.csv", "SHA256SUMS"
@@ -109,6 +111,12 @@ def place_of(path: str | Path) -> tuple[str, int, int] | None:
     if not found or int(found[3]) < int(found[2]):
         return None
     return found[1], int(found[2]), int(found[3]) - int(found[2])
+
+
+def is_intact(path: str | Path, content: bytes) -> bool:
+    """Whether the bytes of a photo in a tar are those that were packed."""
+    found = INSIDE.fullmatch(str(path))
+    return not found or found[4] is None or zlib.crc32(content) == int(found[4], 16)
 
 
 def tars_of(paths) -> np.ndarray | None:

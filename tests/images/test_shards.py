@@ -12,6 +12,7 @@ from conftest import LITTLE, assert_equal
 
 from lite0ca.__main__ import main
 from lite0ca.data import dataset
+from lite0ca.data.packing import pack
 from lite0ca.errors import InputError
 from lite0ca.images.loaders import EvenBatches
 from lite0ca.images.reading import content_of, read_image
@@ -129,3 +130,21 @@ def test_a_flipped_bit_in_a_table_of_shards_is_noticed(name, packed, tmp_path, c
     (folder / "SHA256SUMS").unlink()  # as version 0.2 packed them
     (folder / name).write_bytes(whole)
     dataset.load(Config.of(data_dir=f"{folder}/*.tar"))
+
+
+def test_a_flipped_bit_in_a_tar_is_a_bad_photo(sample, tmp_path, capsys):
+    table = pack(str(tmp_path / "shards"), 100, Config.of(metadata=str(sample)))
+    tar = next(path for path in sorted(table.parent.glob("*.tar")))
+    first = pd.read_csv(table)["path"].iloc[0]
+    _, place, checksum = first.split("#")
+    start, end = map(int, place.split("-"))
+    content = bytearray(tar.read_bytes())
+    content[(start + end) // 2] ^= 1
+    tar.write_bytes(content)
+    found = dataset.load(Config.of(data_dir=str(table.parent / "*.tar")))
+    with pytest.raises(InputError, match=r"1 of \d+ images .*its checksum is wrong"):
+        dataset.without_bad_images(found, skip=False)
+    text = table.read_text().replace(f"#{checksum}", "")  # as version 0.2 packed them
+    table.write_text(text)
+    (table.parent / "SHA256SUMS").unlink()
+    assert dataset.load(Config.of(metadata=str(table))).rows["path"].iloc[0] == first[:-9]
