@@ -25,7 +25,7 @@ except ImportError:  # Windows
     fcntl = None
 
 SCRAP = ".lite0ca.tmp"  # ends the name of what is not complete yet
-LONGEST_TMPDIR = 70  # or the names of sockets in it, which have 108 bytes, would be too long
+RAY_FOLDER = "RAY_TMPDIR"  # where Ray finds its clusters; its sockets need a short name
 TORCH_CACHE = "TORCHINDUCTOR_CACHE_DIR"  # torch itself sets it, to a folder in TMPDIR
 ROOM = 300  # bytes that a path needs for what comes into a folder
 DEEPEST = 50  # folders that a guardian takes away at most, when they are empty
@@ -187,11 +187,11 @@ def own_temporary_folder():
         yield
         return
     before, named = tempfile.tempdir, os.environ.get("TMPDIR")
+    clusters = os.environ.get(RAY_FOLDER)
     with contextlib.suppress(OSError):
         remove_scraps(tempfile.gettempdir())
     folder = Path(tempfile.gettempdir(), scrap_name()).absolute()
-    pipe = guardian_of(folder, []) if len(os.fsencode(folder)) < LONGEST_TMPDIR else None
-    if not pipe:
+    if not (pipe := guardian_of(folder, [])):
         yield
         return
     PIPES.add(pipe)
@@ -199,6 +199,7 @@ def own_temporary_folder():
     try:
         with contextlib.suppress(OSError):
             os.mkdir(folder, 0o700)
+            os.environ.setdefault(RAY_FOLDER, tempfile.gettempdir())
             tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
             descriptor = lock_of(folder)
         yield
@@ -206,6 +207,8 @@ def own_temporary_folder():
         tempfile.tempdir = before
         os.environ.pop("TMPDIR", None)
         os.environ |= {} if named is None else {"TMPDIR": named}
+        if clusters is None:
+            os.environ.pop(RAY_FOLDER, None)
         if os.environ.get(TORCH_CACHE, "").startswith(str(folder)):
             del os.environ[TORCH_CACHE]
         loaders = sys.modules.get("multiprocessing")
