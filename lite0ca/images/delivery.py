@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data._utils import signal_handling
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from lite0ca.errors import InputError
@@ -137,6 +138,9 @@ def end_half_begun(error: Exception) -> None:
             for process in getattr(begun, "_workers", ()):
                 process.kill()
                 process.join()
+            if getattr(begun, "_worker_pids_set", False):  # or torch takes their deaths for news
+                signal_handling._remove_worker_pids(id(begun))
+                begun._worker_pids_set = False
 
 
 def collated(shared: SharedMemory | None, items: list[tuple[np.ndarray | None, Any]]):

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data._utils import signal_handling
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from lite0ca.__main__ import advice_for
 from lite0ca.errors import InputError
@@ -194,6 +196,22 @@ def test_a_second_loader_process_cannot_be_started(kind, monkeypatch):
 class Unsendable(Numbered):
     def __getitem__(self, index):
         return super().__getitem__(index)[0], (lambda: index)
+
+
+def test_a_loader_that_failed_when_all_had_begun_is_forgotten(monkeypatch):
+    """torch keeps the processes of each by the number of its object, which another one may get."""
+    kept = []
+
+    def refuse(loader, *_, **__):
+        kept.append(id(loader))
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_reset", refuse)
+    with pytest.raises(InputError, match="Too many open files"):
+        list(Loader(Numbered(8), 4, 8, batch_size=4, **worker_options(1)))
+    signal_handling._set_worker_pids(kept[0], (os.getpid(),))  # raises if it is known
+    signal_handling._remove_worker_pids(kept[0])
+    assert not multiprocessing.active_children()
 
 
 def test_a_batch_that_cannot_be_sent_ends_the_command():
