@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data.metadata_csv import refuse_other_than_text_files, without_repeats
+from lite0ca.data.metadata_csv import refuse_other_than_text_files
 from lite0ca.data.sources import find
 from lite0ca.errors import InputError, printable
 from lite0ca.images.folder_walk import composed
@@ -83,7 +83,7 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     `label2id` of a trained model takes the place of the data's own.
     """
     source = find(config)
-    rows = without_repeats(source.rows(), source.path)
+    rows = source.rows()
     refuse_unwritable_names(rows["label"], source.path)
     unused = source.left_out(rows)
     rows = without_untrained(rows)

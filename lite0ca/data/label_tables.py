@@ -15,7 +15,7 @@ import pandas as pd
 
 from lite0ca.data.layout import named, split_named, split_within
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
-from lite0ca.errors import InputError, first_line, opening, printable
+from lite0ca.errors import InputError, first_line, opening
 from lite0ca.images.folder_walk import Below, composed
 
 IDS = ("path", "image_path", "file_path", "filepath", "filename", "file_name", "file", "image_id")
@@ -28,10 +28,11 @@ KINDS = (r"metadata", r"train.*|.*train", r".*(label|annotation|class).*", r".*"
 NO_LABELS = re.compile(r"submission|solution|source|prediction")
 
 
-def table_beside(photos: Below, inside: str) -> str | None:
-    """The CSV of a folder that labels photos below it, as its path below `photos.folder`.
+def table_beside(photos: Below, inside: str) -> tuple[str | None, list[str]]:
+    """(the CSV of a folder that labels photos below it, those that do so too and are not read).
 
-    `inside` is the folder, "" for the uppermost. Raises `InputError` if two say the same.
+    `inside` is the folder, "" for the uppermost; all are paths below `photos.folder`. Raises
+    `InputError` if two of a kind label photos.
     """
     tables = [table for table in photos.tables if os.path.dirname(table) == inside]
     fitting = [table for table in tables if why_not(photos, table) is None]
@@ -42,16 +43,8 @@ def table_beside(photos: Below, inside: str) -> str | None:
                 f"{photos.folder}: {named(of_kind)} all label photos; name one with --metadata"
             )
         if of_kind:
-            return of_kind[0]
-    return None
-
-
-def others_beside(photos: Below, table: str) -> list[str]:
-    """That further tables beside this one label photos too, and are not read."""
-    folder, name = os.path.split(table)
-    beside = [t for t in photos.tables if os.path.dirname(t) == folder and t != table]
-    others = [other for other in beside if why_not(photos, other) is None]
-    return [printable(f"{other} labels photos too and is not read, {name} is") for other in others]
+            return of_kind[0], [table for table in fitting if table not in of_kind]
+    return None, []
 
 
 def why_not(photos: Below, table: str) -> str | None:
@@ -125,7 +118,7 @@ def read_labels(table: Path, photos: Below) -> tuple[pd.DataFrame, str]:
     rows = with_places(rows, table, photos)
     unread = [name for name in columns if name not in {ids, *classes, "split", "group"}]
     rest = f"; columns that are not read: {named(unread)}" if unread else ""
-    return rows, printable(f"labels by {said} of {table.name}, photos by {ids!r}{rest}")
+    return rows, f"labels by {said} of {table.name}, photos by {ids!r}{rest}"
 
 
 class Places:
@@ -137,10 +130,10 @@ class Places:
     def __init__(self, photos: Below, inside: str):
         start = f"{inside}/" if inside else ""
         below = [p for p in photos.photos if p.startswith(start)]
-        self.photos = [p for p in below if not in_test(p[len(start) :])]
-        self.kept_out = len(below) - len(self.photos)
         self.by_name: dict[str, list[str]] = {}
-        for photo in self.photos:
+        for photo in below:
+            if in_test(photo[len(start) :]):
+                continue
             path = composed(photo[len(start) :])
             name = os.path.basename(path)
             for key in {path, name, os.path.splitext(name)[0], os.path.splitext(path)[0]}:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data.label_tables import others_beside, read_labels, table_beside, why_not
+from lite0ca.data.label_tables import read_labels, table_beside, why_not
 from lite0ca.data.layout import Layout, read_layout
-from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
+from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv, without_repeats
 from lite0ca.errors import InputError, printable
 from lite0ca.images import tar_shards
 from lite0ca.images.folder_walk import USED, Below, PassedOver, composed, on_disk, walk
@@ -54,7 +54,8 @@ class Source:
         rows["absolute_path"] = [os.path.normpath(file) for file in files]
         paths = rows["path"].map(composed)
         rows["path"] = paths if not paths.duplicated().any() else rows["path"]
-        return rows
+        # In a folder the walk has seen to it that each file is there once.
+        return rows if self.path.is_dir() else without_repeats(rows, self.path)
 
     def rows_of_table(self) -> pd.DataFrame:
         columns = columns_of(self.path)
@@ -132,7 +133,7 @@ def layout_in(below: Below, start: str) -> Layout:
 def tables_not_read(below: Below, start: str) -> list[str]:
     """Why the tables of a folder give no labels; a few of them."""
     beside = [table for table in below.tables if os.path.dirname(table) == start.rstrip(os.sep)]
-    return [printable(f"{table} is not read: {why_not(below, table)}") for table in beside[:3]]
+    return [f"{table} is not read: {why_not(below, table)}" for table in beside[:3]]
 
 
 def repeats_by_links(below: Below, start: str, rows: list[tuple]) -> set[str]:
@@ -154,19 +155,12 @@ def find(config: Config) -> Source:
     """The data that the settings name or, without any, that is found. Raises `InputError`."""
     if config.metadata:
         return Source(existing(config.metadata, "--metadata", is_folder=False), "--metadata")
-    if config.data_dir and tar_shards.named(config.data_dir):
-        return Source(Path(config.data_dir), "--data-dir")
     if config.data_dir:
-        return in_folder(existing(config.data_dir, "--data-dir", is_folder=True), "--data-dir")
+        return named_source(config.data_dir, "--data-dir", is_folder=True)
     if os.path.isfile("data/metadata.csv"):
         return Source(Path("data/metadata.csv"), "found without flags")
     if named := os.environ.get("LITE0CA_DATA"):
-        if tar_shards.named(named):
-            return Source(Path(named), "$LITE0CA_DATA")
-        found = existing(named, "$LITE0CA_DATA")
-        return (
-            in_folder(found, "$LITE0CA_DATA") if found.is_dir() else Source(found, "$LITE0CA_DATA")
-        )
+        return named_source(named, "$LITE0CA_DATA")
     attached = [place_in(walk(folder), "attached on Kaggle") for folder in kaggle_folders()]
     attached = [place for place in attached if place]
     if len(attached) > 1:
@@ -178,6 +172,14 @@ def find(config: Config) -> Source:
         "no data: give --metadata FILE.csv or --data-dir FOLDER, put it at data/metadata.csv, "
         "or try the drawn sample: python -m lite0ca sample"
     )
+
+
+def named_source(name: str, flag: str, is_folder: bool | None = None) -> Source:
+    """Tars, a folder or a CSV. Raises `InputError` that names the flag if it is not there."""
+    if tar_shards.named(name):
+        return Source(Path(name), flag)
+    found = existing(name, flag, is_folder)
+    return in_folder(found, flag) if found.is_dir() else Source(found, flag)
 
 
 def existing(path: str, flag: str, is_folder: bool | None = None) -> Path:
@@ -206,8 +208,11 @@ def place_in(below: Below, how: str, deepest: int = 4) -> Source | None:
     """A table that labels photos, classes, or splits; in the folder, or in the only one in it."""
     start = ""
     for _ in range(deepest + 1):
-        if table := table_beside(below, start.rstrip(os.sep)):
-            return Source(below.folder / table, how, below, others_beside(below, table))
+        table, others = table_beside(below, start.rstrip(os.sep))
+        if table:
+            read = os.path.basename(table)
+            notes = [f"{other} labels photos too and is not read, {read} is" for other in others]
+            return Source(below.folder / table, how, below, notes)
         if layout_in(below, start).is_data_set:
             return Source(below.folder / start, how, below)
         inside = (photo.removeprefix(start) for photo in below.photos if photo.startswith(start))
