@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, get_worker_info
-from torch.utils.data._utils import signal_handling
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from lite0ca.errors import InputError
@@ -131,16 +131,15 @@ class Loader(DataLoader):
 
 def end_half_begun(error: Exception) -> None:
     """End the loader processes that were started before others could not be."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        begun = frame.f_locals.get("self")
+    selves = [f.f_locals.get("self") for f, _ in traceback.walk_tb(error.__traceback__)]
+    for begun in {id(one): one for one in selves}.values():
         if isinstance(begun, _BaseDataLoaderIter):
-            vars(begun)["_shutdown"] = True  # torch's own end of them needs all
+            begun._shutdown = True  # torch's own end of them needs all
             for process in getattr(begun, "_workers", ()):
                 process.kill()
                 process.join()
             if getattr(begun, "_worker_pids_set", False):  # or torch takes their deaths for news
-                signal_handling._remove_worker_pids(id(begun))
-                begun._worker_pids_set = False
+                _remove_worker_pids(id(begun))
 
 
 def collated(shared: SharedMemory | None, items: list[tuple[np.ndarray | None, Any]]):
