@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 
@@ -31,13 +32,15 @@ def read_csv(
     `called` are the names of path and label where a table has others: {"image_id": "path"}.
     `one_of` are columns of 0 and 1, the names of which are the labels. Raises `InputError`.
     """
-    refuse_two_of_a_name(path)
-    blank = blank_lines_above(path)
+    refuse_other_than_text_files(path)
+    content = path.read_bytes()
+    refuse_two_of_a_name(header_of(io.BytesIO(content), path), path)
+    blank = blank_lines_above(content)
     with opening(path, "is not a CSV file in UTF-8"), warnings.catch_warnings():
         warnings.filterwarnings("error", category=pd.errors.ParserWarning)  # of lost cells
         try:
             rows = pd.read_csv(
-                path,
+                io.BytesIO(content),
                 dtype=str,
                 keep_default_na=False,
                 encoding="utf-8-sig",
@@ -48,7 +51,7 @@ def read_csv(
         except pd.errors.ParserWarning:
             text = f"{path}: has lines with more cells than its header has names"
             raise InputError(text) from None
-    refuse_nul_bytes(path)
+    refuse_nul_bytes(content, path)
     rows = rows.rename(columns=dict(called)) if called else with_plain_names(rows)
     if one_of:
         rows["label"] = rows[list(one_of)].isin(["1", "1.0"]).idxmax(axis=1)
@@ -86,7 +89,12 @@ def is_listing(columns: list[str]) -> bool:
 def columns_of(path: Path) -> list[str]:
     """The names in the first line that is not blank. Raises `InputError` if it is no text."""
     refuse_other_than_text_files(path)
-    with open(path, encoding="utf-8-sig", newline="") as lines:
+    return header_of(open(path, "rb"), path)
+
+
+def header_of(file: BinaryIO, path: Path) -> list[str]:
+    """As `columns_of`, of an open file, which is closed."""
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
         filled = (line for line in lines if line.strip())
         try:
             return next(csv.reader(filled), [])
@@ -105,9 +113,9 @@ def refuse_other_than_text_files(path: Path) -> None:
         raise InputError(f"{path}: {error.strerror or error}") from None
 
 
-def refuse_two_of_a_name(path: Path) -> None:
+def refuse_two_of_a_name(header: list[str], path: Path) -> None:
     """Raise `InputError` if a header says path, label, split or group twice."""
-    names = [name.strip() for name in columns_of(path)]
+    names = [name.strip() for name in header]
     for column in COLUMNS:
         # A column Group beside group may mean something else; Label beside label may not.
         plain = [name.lower() for name in names] if column in ("path", "label") else names
@@ -115,18 +123,18 @@ def refuse_two_of_a_name(path: Path) -> None:
             raise InputError(f"{path}: has two columns {column!r}: which is meant? Rename one")
 
 
-def refuse_nul_bytes(path: Path) -> None:
+def refuse_nul_bytes(content: bytes, path: Path) -> None:
     """Some versions of pandas end a cell there without a word. Raises `InputError`."""
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         if b"\0" in line:
             shown = ascii(line[:80].decode(errors="replace"))
             raise InputError(f"{path}: line {number} holds a NUL byte: {shown}")
 
 
-def blank_lines_above(path: Path) -> int:
-    """How many lines of a file are blank before the first that is not."""
-    with open(path, "rb") as file:
-        return sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), file))
+def blank_lines_above(content: bytes) -> int:
+    """How many lines are blank before the first that is not."""
+    lines = io.BytesIO(content)
+    return sum(1 for _ in itertools.takewhile(lambda line: not line.strip(), lines))
 
 
 def with_plain_names(rows: pd.DataFrame) -> pd.DataFrame:
