@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import unicodedata
 from collections import Counter
@@ -111,9 +112,11 @@ class Below:
 
         Two names of one file that are no links (copies, to who made them) both stay.
         """
+        again = []
         for same in self.same_files():
             links = [name for name in same if os.path.islink(os.path.join(self.folder, name))]
-            self.pass_over(links if len(links) < len(same) else links[1:], USED)
+            again += links if len(links) < len(same) else links[1:]
+        self.pass_over(again, USED)
 
 
 def walk(folder: str | Path) -> Below:
@@ -143,7 +146,7 @@ class Walk:
     def result(self) -> Below:
         below, waiting = self.below, [""]
         while waiting or self.links:
-            name = waiting.pop() if waiting else self.links.pop(0)
+            name = waiting.pop() if waiting else heapq.heappop(self.links)[1]
             if os.path.islink(self.path(name)) and name and not os.path.isdir(self.path(name)):
                 self.linked_file(name)
             elif not self.is_known(name):
@@ -175,12 +178,11 @@ class Walk:
                 if is_of_the_system(entry.name) and entry.is_dir():
                     self.system_folder(inner, entry.name)
                 elif entry.is_symlink():
-                    self.links.append(inner)
+                    heapq.heappush(self.links, (composed(inner), inner))
                 elif entry.is_dir():
                     found.append(inner)
                 else:
                     self.file(inner, entry.stat(follow_symlinks=False))
-        self.links.sort(key=composed)
         return sorted(found, key=composed, reverse=True)
 
     def file(self, name: str, status: os.stat_result | None) -> None:
