@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import itertools
 import json
 import os
 import shutil
@@ -311,6 +312,13 @@ def beginning(path: str | Path, count: int) -> bytes | None:
             return file.read(count)
     except OSError:
         return None
+
+
+def numbered(stem: str) -> Iterator[str]:
+    """`stem`, `stem_2`, `stem_3` …: names to try where the first ones are taken."""
+    yield stem
+    for number in itertools.count(2):
+        yield f"{stem}_{number}"
 
 
 def cut(name: str, most: int = 80) -> str:

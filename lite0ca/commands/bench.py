@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 from pathlib import Path
 
 from lite0ca.errors import printable
-from lite0ca.files import cut, is_picture, is_table, write_table
+from lite0ca.files import cut, is_picture, is_table, numbered, write_table
 from lite0ca.folders import check_writable, whole_folder
 from lite0ca.settings.flags import add_flags, from_flags
 
@@ -66,8 +65,7 @@ def bench_systems(systems, config, batch_size, rounds, seconds, results, output_
 
 def files_beside_others(folder: Path, stem: str) -> list[str]:
     """The files of a benchmark, with a number behind `stem` where one of that name is not ours."""
-    for number in itertools.count(1):
-        tried = stem if number == 1 else f"{stem}_{number}"
+    for tried in numbered(stem):
         names = [f"{tried}{ending}" for ending in (".csv", "-speed.png", "-pareto.png")]
         table, *pictures = (folder / name for name in names)
         ours = [is_table(table, HEADER), *map(is_picture, pictures)]

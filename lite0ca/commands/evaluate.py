@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 from pathlib import Path
 
 from lite0ca.errors import printable
-from lite0ca.files import cut, is_picture, known_json, write_json
-from lite0ca.folders import (
-    check_writable,
-    refuse_among_photos,
-    whole_folder,
-)
+from lite0ca.files import cut, is_picture, known_json, numbered, write_json
+from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
 from lite0ca.settings.flags import add_run, add_run_flags
 
 
@@ -95,8 +90,7 @@ def files_of(name: str) -> tuple[str, str, str]:
 
 def name_beside_others(folder: Path, name: str, data: str) -> str:
     """`name`, or with a number behind it where its files are of another data set, or not ours."""
-    for number in itertools.count(1):
-        tried = name if number == 1 else f"{name}_{number}"
+    for tried in numbered(name):
         scores, *pictures = (folder / file for file in files_of(tried))
         same = not os.path.lexists(scores) or is_scores_of(scores, data)
         if same and all(is_picture(file) or not os.path.lexists(file) for file in pictures):

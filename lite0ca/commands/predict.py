@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, printable
 from lite0ca.files import csv_line, is_stream, is_table, refuse_others, whole
-from lite0ca.folders import check_length, check_writable, status_of
+from lite0ca.folders import check_length, check_writable
 from lite0ca.settings.flags import add_run, add_run_flags
 
 HEADER = ("path", "prediction", "probability", "sure")  # then a column a class
@@ -116,7 +116,7 @@ def refuse_no_table(csv: str) -> None:
 
 def refuse_photo(csv: str, paths: list[str]) -> None:
     """Raise `InputError` if the table would take the place of one of the photos."""
-    if table := status_of(csv):
-        for path in paths:
-            if (photo := status_of(path)) and os.path.samestat(table, photo):
-                raise InputError(f"--csv {csv}: is one of the photos; name a .csv file")
+    from lite0ca.images.reading import identity_of
+
+    if os.path.exists(csv) and identity_of(csv) in map(identity_of, paths):
+        raise InputError(f"--csv {csv}: is one of the photos; name a .csv file")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
-import itertools
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import pandas as pd
 from lite0ca.data.dataset import DataSet
 from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
-from lite0ca.files import read_json, write_json, write_table
+from lite0ca.files import numbered, read_json, write_json, write_table
 from lite0ca.folders import remove_scraps, scratch_folder
 from lite0ca.formats.checkpoint import (
     BEST,
@@ -174,8 +173,8 @@ def refuse_other_settings(path: Path, last: dict) -> None:
 def placed(scratch: Path, output_dir: str | Path, name: str) -> Path:
     """The folder as `output_dir/NAME_DD_MM_YYYY_HHMM`; a second one in that minute gets `_2`."""
     stamp = datetime.datetime.now().strftime("%d_%m_%Y_%H%M")
-    for number in itertools.count(1):
-        folder = Path(output_dir) / (f"{name}_{stamp}" + (f"_{number}" if number > 1 else ""))
+    for tried in numbered(f"{name}_{stamp}"):
+        folder = Path(output_dir) / tried
         if os.path.lexists(folder):
             continue
         try:

@@ -165,6 +165,7 @@ def test_a_stream_that_nobody_reads_is_given_up():
     with open(writes, "w") as stream:
         console.tell("a", stream)
         console.tell("b", stream)
+        assert os.path.samestat(os.fstat(writes), os.stat(os.devnull))  # and there it goes from now
 
 
 def test_nothing_is_left_by_the_libraries(tiny_run, sample, tmp_path):
