@@ -134,7 +134,7 @@ def end_half_begun(error: Exception) -> None:
     selves = [f.f_locals.get("self") for f, _ in traceback.walk_tb(error.__traceback__)]
     for begun in {id(one): one for one in selves}.values():
         if isinstance(begun, _BaseDataLoaderIter):
-            begun._shutdown = True  # torch's own end of them needs all
+            vars(begun)["_shutdown"] = True  # torch's own end of them needs all
             for process in getattr(begun, "_workers", ()):
                 process.kill()
                 process.join()
