@@ -1,0 +1,47 @@
+"""What people call the classes, in English and Vietnamese; `names.json` says it for other ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+LANGUAGES = ("en", "vi")
+# The guide's four classes and Paddy Doctor's ten. A class that is not here is called by its label.
+KNOWN = {
+    "bacterial_leaf_blight": {"en": "bacterial leaf blight", "vi": "bạc lá"},
+    "bacterial_leaf_streak": {"en": "bacterial leaf streak", "vi": "đốm sọc vi khuẩn"},
+    "bacterial_panicle_blight": {"en": "bacterial panicle blight", "vi": "lép vàng vi khuẩn"},
+    "blast": {"en": "leaf blast", "vi": "đạo ôn"},
+    "brown_spot": {"en": "brown spot", "vi": "đốm nâu"},
+    "dead_heart": {"en": "dead heart (stem borer)", "vi": "héo đọt (sâu đục thân)"},
+    "downy_mildew": {"en": "downy mildew", "vi": "sương mai"},
+    "healthy": {"en": "healthy", "vi": "khỏe mạnh"},
+    "hispa": {"en": "rice hispa", "vi": "bọ gai"},
+    "leaf_blast": {"en": "leaf blast", "vi": "đạo ôn"},
+    "normal": {"en": "healthy", "vi": "khỏe mạnh"},
+    "tungro": {"en": "tungro", "vi": "tungro"},
+}
+
+
+def language() -> str:
+    """The language of this session's locale: "vi", or else "en"."""
+    said = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    locale = next((value for value in said if value), "")
+    return "vi" if locale.lower().startswith("vi") else "en"
+
+
+def display_name(label: str, names: Mapping[str, Mapping[str, str]], language: str) -> str:
+    """What people call a class; the label with blanks where nobody has said it.
+
+    `names` are of the data or the run: a class -> its name by language.
+    """
+    of_class = {**KNOWN.get(label, {}), **names.get(label, {})}
+    return of_class.get(language) or of_class.get("en") or label.replace("_", " ")
+
+
+def display_names(
+    classes: Sequence[str], names: Mapping[str, Mapping[str, str]], language: str
+) -> list[str]:
+    """`display_name` of each; two classes that would be called the same keep their labels."""
+    shown = [display_name(label, names, language) for label in classes]
+    return [label if shown.count(name) > 1 else name for label, name in zip(classes, shown)]
