@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -280,10 +282,10 @@ def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(
     photo = str(next(sample.parent.glob("*/*.jpg")))
     ask = ["predict", str(exported[0]), photo, "--top", "1"]
     assert main(ask) == 0
-    first, _, answer = capsys.readouterr().out.splitlines()
+    first, *answer = capsys.readouterr().out.splitlines()
     assert first.startswith("answered by ") and "torch's speed" in first
     assert main([*ask, "--device", "cpu"]) == 0
-    assert capsys.readouterr().out.splitlines()[1] == answer
+    assert capsys.readouterr().out.splitlines() == answer
     # Another training in the same folder: the files are of an earlier one. Or of another size.
     report = exported[0] / "export/export_report.json"
     kept = report.read_text()
@@ -295,6 +297,20 @@ def test_predict_takes_the_fastest_form_of_a_run_unless_told_otherwise(
             report.write_text(kept)
         shown = capsys.readouterr().out
         assert said in shown and "answered by" not in shown
+
+
+@needs("onnx")
+def test_an_onnx_file_answers_without_torch(exported, sample):
+    """Neither the command nor `lite0ca.load` of one photo imports it, or anything as slow."""
+    photo = str(next(sample.parent.glob("*/*.jpg")))
+    code = f"""import sys, lite0ca
+from lite0ca.__main__ import main
+assert main(["predict", {str(exported[0])!r}, {photo!r}]) == 0
+answer = lite0ca.load({str(exported[0])!r}).predict({photo!r})
+print(answer.label in answer.probabilities)
+print([name for name in ("torch", "pandas", "scipy", "albumentations") if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-2:] == ["True", "[]"], done.stderr
 
 
 # What is wrong is said in one line.
