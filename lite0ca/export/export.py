@@ -26,13 +26,7 @@ from lite0ca.export import gptq
 from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import fused
 from lite0ca.export.photo_input import PhotoClassifier
-from lite0ca.export.verification import (
-    HALF_AGREEMENT,
-    INT8_AGREEMENT,
-    Verification,
-    verdict,
-    with_speed,
-)
+from lite0ca.export.verification import Verification, verdict, with_speed
 from lite0ca.files import known_json, refuse_others
 from lite0ca.folders import check_writable, whole_folder
 from lite0ca.formats.checkpoint import load_best, model_of
@@ -150,7 +144,7 @@ def export(
                     write(prepared, path=path)
                 seal_file(path)
                 network = opened(path)
-                row |= verification.of(network, *agreement_needed(name))
+                row |= verification.of(network, name)
             except InputError:
                 raise
             except Exception as error:  # whatever a converter raises, the other formats go on
@@ -174,13 +168,6 @@ def export(
         write_report(made / REPORT, report_of(run, source, verification, rows))
         shutil.rmtree(made / UNCHECKED)
     return folder, rows
-
-
-def agreement_needed(form: str) -> tuple[float, ...]:
-    """The share of answers that have to stay, of forms that may change some."""
-    if form == PAGE:
-        return (HALF_AGREEMENT,)
-    return (INT8_AGREEMENT,) if "int8" in form else ()
 
 
 def file_names(stem: str, formats: list[str], int8: bool, photo: bool, page: bool) -> list[str]:

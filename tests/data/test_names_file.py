@@ -68,6 +68,12 @@ def test_one_that_cannot_be_used_stops_the_command(lay, capsys):
         load(data_dir=lay)
 
 
+def test_shards_take_them_along(lay, tmp_path):
+    (lay / "names.json").write_text(WRITTEN)
+    assert main(["shard", str(tmp_path / "tars"), "--data-dir", str(lay)]) == 0
+    assert load(metadata=tmp_path / "tars/metadata.csv").names == NAMES
+
+
 def test_from_the_data_to_the_page(lay, tmp_path, monkeypatch):
     (lay / "names.json").write_text(WRITTEN)
     settings = {"epochs": 1, "image_size": 32, "batch_size": 8, "num_workers": 0, "device": "cpu"}
