@@ -1,6 +1,7 @@
 """The page for phones: what is written, and what a real browser makes of it."""
 
 import base64
+import gzip
 import http.server
 import io
 import json
@@ -404,6 +405,8 @@ def test_the_page_of_a_run_answers_as_its_exported_file(
     command = ["export", tiny_run, "--web", served.root / "run", "--num-workers", 0]
     assert main([*map(str, command), "--output-dir", str(tmp_path / "export")]) == 0
     metadata, network = open_file(next((tmp_path / "export").glob("*_photo.onnx")))
+    (half,) = (tmp_path / "export").glob("*_page.onnx")
+    assert gzip.decompress((served.root / "run/model.packed").read_bytes()) == half.read_bytes()
     page = visit("run")
     ready(page)
     rows = page.locator("#bars tr")
