@@ -1,6 +1,7 @@
 """Exported files: each answers as its run in its own runtime, and a wrong one is refused."""
 
 import errno
+import gzip
 import importlib.util
 import io
 import json
@@ -20,7 +21,7 @@ from lite0ca.__main__ import main
 from lite0ca.errors import ExportFailed, InputError
 from lite0ca.evaluation.predictions import answers_of
 from lite0ca.export import export as export_module
-from lite0ca.export import verification
+from lite0ca.export import phone_page, verification
 from lite0ca.export.export import export, refuse_failed
 from lite0ca.export.verification import NOISY
 from lite0ca.formats.checkpoint import load_best, model_of
@@ -58,7 +59,7 @@ def exported(tiny_run, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     shutil.copytree(tiny_run, run)
     patch = pytest.MonkeyPatch()
     # Two epochs on 40 drawings leave answers that hang by a hair: int8 is judged on real photos.
-    patch.setattr(verification, "INT8_AGREEMENT", 0.8)
+    patch.setitem(verification.LEAST, "int8", 0.8)
     patch.setattr(export_module, "ROUNDED_ON", 16)
     patch.setattr(verification, "SECONDS", 0.0)
     try:
@@ -165,6 +166,20 @@ def test_int8_sums_cannot_overflow_on_old_x86(exported):
     weights = [array for array in stored if array.dtype == np.int8 and array.ndim == 4]
     assert len(weights) > 40
     assert max(np.abs(array.astype(int)).max() for array in weights) == 64
+
+
+@needs("onnx")
+def test_half_weights_are_half_the_file_and_answer_alike(exported, pictures, tmp_path):
+    from lite0ca.formats.onnx import write_half
+
+    whole, half = exported[0] / f"export/{NAME}_photo.onnx", tmp_path / "half.onnx"
+    write_half(whole, open_file(whole)[0] | {"precision": "half"}, half)
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    metadata, _ = open_file(half)
+    assert metadata["precision"] == "half"
+    one, other = (open_file(file)[1].exported.session for file in (whole, half))
+    for photo in pictures.numpy():
+        assert other.of_photo(photo) == pytest.approx(one.of_photo(photo), abs=0.02)
 
 
 @needs("onnx")
@@ -339,6 +354,26 @@ def test_a_converter_that_fails_does_not_stop_the_others(little_run, tmp_path, m
     made = onnx_alone(little_run, tmp_path / "out")
     with pytest.raises(ExportFailed, match="onnx: could not be made: no such operator; see"):
         refuse_failed(*made)
+
+
+@needs("onnx")
+def test_a_page_without_half_weights_has_whole_ones(little_run, tmp_path, monkeypatch, capsys):
+    from lite0ca.formats import onnx as onnx_format
+
+    monkeypatch.setattr(onnx_format, "write_half", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(phone_page, "runtime_package", lambda: b"")
+    monkeypatch.setattr(
+        phone_page, "files_in", lambda _: dict.fromkeys(phone_page.RUNTIME_FILES, b"")
+    )
+    monkeypatch.setattr(verification, "SECONDS", 0.0)
+    page, out = tmp_path / "page", tmp_path / "out"
+    command = ["export", little_run, "--num-workers", 0, "--output-dir", out, "--web", page]
+    assert main(list(map(str, command))) == 0
+    said = capsys.readouterr().out
+    assert "onnx page: FAILED: could not be made: division by zero; not kept" in said
+    assert "MB, once, its weights as float32" in said
+    (whole,) = out.glob("*_photo.onnx")
+    assert gzip.decompress((page / "model.packed").read_bytes()) == whole.read_bytes()
 
 
 @needs("onnx")
