@@ -205,6 +205,21 @@ def test_the_photo_file_takes_any_size_and_gives_probabilities(exported, picture
 
 
 @needs("openvino")
+def test_a_signal_can_come_after_openvino_files_were_closed(exported):
+    """The first of two that closes must not take the stack that signals are handled on."""
+    code = f"""import os, signal
+from pathlib import Path
+from lite0ca.formats.exported_file import open_exported
+files = [open_exported(path, 1) for path in Path({str(exported[0] / "export")!r}).glob("*.xml")]
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+while files:
+    files.pop(0)
+os.kill(os.getpid(), signal.SIGUSR1)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
+@needs("openvino")
 def test_openvino_alone(exported, pictures):
     import openvino
 

@@ -71,7 +71,7 @@ export const WORDS = {
     starting: "Đang khởi động mô hình …",
     ready: "Sẵn sàng",
     looking: "Đang xem …",
-    unsure: "Không chắc",
+    unsure: "Chưa chắc",
     advice: "chụp gần hơn, một lá, lúc trời sáng",
     likely: (name, share) => `Có thể là ${name}, ${share}`,
     here: "Trả lời ngay trên máy này",
