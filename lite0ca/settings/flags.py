@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -94,7 +95,7 @@ def as_typed(changes: dict) -> str:
     """Settings as the flags that say the same: {"ema": True, "epochs": 3} -> "--ema --epochs 3"."""
     words = []
     for name, value in changes.items():
-        words.append(flag(name))
-        if value is not True:
-            words.append(value if isinstance(value, str) else f"{value:g}")
+        words.append(flag(f"no_{name}" if value is False else name))
+        if not isinstance(value, bool):
+            words.append(shlex.quote(value) if isinstance(value, str) else f"{value:g}")
     return " ".join(words)
