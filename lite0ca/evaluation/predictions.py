@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
+import torch
 
 from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of
@@ -67,7 +68,7 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
 def with_answers(rows: pd.DataFrame, photos, metadata: dict, model, config: Config) -> pd.DataFrame:
     """The rows with what the model says to their `photos`, which a loader gives."""
     precision = Precision.of(device_of(config.device), config.amp)
-    model.to(precision.device)
+    model.to(precision.device, memory_format=torch.channels_last)
     logits, _ = logits_of(model, photos, precision)
     probabilities = (logits / metadata.get("temperature", 1.0)).softmax(dim=1)
     confidence, number = probabilities.max(dim=1)

@@ -6,22 +6,28 @@ All that comes from data, as the names of classes and files, is escaped.
 from __future__ import annotations
 
 import base64
+import functools
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
-TEMPLATE = Path(__file__).with_name("report.html")
+SOURCE = Path(__file__).with_name("report.html")
 GENERATOR = '<meta name="generator" content="lite0ca">'  # says of a page that it is ours
 JPEG_QUALITY = 80
 
 
 def page(**facts) -> str:
     """The page; `facts` are what `report.html` names."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.lstrip_blocks = True
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**facts)
+    return template().render(**facts)
+
+
+@functools.cache
+def template() -> Template:
+    blocks = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, **blocks)
+    return environment.from_string(SOURCE.read_text(encoding="utf-8"))
 
 
 def as_data(photo: np.ndarray) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lite0ca.evaluation import scoring
 from lite0ca.evaluation.predictions import Answers, with_answers
 from lite0ca.evaluation.run_report import write_page
-from lite0ca.formats.opening import open_model
+from lite0ca.formats.checkpoint import load_best
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import distributed
 from lite0ca.machine.signals import going_on
@@ -27,7 +27,8 @@ def scored_once(record: Record, reader) -> dict:
 
 def scored(record: Record, reader) -> dict:
     config, data, run = record.config, record.data, str(record.run)
-    metadata, model = open_model(run)
+    metadata, model = load_best(run), record.state.scored
+    model.load_state_dict(metadata["model"])
     part = "valid" if data.part("test").empty else "test"
     rows = data.part(part).reset_index(drop=True)
     photos = score_loader(rows, data.label2id, config, reader, alone=True)
