@@ -8,16 +8,12 @@ from pathlib import Path
 
 from lite0ca.errors import printable
 from lite0ca.folders import check_writable, refuse_among_photos
-from lite0ca.settings.flags import add_run, add_run_flags
+from lite0ca.settings.flags import add_run, add_run_flags, add_split
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument(
-        "--split",
-        choices=("train", "valid", "test", "all"),
-        help="which part (default: test; all where the data has no split)",
-    )
+    add_split(parser)
     parser.add_argument(
         "--background",
         choices=("unchanged", "blurred", "recoloured", "removed"),

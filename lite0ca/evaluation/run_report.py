@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lite0ca.data.metadata_csv import read_made_split
-from lite0ca.errors import InputError, opening
+from lite0ca.errors import opening
 from lite0ca.evaluation.calibration import calibration_as_text
 from lite0ca.evaluation.predictions import Answers
 from lite0ca.files import beginning, known_json, refuse_others, whole
@@ -161,11 +161,9 @@ def curves_of(history: Path, best: int) -> dict:
 
 def counts_of(table: Path, asked: Answers) -> list[tuple]:
     """(class, photos of train, valid, test) as the run was trained; the last row is of all."""
-    sha256 = asked.metadata.get("sha256", {}).get(TABLE)
-    try:
-        rows = read_made_split(table, sha256)
-    except InputError:  # of a checkpoint without its folder
+    if not table.is_file():  # of a checkpoint without its folder
         return []
+    rows = read_made_split(table, asked.metadata.get("sha256", {}).get(TABLE))
     counts = pd.crosstab(rows["label"], rows["split"])
     counts = counts.reindex(index=asked.classes, columns=["train", "valid", "test"], fill_value=0)
     lines = zip(asked.names, counts.to_numpy().tolist())

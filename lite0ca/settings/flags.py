@@ -50,6 +50,16 @@ def add_run(parser: argparse.ArgumentParser, others: str = ", or an exported fil
     parser.add_argument("run", metavar="RUN", help=f"a run folder, a best_model.pt{others}")
 
 
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """--split of the commands that score."""
+    parser.add_argument(
+        "--split",
+        choices=("train", "valid", "test", "all"),
+        help="which part is scored (default: test, or valid where there is no test; all where the "
+        "data has no split)",
+    )
+
+
 def add_run_flags(parser: argparse.ArgumentParser, names: str) -> None:
     """Flags that go over the run's own settings; `names` with spaces between them."""
     add_flags(parser, only=tuple(names.split()), whose="the run's")

@@ -25,7 +25,7 @@ from lite0ca.images.loaders import score_loader, train_loader
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory
-from lite0ca.machine.signals import leave
+from lite0ca.machine.signals import going_on, leave
 from lite0ca.model.network import parameter_count
 from lite0ca.settings.config import Config
 from lite0ca.training.epoch import one_epoch
@@ -127,13 +127,14 @@ def training(config: Config, device: torch.device) -> Result:
             reason = trained(state, record, batches, valid, weight, watch)
         del batches, valid  # their processes end before others are started
         print(printable(f"stopped: {reason}"), flush=True)
-        # Again, for a run that was killed after its last epoch and before its results.
-        metrics, scores = record.results(reason), {}
-        if stop_reason(state, config):
-            if noted.signal:
-                leave(noted.signal, f"; the run is saved; --resume {run} scores it")
-            scores = scored_once(record, reader)
-            metrics = record.results(reason, scores)
+        with going_on(saved := f"the run is saved; --resume {run} goes on"):
+            # Again, for a run that was killed after its last epoch and before its results.
+            metrics, scores = record.results(reason), {}
+            if stop_reason(state, config):
+                if noted.signal:
+                    leave(noted.signal, f"; {saved}")
+                scores = scored_once(record, reader)
+                metrics = record.results(reason, scores)
     return Result(run, metrics, state.history, scores)
 
 

@@ -8,7 +8,6 @@ from lite0ca.evaluation.run_report import write_page
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import distributed
-from lite0ca.machine.signals import going_on
 from lite0ca.training.run_folder import Record
 
 TEST = "test: scored once, at the end; it chose nothing"
@@ -21,8 +20,7 @@ def scored_once(record: Record, reader) -> dict:
     With --save-history they are written as `evaluate` does it, and report.html. Nothing of it is
     drawn by chance: a second time it comes to the same.
     """
-    with going_on(f"the run is saved; --resume {record.run} scores it"):
-        return distributed.from_first(lambda: scored(record, reader))
+    return distributed.from_first(lambda: scored(record, reader))
 
 
 def scored(record: Record, reader) -> dict:

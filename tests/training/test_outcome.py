@@ -32,7 +32,7 @@ def contents(run, names):
 def test_a_run_ends_with_the_scores_of_its_test_split(sample, tmp_path, monkeypatch, capsys):
     drawn, draw = [], run_folder.draw_curves
     monkeypatch.setattr(run_folder, "draw_curves", lambda *a: (drawn.append(1), draw(*a)))
-    result = fit(settings(sample, tmp_path, save_history=True))
+    result = fit(settings(sample, tmp_path, save_history=True, epochs=2))
     assert len(drawn) == 1, "the curves of short epochs are drawn at the end"
     run, shown = result.run, capsys.readouterr().out
     assert f"{outcome.TEST}\naccuracy  0." in shown and "\nbrown spot " in shown
@@ -79,6 +79,9 @@ def test_without_a_test_split_it_is_valid_which_chose(photos, tmp_path, capsys):
     assert result.scores["macro_f1"] == pytest.approx(result.metrics["valid_f1"])
     left = {path.name for path in result.run.iterdir()}
     assert not left & {"metrics.json", "report.html"} and not list(result.run.glob("scores_*"))
+    assert main(["evaluate", str(result.run), "--num-workers=0", "--device=cpu"]) == 0
+    assert "no test split: valid is scored" in capsys.readouterr().out
+    assert json.loads((result.run / "scores_photos_valid.json").read_text()) == result.scores
 
 
 def test_a_signal_while_it_scores_leaves_a_run_that_is_scored_later(
@@ -91,7 +94,7 @@ def test_a_signal_while_it_scores_leaves_a_run_that_is_scored_later(
     assert main(["train", *flags]) == 143
     (run,) = tmp_path.iterdir()
     shown = capsys.readouterr()
-    wanted = f"error: stopped by SIGTERM; the run is saved; --resume {run} scores it\n"
+    wanted = f"error: stopped by SIGTERM; the run is saved; --resume {run} goes on\n"
     assert shown.err == wanted and "next:" not in shown.out
     assert json.loads((run / "metrics.json").read_text())["stopped"] == "all epochs done"
     assert not list(run.glob("scores_*")) and (run / "training_plot.png").is_file()
