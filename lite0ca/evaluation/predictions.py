@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import pandas as pd
 import torch
@@ -40,7 +40,7 @@ class Answers:
     def classes(self) -> list[str]:
         return classes_of(self.metadata["label2id"])
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """What people call the classes, in this session's language."""
         return display_names(self.classes, self.metadata.get("names", {}), language())

@@ -29,7 +29,7 @@ def epoch_line(state: State, config: Config, better: bool) -> str:
         f"{count(state.epoch, config)}  {row['train_loss']:10.4f} {row['train_acc']:.3f}"
         f"  {row['valid_loss']:10.4f} {row['valid_acc']:.3f} {row['valid_f1']:.3f}"
         f"{'*' if better else ' '}  {row['images_per_s']:8.0f} {bottleneck:10}"
-        f"  {clock(row['seconds'])} ETA {clock(seconds_left(state.history['seconds'], config))}"
+        f"  {took(row['seconds'])} ETA {clock(seconds_left(state.history['seconds'], config))}"
     )
 
 
@@ -48,6 +48,11 @@ def seconds_left(seconds: list[float], config: Config) -> float:
     first = max(0, done - LAST)
     paces = [took / size for took, size in zip(seconds[first:], pixels[first:done])]
     return median_low(paces) * sum(pixels[done:])
+
+
+def took(seconds: float) -> str:
+    """`0.6 s` or `12:34`"""
+    return f"{seconds:.1f} s" if seconds < 9.95 else clock(seconds)
 
 
 def clock(seconds: float) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from lite0ca.settings.config import Config
-from lite0ca.training.epoch_line import clock, epoch_line, header, seconds_left
+from lite0ca.training.epoch_line import clock, epoch_line, header, seconds_left, took
 from lite0ca.training.state import State
 
 
@@ -18,9 +18,8 @@ def state(**row):
 def test_a_line_says_the_epoch_its_scores_and_what_is_slow():
     config = Config.of(epochs=15)
     line = epoch_line(state(), config, True)
-    assert line == (
-        "epoch  1/15      0.5123 0.810      0.4000 0.800 0.790*       123 compute     0:10 ETA 2:14"
-    )
+    scores, speed = "0.5123 0.810      0.4000 0.800 0.790*", "123 compute     9.6 s ETA 2:14"
+    assert line == f"epoch  1/15      {scores}       {speed}"
     assert " data 34% " in epoch_line(state(data_wait_share=0.34), config, False)
     names = header(config)
     for name, value in ((" loss", " 0.5123"), (" acc", " 0.810"), ("images/s b", "123 c")):
@@ -54,3 +53,4 @@ def test_the_end_knows_that_pictures_grow():
 
 def test_times():
     assert [clock(s) for s in (0.4, 59.6, 754, 3723)] == ["0:00", "1:00", "12:34", "1:02:03"]
+    assert [took(s) for s in (0.56, 9.96)] == ["0.6 s", "0:10"]
