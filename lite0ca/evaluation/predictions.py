@@ -13,6 +13,7 @@ from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import choose, data_of
 from lite0ca.evaluation.inference import logits_of
+from lite0ca.formats.names import names_of
 from lite0ca.formats.opening import open_model
 from lite0ca.images.background import leaf_mask, with_background
 from lite0ca.images.cache import PhotoReader
@@ -43,7 +44,7 @@ class Answers:
     @cached_property
     def names(self) -> list[str]:
         """What people call the classes, in this session's language."""
-        return display_names(self.classes, self.metadata.get("names", {}), language())
+        return display_names(self.classes, names_of(self.run, self.metadata), language())
 
 
 def answered(run: str, part: str | None, typed: dict, background: str | None = None) -> Answers:

@@ -107,6 +107,7 @@ def test_a_page_of_a_run(tiny_run, tmp_path, monkeypatch, capsys):
 def test_a_run_without_curves_or_with_bad_ones(tiny_run, tmp_path, capsys):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     options = ["--num-workers", "0", "--split", "valid", "--device", "cpu"]
+    (run / "names.json").write_text(json.dumps({"leaf_blast": {"en": "neck & leaf blast"}}))
     (run / "history.json").write_text(json.dumps({"valid_f1": [1, "x"]}))
     assert main(["report", str(run), *options]) == 2
     assert "history.json: is damaged" in capsys.readouterr().err
@@ -115,6 +116,7 @@ def test_a_run_without_curves_or_with_bad_ones(tiny_run, tmp_path, capsys):
     assert main(["report", str(run / "best_model.pt"), *options]) == 0
     page = Page(run / "report.html")
     assert page.tags.count("polyline") == 2 and "Machine" not in page.text
+    assert "neck & leaf blast" in page.text, "what its own names.json says"
 
 
 def test_the_page_takes_the_place_of_its_own_kind_only(tmp_path):
