@@ -28,7 +28,8 @@ from lite0ca.folders import own_temporary_folder
 from lite0ca.machine import console, torchrun
 from lite0ca.machine.signals import Ending
 
-COMMANDS = ("sample", "shard", "train", "evaluate", "predict", "adapt", "export", "bench", "batch")
+COMMANDS = ("sample", "shard", "train", "evaluate", "report", "predict", "adapt", "export")
+COMMANDS += ("bench", "batch")
 AGAIN = "and try again"
 RESUMED = "(a training that has begun: with --resume RUN_FOLDER)"
 MORE_MEMORY = "allow more (ulimit -v), or close other programs"

@@ -9,10 +9,20 @@ import os
 from lite0ca.errors import printable
 from lite0ca.machine import torchrun
 from lite0ca.machine.signals import end_with_parent
+from lite0ca.settings.command_lines import after
 from lite0ca.settings.flags import add_flags, from_flags
+
+BEGIN_WITH = (
+    "Begin with --preset robust, or --preset fast in a hurry; basic, kaggle and the others are "
+    "the guide's."
+)
+FROM_NOTHING = """\
+no --preset, no --pretrained: the network begins with random weights, which is almost never wanted.
+Take --preset robust (--preset fast in a hurry), or add --pretrained to your own flags."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = f"{parser.description} {BEGIN_WITH}"
     add_flags(parser)
 
 
@@ -20,6 +30,10 @@ def run(**typed) -> None:
     if torchrun.started():
         end_with_parent(os.getppid())
     config = from_flags(typed)
+    if torchrun.first() and not (
+        config.preset or config.pretrained or config.weights or config.resume
+    ):
+        print(FROM_NOTHING, flush=True)
     from lite0ca.training.fit import fit
 
     result = fit(config)
@@ -35,6 +49,8 @@ def run(**typed) -> None:
             f"on {metrics['fps_device']}"
         )
     print("\n".join(printable(str(path)) for path in sorted(result.run.iterdir())))
+    if result.scores:
+        print("next:", *after(result.run), sep="\n  ")
     if config.plot and result.history:
         from lite0ca.plots import style
         from lite0ca.plots.runs import training_curves

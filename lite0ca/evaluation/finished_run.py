@@ -52,11 +52,16 @@ def with_known_split(data: dataset.DataSet, run: str, sha256: str | None) -> dat
 
 
 def choose(data: dataset.DataSet, part: str | None) -> tuple[dataset.DataSet, str]:
-    """(the images to score, name of the part)."""
+    """(the images to score, name of the part): test by default, valid where there is no test."""
     if "split" not in data.rows:
         if part not in (None, "all"):
             raise InputError(f"--split {part}: the data has no split; leave it out to score all")
         return data, "all"
+    if part is None and data.part("test").empty:
+        part = "valid"
+        print(
+            "no test split: valid is scored, which chose the epoch if the run trained on this data"
+        )
     part = part or "test"
     rows = data.rows if part == "all" else data.part(part)
     if rows.empty:

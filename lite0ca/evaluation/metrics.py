@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
@@ -87,8 +89,8 @@ def report(
     }
 
 
-def as_text(scores: dict) -> str:
-    """The report as a person reads it."""
+def as_text(scores: dict, called: Mapping[str, str] | None = None) -> str:
+    """The report as a person reads it; `called` is what people call the classes."""
 
     def with_interval(name):
         low, high = scores[f"{name}_interval_95"]
@@ -96,7 +98,8 @@ def as_text(scores: dict) -> str:
 
     groups = scores["groups"]
     drawn = "images" if groups is None else f"{groups:,} groups of near-duplicates"
-    classes = {printable(name): row for name, row in scores["classes"].items()}
+    called = called or {}
+    classes = {printable(called.get(name, name)): row for name, row in scores["classes"].items()}
     width = max(map(len, classes))
     lines = [
         f"accuracy  {with_interval('accuracy')}",

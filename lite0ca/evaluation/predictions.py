@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import pandas as pd
+import torch
 
 from lite0ca.data import dataset
+from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import choose, data_of
 from lite0ca.evaluation.inference import logits_of
+from lite0ca.formats.names import names_of
 from lite0ca.formats.opening import open_model
 from lite0ca.images.background import leaf_mask, with_background
 from lite0ca.images.cache import PhotoReader
@@ -18,13 +21,34 @@ from lite0ca.images.loaders import score_loader
 from lite0ca.machine.device import Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.settings.config import Config
+from lite0ca.settings.names import display_names, language
 from lite0ca.settings.trained import settings_of
 
 
-def answered(
-    run: str, part: str | None, typed: dict, background: str | None = None
-) -> tuple[dict, Config, dataset.DataSet, str, pd.DataFrame]:
-    """(metadata of the model, settings, the data, the part of it, its rows as `answers_of`).
+@dataclass(frozen=True)
+class Answers:
+    """What a trained model was asked, and what it answered: the rows as `answers_of` gives them."""
+
+    run: str  # as it was named: a folder, a checkpoint, an exported file
+    metadata: dict
+    config: Config
+    data: dataset.DataSet
+    part: str  # of the data
+    rows: pd.DataFrame
+    background: str | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        return classes_of(self.metadata["label2id"])
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What people call the classes, in this session's language."""
+        return display_names(self.classes, names_of(self.run, self.metadata), language())
+
+
+def answered(run: str, part: str | None, typed: dict, background: str | None = None) -> Answers:
+    """A model's answers on one part of its own data, or of what was `typed`.
 
     With one of `background.KINDS` it is asked about the photos with a plain background, changed so.
     """
@@ -36,19 +60,23 @@ def answered(
     if background:
         data = with_plain_background(data, config.image_size)
         change = partial(with_background, kind=background)
-    precision = Precision.of(device_of(config.device), config.amp)
     keep_freed_memory()
-    model.to(precision.device)
-    label2id = metadata["label2id"]
-    photos = score_loader(data.rows, label2id, config, change=change)
+    photos = score_loader(data.rows, metadata["label2id"], config, change=change)
+    rows = with_answers(data.rows, photos, metadata, model, config)
+    return Answers(run, metadata, config, data, part, rows, background)
+
+
+def with_answers(rows: pd.DataFrame, photos, metadata: dict, model, config: Config) -> pd.DataFrame:
+    """The rows with what the model says to their `photos`, which a loader gives."""
+    precision = Precision.of(device_of(config.device), config.amp)
+    model.to(precision.device, memory_format=torch.channels_last)
     logits, _ = logits_of(model, photos, precision)
     probabilities = (logits / metadata.get("temperature", 1.0)).softmax(dim=1)
     confidence, number = probabilities.max(dim=1)
-    names = {number: label for label, number in label2id.items()}
+    names = {number: label for label, number in metadata["label2id"].items()}
     answer = [names[n] for n in number.tolist()]
     known = {"confidence": confidence.numpy(), "probabilities": list(probabilities.numpy())}
-    rows = data.rows.assign(answer=answer, **known)
-    return metadata, config, data, part, rows
+    return rows.assign(answer=answer, **known)
 
 
 def answers_of(run: str, part: str | None = None, background=None, **typed) -> pd.DataFrame:
@@ -56,7 +84,7 @@ def answers_of(run: str, part: str | None = None, background=None, **typed) -> p
 
     `probabilities` are (classes,) arrays, in the order of the classes' numbers.
     """
-    return answered(run, part, typed, background)[-1]
+    return answered(run, part, typed, background).rows
 
 
 def with_plain_background(data: dataset.DataSet, image_size: int) -> dataset.DataSet:

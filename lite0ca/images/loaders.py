@@ -167,17 +167,18 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Loa
     return loader_of(photos, at_once, config, len(batches), batch_sampler=batches)
 
 
-def score_loader(rows: pd.DataFrame, label2id: dict, config, reader=None, change=None) -> Loader:
-    """Whole photos in the order of the rows; each rank takes its share.
+def score_loader(
+    rows: pd.DataFrame, label2id: dict, config, reader=None, change=None, alone: bool = False
+) -> Loader:
+    """Whole photos in the order of the rows; each rank takes its share, one that is `alone` all.
 
     `change(photo, seed)` is done to each of them first. Raises `InputError` if that leaves a rank
     without any.
     """
-    if len(rows) < distributed.count():
-        raise InputError(
-            f"{len(rows)} images to score are too few for {distributed.count()} devices"
-        )
-    share = rows[distributed.number() :: distributed.count()]
+    ranks = 1 if alone else distributed.count()
+    if len(rows) < ranks:
+        raise InputError(f"{len(rows)} images to score are too few for {ranks} devices")
+    share = rows if alone else rows[distributed.number() :: ranks]
     photos = photos_of(share, label2id, config, reader, change=change)
     batch_size = min(config.batch_size, SCORED_AT_ONCE)
     batches = math.ceil(len(photos) / batch_size)

@@ -34,6 +34,7 @@ def confusion(matrix, classes: list[str], title: str) -> Figure:
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(plain(title), fontsize="medium")
     axes.tick_params(axis="x", rotation=30)
+    axes.tick_params(axis="y", rotation=0)
     for label in axes.get_xticklabels():
         label.set_ha("right")
     return figure

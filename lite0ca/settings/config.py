@@ -46,7 +46,10 @@ class Config:
     """The settings of one run, checked when made; raises `InputError` that names the flag."""
 
     preset: str | None = setting(
-        "training", None, "a named set of settings; flags that are typed override it"
+        "training",
+        None,
+        "a named set of settings, over which go the flags that are typed: robust, or fast in a "
+        "hurry; basic, kaggle, gtx1660s, max-speed, quick-test, mobile are the guide's",
     )
 
     # Data
@@ -210,7 +213,9 @@ class Config:
     # What a run leaves
     output_dir: str = setting("output", "results", "the folder above the run folders")
     save_history: bool = setting(
-        "output", False, "write history.json, metrics.json and training_plot.png as well"
+        "output",
+        False,
+        "write history.json, metrics.json, training_plot.png, the scores and report.html as well",
     )
     plot: bool = setting("output", False, "show the curves as well")
     resume: str | None = setting(

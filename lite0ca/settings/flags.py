@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,16 @@ def add_flags(
 def add_run(parser: argparse.ArgumentParser, others: str = ", or an exported file") -> None:
     """The argument RUN of the commands that take a trained model up again."""
     parser.add_argument("run", metavar="RUN", help=f"a run folder, a best_model.pt{others}")
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """--split of the commands that score."""
+    parser.add_argument(
+        "--split",
+        choices=("train", "valid", "test", "all"),
+        help="which part is scored (default: test, or valid where there is no test; all where the "
+        "data has no split)",
+    )
 
 
 def add_run_flags(parser: argparse.ArgumentParser, names: str) -> None:
@@ -94,7 +105,7 @@ def as_typed(changes: dict) -> str:
     """Settings as the flags that say the same: {"ema": True, "epochs": 3} -> "--ema --epochs 3"."""
     words = []
     for name, value in changes.items():
-        words.append(flag(name))
-        if value is not True:
-            words.append(value if isinstance(value, str) else f"{value:g}")
+        words.append(flag(f"no_{name}" if value is False else name))
+        if not isinstance(value, bool):
+            words.append(shlex.quote(value) if isinstance(value, str) else f"{value:g}")
     return " ".join(words)

@@ -25,26 +25,33 @@ from lite0ca.images.loaders import score_loader, train_loader
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory
-from lite0ca.machine.signals import leave
+from lite0ca.machine.signals import going_on, leave
 from lite0ca.model.network import parameter_count
 from lite0ca.settings.config import Config
 from lite0ca.training.epoch import one_epoch
+from lite0ca.training.epoch_line import epoch_line, header
 from lite0ca.training.launch import trained_on_devices
+from lite0ca.training.outcome import scored_once
 from lite0ca.training.run_folder import Record, stored
 from lite0ca.training.state import NonFinite, State
 from lite0ca.training.stopping import Paused, Watch, wish
-from lite0ca.training.summary import epoch_line
 
 RETRIES = 3
+OF_RESULT = ("metrics", "history", "scores")  # and `run`, of a `Result`
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to: its folder, the metrics of its best epoch, the curves."""
+    """What a run came to: its folder, the metrics of its best epoch, the curves.
+
+    `scores` are those of the best epoch on test, or on valid where there is no test, as
+    `evaluate` writes them; empty if the run is not finished.
+    """
 
     run: Path
     metrics: dict
     history: dict[str, list]
+    scores: dict
 
 
 def fit(config: Config) -> Result:
@@ -58,7 +65,7 @@ def fit(config: Config) -> Result:
         device_of(config.device, config.devices)
         with own_temporary_folder():
             answer = trained_on_devices(config)
-        return Result(Path(answer["run"]), answer["metrics"], answer["history"])
+        return Result(Path(answer["run"]), *(answer[name] for name in OF_RESULT))
     distributed.use_own_gpu()
     device = device_of(config.device, distributed.on_this_machine())
     if config.sync_bn and device.type != "cuda":
@@ -112,38 +119,56 @@ def training(config: Config, device: torch.device) -> Result:
         # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
         # share with them, and each page of it would be copied at the next write.
         iter(valid)
-    with wish(run) as noted, record.held():
-        if last:
-            record.mend()
-        watch = Watch(noted, record.midway, began, config.time_budget, device)
-        while not (reason := stop_reason(state, config)):
-            try:
-                row = one_epoch(state, batches, config, precision, weight, watch)
-                scoring_began = time.monotonic()
-                with watch.timed("scoring"):
-                    row |= scored(state, valid, len(data.part("valid")), precision)
-                row["seconds"] = state.sums["train_s"] + time.monotonic() - scoring_began
-            except Paused as pause:
-                done = f"{state.step} of {len(batches)} steps of epoch {state.epoch + 1}"
-                goes_on = f", after {done}; --resume {run} goes on"
-                if pause.signal:
-                    leave(pause.signal, goes_on)
-                reason = f"{pause}{goes_on}"
-                break
-            except NonFinite as problem:
-                go_back(state, run, problem)
-                record.last()
-                continue
-            better = state.remember(row)
+    with record.held():
+        with wish(run) as noted:
+            if last:
+                record.mend()
+            watch = Watch(noted, record.midway, began, config.time_budget, device)
+            reason = trained(state, record, batches, valid, weight, watch)
+        del batches, valid  # their processes end before others are started
+        print(printable(f"stopped: {reason}"), flush=True)
+        with going_on(saved := f"the run is saved; --resume {run} goes on"):
+            # Again, for a run that was killed after its last epoch and before its results.
+            metrics, scores = record.results(reason), {}
+            if stop_reason(state, config):
+                if noted.signal:
+                    leave(noted.signal, f"; {saved}")
+                scores = scored_once(record, reader)
+                metrics = record.results(reason, scores)
+    return Result(run, metrics, state.history, scores)
+
+
+def trained(state: State, record: Record, batches, valid, weight, watch: Watch) -> str:
+    """Epoch after epoch; returns why it stopped. Raises `Stopped`, `TrainingDiverged`."""
+    config, run, precision = record.config, record.run, record.precision
+    if not stop_reason(state, config):
+        print(header(config), flush=True)
+    while not (reason := stop_reason(state, config)):
+        try:
+            row = one_epoch(state, batches, config, precision, weight, watch)
+            scoring_began = time.monotonic()
+            with watch.timed("scoring"):
+                row |= scored(state, valid, len(record.data.part("valid")), precision)
+            row["seconds"] = state.sums["train_s"] + time.monotonic() - scoring_began
+        except Paused as pause:
+            done = f"{state.step} of {len(batches)} steps of epoch {state.epoch + 1}"
+            goes_on = f", after {done}; --resume {run} goes on"
+            if pause.signal:
+                record.draw()
+                leave(pause.signal, goes_on)
+            return f"{pause}{goes_on}"
+        except NonFinite as problem:
+            go_back(state, run, problem)
             record.last()
-            watch.saved = time.monotonic()
-            if better:
-                record.best()
-            print(epoch_line(state, config.epochs, better), flush=True)
-            record.results()
-    print(printable(f"stopped: {reason}"), flush=True)
-    # Again, for a run that was killed after its last epoch and before its results.
-    return Result(run, record.results(reason), state.history)
+            continue
+        better = state.remember(row)
+        record.last()
+        watch.saved = time.monotonic()
+        if better:
+            record.best()
+        print(epoch_line(state, config, better), flush=True)
+        record.results()
+    return reason
 
 
 def stop_reason(state: State, config: Config) -> str | None:

@@ -28,7 +28,7 @@ LAST_LINES = 3  # of what the ranks wrote to stderr, when they leave no answer
 
 
 def trained_on_devices(config: Config) -> dict:
-    """Train on `config.devices`; returns {"run", "metrics", "history"}.
+    """Train on `config.devices`; returns {"run", "metrics", "history", "scores"}.
 
     Raises what the ranks raised, and `InputError` if one of them died.
     """

@@ -19,7 +19,7 @@ from lite0ca.settings.config import Config
 
 def answer_of(config: Config) -> dict:
     """What the training came to, or the error that a user can do something about."""
-    from lite0ca.training.fit import fit
+    from lite0ca.training.fit import OF_RESULT, fit
     from lite0ca.training.launch import ERRORS
 
     try:
@@ -27,7 +27,7 @@ def answer_of(config: Config) -> dict:
     except tuple(ERRORS.values()) as error:
         own = getattr(error, "own", False)
         return {"error": type(error).__name__, "message": str(error), "own": own}
-    return {"run": str(result.run), "metrics": result.metrics, "history": result.history}
+    return {"run": str(result.run)} | {name: getattr(result, name) for name in OF_RESULT}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import contextlib
 import datetime
 import functools
 import os
-from dataclasses import asdict, dataclass, replace
+import time
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -27,12 +28,14 @@ from lite0ca.settings.config import Config
 from lite0ca.speed.timing import images_per_s
 from lite0ca.training.epoch import refuse_non_finite
 from lite0ca.training.state import State
-from lite0ca.training.summary import write_results
+from lite0ca.training.summary import draw_curves, metrics_of, metrics_of_test
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+DRAW_EVERY_S = 30.0  # a figure takes a quarter of a second, as long as many a short epoch
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Record:
     data: DataSet
     fingerprint: str  # of the data, which takes a while to compute
     precision: Precision
+    drawn: float = field(default_factory=time.monotonic)  # when the curves last were
 
     def begin(self) -> None:
         """Make the run folder; one that is there can be resumed, whatever happens next."""
@@ -104,12 +108,29 @@ class Record:
         if self.state.best_epoch == self.state.epoch > 0 and self.state.step == 0:
             self.best()  # it came between the two checkpoints
 
-    def results(self, reason: str | None = None) -> dict:
-        """The metrics so far, written with --save-history; `reason` is why the run has stopped."""
-        write = lambda: write_results(  # noqa: E731
-            self.run, self.state, self.config, self.data, self.speed, reason
-        )
-        return distributed.from_first(write)
+    def results(self, reason: str | None = None, scores: dict | None = None) -> dict:
+        """The metrics so far, written with --save-history.
+
+        `reason` is why the run has stopped, `scores` what it then came to.
+        """
+        return distributed.from_first(lambda: self.write_results(reason, scores))
+
+    def write_results(self, reason: str | None, scores: dict | None) -> dict:
+        metrics = metrics_of(self.run, self.state, self.config, self.data, self.speed, reason)
+        metrics |= metrics_of_test(scores) if scores else {}
+        if self.config.save_history:
+            write_json(self.run / "metrics.json", metrics)
+            if self.state.best_epoch:
+                write_json(self.run / "history.json", self.state.history)
+                if not scores and (reason or time.monotonic() - self.drawn > DRAW_EVERY_S):
+                    self.draw()
+        return metrics
+
+    def draw(self) -> None:
+        """The curves as they are now, with --save-history."""
+        if self.config.save_history and self.state.best_epoch and distributed.first():
+            draw_curves(self.run, self.state, self.data)
+            self.drawn = time.monotonic()
 
     @functools.cached_property  # after the first epoch: nobody wants to wait for it before
     def speed(self) -> dict:

@@ -59,7 +59,7 @@ def test_the_runs_own_test_split(tiny_run, capsys):
     assert main(["evaluate", str(tiny_run)]) == 0
     shown = capsys.readouterr().out
     assert "data_test_drawn_sample, 60 images" in shown and "40 groups of near-duplicates" in shown
-    for part in ("accuracy  0.", "macro-F1  0.", "95 % interval", "leaf_blast", "precision"):
+    for part in ("accuracy  0.", "macro-F1  0.", "95 % interval", "leaf blast", "precision"):
         assert part in shown
     scores = json.loads((tiny_run / "scores_data_test_drawn_sample.json").read_text())
     assert np.sum(scores["confusion"]) == 60 and scores["split"] == "test"
@@ -92,7 +92,7 @@ def test_other_folders_and_files(tiny_run, sample, photos, tmp_path, capsys):
     assert main([*arguments, "--output-dir", str(output), "--image-size", "96"]) == 0
     shown = capsys.readouterr().out
     assert "photos_all, 5 images" in shown
-    assert "none of bacterial_leaf_blight, brown_spot here" in shown
+    assert "none of bacterial leaf blight, brown spot here" in shown
     scores = json.loads((output / "scores_photos_all.json").read_text())
     assert scores["image_size"] == 96 and scores["groups"] is None
     other = photos({"healthy": 3}, tmp_path / "elsewhere/photos")

@@ -127,12 +127,14 @@ def test_commands_run_end_to_end(number, sample, tmp_path, monkeypatch, capsys):
     (run,) = (tmp_path / "results").iterdir()
     files = {path.name for path in run.iterdir()}
     always = {"best_model.pt", "last.pt", "config.json", "environment.json", "data.csv"}
-    with_history = {"history.json", "metrics.json", "training_plot.png"}
+    with_history = {"history.json", "metrics.json", "training_plot.png", "report.html"}
+    scores = ("scores", "json"), ("confusion", "png"), ("reliability", "png")
+    with_history |= {f"{kind}_data_test_drawn_sample.{suffix}" for kind, suffix in scores}
     assert files == always | (with_history if "--save-history" in arguments else set())
     if "--save-history" in arguments:
         metrics = json.loads((run / "metrics.json").read_text())
         contract = "valid_acc valid_loss train_acc train_loss best_epoch fps valid_f1 num_params "
-        contract += "size_mb model_name ckpt_path fps_batch_size fps_device"
+        contract += "size_mb model_name ckpt_path fps_batch_size fps_device test_acc test_f1"
         assert set(contract.split()) <= set(metrics)
         assert metrics["model_name"] == "EfficientNet_Lite0_CA"
 

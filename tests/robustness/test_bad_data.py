@@ -628,7 +628,8 @@ def test_names_that_mean_something_elsewhere(leaves, tmp_path, capsys, monkeypat
     assert main(["evaluate", run, "--split", "all", "--num-workers", "0"]) == 0
     assert main(["predict", run, "$(touch x)$", "--csv", "answers.csv"]) == 0
     assert set(pd.read_csv("answers.csv")["prediction"]) <= set(names.values())
-    assert len(list(Path(run).glob("*.png"))) == 3 and not Path("x").exists()
+    assert len(list(Path(run).glob("*.png"))) == 5 and not Path("x").exists()
+    assert "<script" not in Path(run, "report.html").read_text(encoding="utf-8")
     assert capsys.readouterr().err == ""
 
 

@@ -1,0 +1,33 @@
+"""Write report.html, one page to send: scores, mistakes, curves, settings of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lite0ca.errors import printable
+from lite0ca.folders import check_writable, refuse_among_photos
+from lite0ca.settings.flags import add_run, add_run_flags, add_split
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_split(parser)
+    add_run_flags(
+        parser, "metadata data_dir skip_bad_images batch_size device amp num_workers output_dir"
+    )
+
+
+def run(run: str, split: str | None, output_dir: str | None = None, **typed) -> None:
+    from lite0ca.evaluation import run_report, scoring
+    from lite0ca.evaluation.predictions import answered
+    from lite0ca.formats.run_files import run_folder
+
+    folder = Path(output_dir or run_folder(run))
+    check_writable(folder)
+    run_report.check_place(folder)
+    if typed.get("data_dir"):
+        refuse_among_photos(folder, Path(typed["data_dir"]))
+    asked = answered(run, split, typed)
+    refuse_among_photos(folder, asked.data.source)
+    print(printable(str(run_report.write_page(asked, scoring.scores_of(asked), folder))))

@@ -1,0 +1,193 @@
+"""report.html, what one sends to a colleague: a run's scores, mistakes, curves and settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lite0ca.data.metadata_csv import read_made_split
+from lite0ca.errors import opening
+from lite0ca.evaluation.calibration import calibration_as_text
+from lite0ca.evaluation.predictions import Answers
+from lite0ca.files import beginning, known_json, refuse_others, whole
+from lite0ca.formats.metadata import is_number
+from lite0ca.formats.run_files import TABLE, run_folder
+from lite0ca.images.reading import read_image
+from lite0ca.settings import command_lines
+from lite0ca.settings.config import Config, flag
+
+PAGE = "report.html"
+MISTAKES = 12  # pictures, the surest ones
+MOST_CELLS = 20  # classes of a confusion matrix; of more the most frequent mistakes are listed
+SPLITS = {
+    "test": "photos of the test split, which chose nothing: no epoch, no setting",
+    "valid": "photos of the valid split, which chose the epoch: expect less on others",
+    "train": "photos that the run was trained on: they say nothing of others",
+}
+WHERE = ("preset", "metadata", "data_dir", "label2id", "output_dir", "cache_dir")
+MACHINE = ("device", "threads", "cores", "platform", "lite0ca", "git_commit", "python")
+CURVES = ("train_loss", "valid_loss", "train_acc", "valid_acc", "valid_f1")
+
+
+def check_place(folder: Path) -> None:
+    """Raise `InputError` if a page of somebody else's lies where ours is to be."""
+    from lite0ca.plots.report_page import GENERATOR
+
+    ours = GENERATOR.encode() in (beginning(folder / PAGE, 500) or b"")
+    refuse_others(folder / PAGE, ours)
+
+
+def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
+    """Write what is known of a run and of its answers; returns the page's path."""
+    from lite0ca.plots.report_page import page
+
+    run = run_folder(asked.run)
+    environment, metrics = (known_json(run / name) for name in ("environment.json", "metrics.json"))
+    settings = Config.of_stored(asked.metadata["config"])
+    content = page(
+        title=run.resolve().name,
+        system=asked.metadata["system"],
+        drawn=asked.data.is_sample,
+        asked_about=SPLITS.get(asked.part, "photos, all of them"),
+        data=asked.data.root.resolve().name,
+        background=asked.background,
+        scores=scores,
+        metrics={name: value for name, value in metrics.items() if is_number(value)},
+        classes=[
+            (name, "" if label.replace("_", " ") == name else label, row)
+            for name, (label, row) in zip(asked.names, scores["classes"].items())
+        ],
+        matrix=matrix_of(scores["confusion"], asked.names),
+        confused=confused_of(scores["confusion"], asked.names),
+        mistakes=mistakes_of(asked),
+        calibration=calibration_as_text(scores).splitlines(),
+        reliability=reliability_of(scores["bins"]),
+        bins=scores["bins"],
+        **curves_of(run / "history.json", asked.metadata["epoch"]),
+        counts=counts_of(run / TABLE, asked),
+        settings=settings_of(settings),
+        machine=machine_of(environment),
+        made_by=command_lines.of_training(settings),
+        next=command_lines.after(asked.run),
+    )
+    with whole(folder / PAGE) as file:
+        file.write(content)
+    return folder / PAGE
+
+
+def matrix_of(confusion: list[list[int]], names: list[str]) -> list[tuple]:
+    """(name, [(photos, their share of the true class)]) a true class; none of many classes."""
+    if len(names) > MOST_CELLS:
+        return []
+    rows = zip(names, confusion)
+    return [(name, [(n, n / max(1, sum(row))) for n in row]) for name, row in rows]
+
+
+def confused_of(confusion: list[list[int]], names: list[str]) -> list[tuple[str, str, int]]:
+    """(true class, answer, photos) of the most frequent mistakes."""
+    wrong = np.array(confusion)
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CELLS]
+    pairs = (np.unravel_index(place, wrong.shape) for place in order)
+    return [
+        (names[true], names[said], int(wrong[true, said]))
+        for true, said in pairs
+        if wrong[true, said]
+    ]
+
+
+def mistakes_of(asked: Answers) -> dict:
+    """How many answers are wrong, and the surest of them with their pictures."""
+    from lite0ca.plots.photos import thumbnail
+    from lite0ca.plots.report_page import as_data
+
+    called = dict(zip(asked.classes, asked.names))
+    wrong = asked.rows[asked.rows["label"] != asked.rows["answer"]]
+    shown = [
+        {
+            "picture": as_data(thumbnail(read_image(row.absolute_path, side=160))),
+            "truth": called[row.label],
+            "said": called[row.answer],
+            "confidence": row.confidence,
+            "path": row.path,
+        }
+        for row in wrong.nlargest(MISTAKES, "confidence").itertuples()
+    ]
+    return {"count": len(wrong), "shown": shown}
+
+
+def reliability_of(bins: list[dict]):
+    from lite0ca.plots.line_chart import line_chart
+
+    confidence, accuracy = ([row[name] for row in bins] for name in ("confidence", "accuracy"))
+    lines = {("exact", "exact"): ([0, 1], [0, 1]), ("this model", "valid"): (confidence, accuracy)}
+    return line_chart("accuracy against confidence", "confidence", lines, (0, 1))
+
+
+def curves_of(history: Path, best: int) -> dict:
+    """The charts of loss and scores, and a row an epoch; empty without --save-history."""
+    from lite0ca.plots.line_chart import line_chart
+
+    found = known_json(history)
+    curves = {name: found.get(name) for name in CURVES}
+    if not any(curves.values()):
+        return {"charts": [], "epochs": [], "best": best}
+    with opening(history, "is damaged"):
+        epochs = list(range(1, len(curves["valid_f1"]) + 1))
+        rows = list(zip(epochs, *curves.values(), strict=True))
+        if not all(is_number(value) for row in rows for value in row):
+            raise ValueError("a value is no number")
+    lines = {
+        "cross-entropy": {"train": "train_loss", "valid": "valid_loss"},
+        "score": {"train": "train_acc", "valid": "valid_acc", "valid macro-F1": "valid_f1"},
+    }
+    charts = [
+        line_chart(
+            title,
+            "epoch",
+            {
+                (label, label.split()[-1]): (epochs, curves[name])
+                for label, name in of_title.items()
+            },
+            (0, 1) if title == "score" else None,
+            best,
+        )
+        for title, of_title in lines.items()
+    ]
+    return {"charts": charts, "epochs": rows, "best": best}
+
+
+def counts_of(table: Path, asked: Answers) -> list[tuple]:
+    """(class, photos of train, valid, test) as the run was trained; the last row is of all."""
+    if not table.is_file():  # of a checkpoint without its folder
+        return []
+    rows = read_made_split(table, asked.metadata.get("sha256", {}).get(TABLE))
+    counts = pd.crosstab(rows["label"], rows["split"])
+    counts = counts.reindex(index=asked.classes, columns=["train", "valid", "test"], fill_value=0)
+    lines = zip(asked.names, counts.to_numpy().tolist())
+    return [*lines, ("all", counts.sum().tolist())]
+
+
+def machine_of(environment: dict) -> list[tuple[str, str]]:
+    """(what, which) of environment.json: where it was trained, and with which versions."""
+    packages = environment.get("packages")
+    found = {name: environment.get(name) for name in MACHINE}
+    found |= packages if type(packages) is dict else {}
+    return [(name, str(value)) for name, value in found.items() if value is not None]
+
+
+def settings_of(config: Config) -> list[tuple[str, str, str]]:
+    """(flag, value, default) of what differs from the defaults; the data is told elsewhere."""
+    default = Config()
+    return [
+        (flag(name), shown(value), shown(getattr(default, name)))
+        for name, value in command_lines.changed(config, default).items()
+        if name not in WHERE
+    ]
+
+
+def shown(value) -> str:
+    words = {True: "on", False: "off", None: ""}
+    return words[value] if value is None or type(value) is bool else str(value)

@@ -1,0 +1,83 @@
+"""The scores of a model on a part of a data set: plain data, three files, and a person's table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lite0ca.evaluation import calibration, metrics
+from lite0ca.evaluation.predictions import Answers
+from lite0ca.files import cut, is_picture, known_json, numbered, write_json
+from lite0ca.folders import whole_folder
+from lite0ca.formats.exported_file import format_of
+from lite0ca.formats.metadata import limit_of
+from lite0ca.machine.device import describe, device_of
+
+
+def scores_of(asked: Answers) -> dict:
+    """All scores as plain data, with what they hang on: run, data, size, seed, device."""
+    metadata, config, rows = asked.metadata, asked.config, asked.rows
+    label2id = metadata["label2id"]
+    groups = rows["group"].to_numpy() if "group" in rows else None
+    truth, predicted = (rows[name].map(label2id).to_numpy() for name in ("label", "answer"))
+    scores = metrics.report(truth, predicted, asked.classes, groups)
+    scores |= {"run": str(Path(asked.run)), "epoch": metadata["epoch"]}
+    scores |= {"system": metadata["system"], "data": str(asked.data.root.resolve())}
+    scores |= {"split": asked.part, "image_size": config.image_size}
+    scores |= {"background": asked.background} if asked.background else {}
+    confidence, limit = rows["confidence"].to_numpy(), limit_of(metadata)
+    scores |= calibration.calibration_report(confidence, truth == predicted, limit)
+    seed, device = metadata["config"]["seed"], describe(device_of(config.device))
+    return scores | {"seed": seed, "device": device}
+
+
+def write_scores(asked: Answers, scores: dict, folder: Path) -> list[Path]:
+    """The JSON, the confusion matrix and the reliability diagram, named by the data; returns them.
+
+    They take the place of earlier ones of the same data, and of nothing else.
+    """
+    from lite0ca.plots import style  # matplotlib: what draws nothing starts without it
+    from lite0ca.plots.scores import confusion, reliability
+
+    name = name_beside_others(folder, name_of(asked), scores["data"])
+    written = files_of(name)
+    title = f"{scores['system']['name']}\n{name}\n"
+    score = f"macro-F1 {scores['macro_f1']:.3f}"
+    error = f"calibration error {scores['calibration_error']:.3f}"
+    with whole_folder(folder) as made:
+        write_json(made / written[0], scores)
+        style.save(confusion(scores["confusion"], asked.names, title + score), made / written[1])
+        style.save(reliability(scores["bins"], title + error), made / written[2])
+    return [folder / file for file in written]
+
+
+def as_text(asked: Answers, scores: dict) -> str:
+    """The scores as a person reads them, the classes by the names that people have for them."""
+    called = dict(zip(asked.classes, asked.names))
+    return f"{metrics.as_text(scores, called)}\n{calibration.calibration_as_text(scores)}"
+
+
+def name_of(asked: Answers) -> str:
+    """What the files of these scores are called after: the data, and its part."""
+    name = f"{cut(asked.data.root.resolve().name)}_{asked.part}"
+    name += "_drawn_sample" if asked.data.is_sample else ""
+    name += f"_background_{asked.background}" if asked.background else ""
+    return f"{cut(Path(asked.run).name)}_{name}" if format_of(asked.run) else name
+
+
+def files_of(name: str) -> tuple[str, str, str]:
+    return f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"
+
+
+def name_beside_others(folder: Path, name: str, data: str) -> str:
+    """`name`, or with a number behind it where its files are of another data set, or not ours."""
+    for tried in numbered(name):
+        scores, *pictures = (folder / file for file in files_of(tried))
+        same = not os.path.lexists(scores) or is_scores_of(scores, data)
+        if same and all(is_picture(file) or not os.path.lexists(file) for file in pictures):
+            return tried
+
+
+def is_scores_of(file: Path, data: str) -> bool:
+    found = known_json(file)
+    return found.get("data") == data and {"run", "split", "macro_f1"} <= set(found)

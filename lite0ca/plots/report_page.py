@@ -1,0 +1,37 @@
+"""A run on one page: plain rows and charts into HTML that needs no network and no script.
+
+All that comes from data, as the names of classes and files, is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jinja2 import Environment, StrictUndefined, Template
+
+SOURCE = Path(__file__).with_name("report.html")
+GENERATOR = '<meta name="generator" content="lite0ca">'  # says of a page that it is ours
+JPEG_QUALITY = 80
+
+
+def page(**facts) -> str:
+    """The page; `facts` are what `report.html` names."""
+    return template().render(**facts)
+
+
+@functools.cache
+def template() -> Template:
+    blocks = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, **blocks)
+    return environment.from_string(SOURCE.read_text(encoding="utf-8"))
+
+
+def as_data(photo: np.ndarray) -> str:
+    """A uint8 RGB photo (H, W, 3) as the address of a JPEG that is the picture itself."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, content = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), options)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
