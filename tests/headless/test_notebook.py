@@ -1,12 +1,20 @@
 """What the notebooks' settings cell does with its parameters."""
 
+import os
+
+import nbformat
+import papermill
 import pytest
+from conftest import REPO
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.manager import run_kernel
 
 from lite0ca import notebook
 from lite0ca.data import sample
 from lite0ca.errors import InputError
 from lite0ca.plots.photos import class_counts
+
+STEPS = "from lite0ca.machine.console import bar\nfor step in bar(range(300), 'steps'):\n    pass"
 
 
 @pytest.fixture
@@ -140,3 +148,24 @@ def test_pictures_are_on_white():
     figure = class_counts(["a", "b", "a"], ["train", "train", "valid"])
     assert notebook.picture(figure).data[:4] == b"\x89PNG"
     assert notebook.picture(figure, format="jpeg").data[:2] == b"\xff\xd8"
+
+
+def test_papermill_stores_no_bars(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(STEPS)])
+    nbformat.write(content, tmp_path / "in.ipynb")
+    done = papermill.execute_notebook(
+        tmp_path / "in.ipynb", tmp_path / "out.ipynb", kernel_name="python3", progress_bar=False
+    )
+    assert done.cells[0].outputs == []
+
+
+def test_a_person_sees_bars_with_an_end():
+    """As JupyterLab asks: it could pass a question on, and says so with each cell."""
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    with run_kernel(env=environment | {"PYTHONPATH": str(REPO)}) as client:
+        shown = []
+        client.execute_interactive(STEPS, allow_stdin=True, output_hook=shown.append, timeout=60)
+    text = "".join(m["content"].get("text", "") for m in shown if m["msg_type"] == "stream")
+    assert "steps: " in text and "/300" in text

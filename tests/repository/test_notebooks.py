@@ -188,7 +188,7 @@ def workplace(sample, tiny_run, tmp_path_factory) -> Path:
 
 def run_papermill(source: Path, target: Path, *arguments, cwd: Path):
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(source), str(target)]
-    environment = os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": str(REPO)}
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
     return subprocess.run(
         [*command, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True
     )
@@ -198,7 +198,7 @@ def run_nbval(notebook: Path):
     """nbval, lax, in a pytest of its own without this repository's settings."""
     (notebook.parent / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--nbval-current-env"]
-    environment = os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": str(REPO)}
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
     return subprocess.run(
         [*command, "-p", "no:cacheprovider", str(notebook)],
         cwd=notebook.parent,
