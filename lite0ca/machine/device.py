@@ -41,6 +41,16 @@ def device_of(name: str, devices: int = 1) -> torch.device:
     return torch.device(name)
 
 
+def idle_gpus(device: torch.device) -> str | None:
+    """What to say of the GPUs that a training on one does not use; None if there are none."""
+    if device.type != "cuda" or (count := torch.cuda.device_count()) < 2:
+        return None
+    return (
+        f"1 of {count} GPUs is used: --devices {count} trains on all (in a notebook: "
+        f'overrides = {{"devices": {count}}})'
+    )
+
+
 def cores() -> int:
     """Those that this process may use, as `taskset` and a container's set of CPUs say."""
     linux = hasattr(os, "sched_getaffinity")

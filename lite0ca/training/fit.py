@@ -22,7 +22,7 @@ from lite0ca.formats.checkpoint import LAST, load_checkpoint
 from lite0ca.images import cache
 from lite0ca.images.loaders import score_loader, train_loader
 from lite0ca.machine import distributed
-from lite0ca.machine.device import Precision, describe, device_of
+from lite0ca.machine.device import Precision, describe, device_of, idle_gpus
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.machine.signals import leave
 from lite0ca.model.network import parameter_count
@@ -60,6 +60,8 @@ def fit(config: Config) -> Result:
         return Result(Path(answer["run"]), answer["metrics"], answer["history"])
     distributed.use_own_gpu()
     device = device_of(config.device, distributed.on_this_machine())
+    if not distributed.started() and (idle := idle_gpus(device)):
+        print(idle, flush=True)
     if config.sync_bn and device.type != "cuda":
         raise InputError("--sync-bn needs cuda: torch has no such BatchNorm for other devices")
     with own_temporary_folder(), distributed.joined(device):
