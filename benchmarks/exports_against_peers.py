@@ -40,8 +40,9 @@ from torch import nn
 
 from lite0ca.export.fusion import fused
 from lite0ca.formats import onnx as onnx_format
-from lite0ca.machine.device import CPU, cpu_name
+from lite0ca.machine.device import CPU
 from lite0ca.machine.memory import keep_freed_memory
+from lite0ca.machine.processor import cpu_name
 from lite0ca.model.network import build_model, mac_count, parameter_count
 from lite0ca.settings.systems import SYSTEMS
 from lite0ca.speed.exported_files import PEAK, SIDE, MatrixProduct

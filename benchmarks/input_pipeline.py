@@ -33,7 +33,7 @@ from lite0ca.images.cache import PhotoReader, Store
 from lite0ca.images.loaders import EvenBatches, Photos, loader_of, loader_workers, worker_options
 from lite0ca.images.reading import content_of, read_image, side_for, source_of
 from lite0ca.machine.console import bar
-from lite0ca.machine.device import cpu_name
+from lite0ca.machine.processor import cpu_name
 from lite0ca.settings.config import Config
 from lite0ca.settings.flags import add_flags, from_flags
 

@@ -193,7 +193,7 @@ def measure(settings) -> int:
     row = next(row for row in ROWS + VARIANTS if row.name == settings.measure)
     settings.classes = sum(path.is_dir() for path in (settings.folder / "train").iterdir())
     speeds, network = getattr(peers, row.tool)(settings, settings.folder, **row.options)
-    from lite0ca.machine.device import cpu_name
+    from lite0ca.machine.processor import cpu_name
     from lite0ca.model.network import mac_count, parameter_count
 
     figures = {"images_per_s": speeds, "cpu": cpu_name(), "parameters": parameter_count(network)}

@@ -1,6 +1,12 @@
 """EfficientNet-Lite0 with Coordinate Attention for leaf diseases: data, training, scores."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lite0ca.prediction import Model
 
 __version__ = "0.3.0"
 
@@ -10,3 +16,14 @@ __version__ = "0.3.0"
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # ONNX Runtime would keep a database of what it does in the user's cache folder, and send it away.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def load(run: str | os.PathLike, language: str | None = None, **settings) -> Model:
+    """A trained model to ask about photos: `lite0ca.load("results/RUN").predict("leaf.jpg")`.
+
+    `run` is a run folder, a `best_model.pt` or an exported file. More in
+    `lite0ca.prediction.load`.
+    """
+    from lite0ca import prediction  # and so nothing more than this file where flags are read
+
+    return prediction.load(run, language, **settings)

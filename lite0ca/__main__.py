@@ -1,4 +1,4 @@
-"""`python -m lite0ca COMMAND`: the commands, and how each one fails."""
+"""`lite0ca COMMAND`, or `python -m lite0ca COMMAND`: the commands, and how each one fails."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import importlib
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import NoReturn
 
+from lite0ca import __version__
 from lite0ca.errors import (
     ExportFailed,
     InputError,
@@ -163,14 +165,17 @@ def parse(argv: list[str], prog: str | None):
         parser = Parser(prog=prog, usage="%(prog)s [flags]", **described(train))
         train.add_arguments(parser)
         return train.run, vars(parser.parse_args(argv[1:]))
-    parser = Parser(prog="python -m lite0ca", description=__doc__, allow_abbrev=False)
+    called = Path(sys.argv[0]).name if sys.argv else ""
+    called = "lite0ca" if called in ("lite0ca", "lite0ca.exe") else "python -m lite0ca"
+    parser = Parser(prog=called, description=__doc__, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"lite0ca {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         command = command_named(name)
         one = commands.add_parser(name, help=one_line(command.__doc__), **described(command))
         one.set_defaults(function=command.run)
         command.add_arguments(one)
-    typed = vars(parser.parse_args(argv))
+    typed = vars(parser.parse_args(argv or ["--help"]))
     del typed["command"]
     return typed.pop("function"), typed
 

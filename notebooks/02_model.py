@@ -222,13 +222,13 @@ run = run or fit(config).run
 about, trained = open_model(run)
 
 # %%
-from lite0ca.images.augmentation import resizing
 from lite0ca.images.reading import read_image
+from lite0ca.images.resizing import squeezed
 from lite0ca.plots.photos import wall, with_heat
 
 some = data.part("valid").groupby("label").head(2)
-resize = resizing(about["config"]["image_size"])
-photos = [resize(image=read_image(p))["image"] for p in some["absolute_path"]]
+size = about["config"]["image_size"]
+photos = [squeezed(read_image(p), size) for p in some["absolute_path"]]
 batch = torch.stack([torch.from_numpy(photo) for photo in photos])  # B H W 3
 with torch.inference_mode():
     maps = trained.backbone.forward_features(trained.normalize(to_device(batch, cpu)))  # B C h w

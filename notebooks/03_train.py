@@ -132,7 +132,7 @@ machine = {name: getattr(config, name) for name in ("device", "amp", "num_worker
 answers = answers_of(result.run, part, **machine)
 
 # %%
-from lite0ca.data.dataset import classes_of
+from lite0ca.data.classes import classes_of
 from lite0ca.formats.checkpoint import load_best
 
 label2id = load_best(result.run)["label2id"]

@@ -74,7 +74,7 @@ if run is None:
 
 # %%
 from lite0ca.export.export import export
-from lite0ca.formats.opening import formats_named
+from lite0ca.formats.exported_file import formats_named
 
 folder, rows = export(str(run), formats_named(formats), int8, None, photo=True, output_dir=None)
 

@@ -84,15 +84,15 @@ print(f"{len(wrong)} of {len(answers)} answers on the test split are wrong")
 import torch
 
 from lite0ca.evaluation.explanation import grad_cam
-from lite0ca.images.augmentation import resizing
 from lite0ca.images.reading import read_image
+from lite0ca.images.resizing import squeezed
 from lite0ca.plots.photos import wall, with_heat
 
 
 def shown(rows):
     """Photos of some rows, each beside itself in the light of its map; and their titles."""
-    resize = resizing(about["config"]["image_size"])
-    photos = [resize(image=read_image(p))["image"] for p in rows["absolute_path"]]
+    size = about["config"]["image_size"]
+    photos = [squeezed(read_image(p), size) for p in rows["absolute_path"]]
     batch = torch.stack([torch.from_numpy(photo) for photo in photos])  # B H W 3
     maps = grad_cam(model, batch, torch.tensor(rows["answer"].map(label2id).to_numpy()))
     told = [f"{row.label}\n{row.answer} {row.confidence:.2f}" for row in rows.itertuples()]

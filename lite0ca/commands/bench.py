@@ -78,7 +78,7 @@ def bench_exported_files(folder: str, batch_size: int, rounds: int, seconds: flo
     """The exported files of a run side by side with torch."""
     import torch
 
-    from lite0ca.machine.device import cpu_name
+    from lite0ca.machine.processor import cpu_name
     from lite0ca.speed.exported_files import benchmark_exported_files
 
     table = benchmark_exported_files(folder, batch_size, rounds, seconds)

@@ -39,10 +39,11 @@ def run(
     Without --metadata or --data-dir it is the run's own data. With `background` only photos with
     a plain one count.
     """
-    from lite0ca.data.dataset import classes_of
+    from lite0ca.data.classes import classes_of
     from lite0ca.evaluation import calibration, metrics
     from lite0ca.evaluation.predictions import answered
-    from lite0ca.formats.opening import format_of
+    from lite0ca.formats.exported_file import format_of
+    from lite0ca.formats.metadata import limit_of
     from lite0ca.machine.device import describe, device_of
     from lite0ca.plots import style
     from lite0ca.plots.scores import confusion, reliability
@@ -61,7 +62,7 @@ def run(
     scores |= {"run": str(run), "epoch": metadata["epoch"], "system": metadata["system"]}
     scores |= {"data": str(data.root.resolve()), "split": part, "image_size": config.image_size}
     scores |= {"background": background} if background else {}
-    right, limit = truth == predicted, calibration.limit_of(metadata)
+    right, limit = truth == predicted, limit_of(metadata)
     calibrated = calibration.calibration_report(answers["confidence"].to_numpy(), right, limit)
     scores |= calibrated
     scores |= {"seed": metadata["config"]["seed"], "device": describe(device_of(config.device))}

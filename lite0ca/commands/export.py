@@ -35,8 +35,9 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
     from lite0ca.export import phone_page
     from lite0ca.export.export import PHOTO, export, refuse_failed
     from lite0ca.export.verification import as_table
-    from lite0ca.formats.checkpoint import REPORT
-    from lite0ca.formats.opening import formats_named, open_file
+    from lite0ca.formats.exported_file import formats_named
+    from lite0ca.formats.opening import open_file
+    from lite0ca.formats.run_files import REPORT
 
     formats = formats_named(format)
     if web:  # what can be wrong with the page is said before minutes of work

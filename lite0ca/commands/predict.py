@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,8 +13,26 @@ from lite0ca.errors import InputError, printable
 from lite0ca.files import csv_line, is_stream, is_table, refuse_others, whole
 from lite0ca.folders import check_length, check_writable
 from lite0ca.settings.flags import add_run, add_run_flags
+from lite0ca.settings.names import LANGUAGES
+from lite0ca.settings.names import language as session_language
 
 HEADER = ("path", "prediction", "probability", "sure")  # then a column a class
+BYTE_ORDER_MARK = "\ufeff"
+WIDEST = 60  # of the column of paths
+WORDS = {
+    "en": {
+        "not sure": "not sure",
+        "photos": "photos",
+        "below": "below",
+        "advice": "take the photo again nearer, with one leaf, in daylight",
+    },
+    "vi": {
+        "not sure": "chưa chắc",
+        "photos": "ảnh",
+        "below": "dưới",
+        "advice": "hãy chụp lại gần hơn, một lá, dưới ánh sáng ban ngày",
+    },
+}
 OF_A_RUN = ("config.json", "environment.json", "data.csv", "history.json", "metrics.json")
 
 
@@ -29,11 +48,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="say 'not sure' below this probability (default: where the run was right in 95 %% of "
         "its valid split)",
     )
+    parser.add_argument(
+        "--language",
+        choices=LANGUAGES,
+        help="of what is said and of the classes' names (default: this session's)",
+    )
     add_run_flags(parser, "skip_bad_images batch_size image_size device amp num_workers")
 
 
 def run(
-    run: str, photos: list[str], csv: str | None, top: int, sure_from: float | None, **typed
+    run: str,
+    photos: list[str],
+    csv: str | None,
+    top: int,
+    sure_from: float | None,
+    language: str | None,
+    **typed,
 ) -> int:
     """Print the likeliest classes of each photo; returns 2 if a file could not be read."""
     if top < 1:
@@ -42,56 +72,67 @@ def run(
         raise InputError(f"--sure-from must be a probability from 0 to 1, not {sure_from}")
     if csv is not None:
         refuse_no_table(csv)
-    from lite0ca.data.dataset import classes_of
-    from lite0ca.evaluation import calibration
-    from lite0ca.evaluation.finished_run import fastest_exported_file, settings_of
-    from lite0ca.evaluation.inference import logits_of_photos, photo_paths, workers_for
-    from lite0ca.formats.opening import open_model
-    from lite0ca.machine.device import Precision, device_of
-    from lite0ca.machine.memory import keep_freed_memory
+    from lite0ca.images.photo_batches import photo_paths
+    from lite0ca.prediction import load
 
     paths = photo_paths(photos)
     if csv is not None:
         refuse_photo(csv, paths)
-    run = fastest_exported_file(run, typed)
-    metadata, model = open_model(run, typed.get("image_size"))
-    config = settings_of(run, metadata, {"batch_size": 32, **typed})
-    keep_freed_memory()
-    precision = Precision.of(device_of(config.device), config.amp)
-    classes = classes_of(metadata["label2id"])
-    if metadata.get("drawn_sample"):
+    model = load(run, language, len(paths), **typed)
+    if sure_from is not None:
+        model.sure_from = sure_from
+    if model.metadata.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
-    workers = workers_for(paths, config.num_workers)
-    logits = logits_of_photos(
-        model, paths, config.image_size, precision, config.batch_size, workers
-    )
-    temperature = metadata.get("temperature", 1.0)
-    if sure_from is None:
-        sure_from = calibration.limit_of(metadata)
-    unread = 0
+    words = WORDS[language or session_language()]
+    shown = short(paths, photos)
+    width = min(max(map(len, shown)), WIDEST)
+    unread, counts = 0, Counter()
     with ExitStack() as stack:
         table = None
         if csv is not None:
             table = stack.enter_context(whole(csv))
-            table.write(csv_line([*HEADER, *classes], for_people=True))
-        for path, row, problem in logits:
-            if problem:
+            if not all(map(str.isascii, [*paths, *model.classes])):
+                table.write(BYTE_ORDER_MARK)  # by which Excel knows UTF-8
+            table.write(csv_line([*HEADER, *model.classes], for_people=True))
+        for (path, answer, problem), name in zip(model.answers(paths), shown):
+            if answer is None:
                 unread += 1
-                print(f"left out: {printable(problem)}", file=sys.stderr)
+                print(f"left out: {printable(problem or path)}", file=sys.stderr)
                 continue
-            probabilities = (row / temperature).softmax(dim=0)
-            order = probabilities.argsort(descending=True, stable=True).tolist()
-            sure = float(probabilities[order[0]]) >= sure_from
-            likeliest = [f"{printable(classes[i])} {probabilities[i]:.3f}" for i in order[:top]]
-            print(f"{printable(path)}: {'' if sure else 'not sure: '}{', '.join(likeliest)}")
+            counts[answer.name if answer.sure else words["not sure"]] += 1
+            print(f"{printable(name):{width}}  {as_text(answer, model.names, top, words)}")
             if table:
-                first = order[0]
-                values = [f"{p:.6f}" for p in probabilities.tolist()]
-                answer = [path, classes[first], values[first], "yes" if sure else "no"]
-                table.write(csv_line([*answer, *values], for_people=True))
+                values = [f"{answer.probabilities[label]:.6f}" for label in model.classes]
+                said = [answer.label, f"{answer.probability:.6f}", "yes" if answer.sure else "no"]
+                table.write(csv_line([path, *said, *values], for_people=True))
+    if len(paths) > 1 and counts:
+        found = ", ".join(f"{count} {printable(name)}" for name, count in counts.most_common())
+        print(f"{counts.total()} {words['photos']}: {found}")
+    if words["not sure"] in counts:
+        print(
+            f"{words['not sure']}: {words['below']} {percent(model.sure_from)}; {words['advice']}"
+        )
     if csv is not None:
         print(printable(csv))
-    return 2 if unread and not config.skip_bad_images else 0
+    return 2 if unread and not model.config.skip_bad_images else 0
+
+
+def as_text(answer, names: dict[str, str], top: int, words: dict[str, str]) -> str:
+    """The likeliest classes; beside the first one only those that come to a percent."""
+    likely = list(answer.probabilities.items())[:top]
+    likely = [one for place, one in enumerate(likely) if place == 0 or one[1] >= 0.005]
+    text = ", ".join(f"{printable(names[label])} {percent(value)}" for label, value in likely)
+    return text if answer.sure else f"{words['not sure']}: {text}"
+
+
+def percent(probability: float) -> str:
+    return f"{100 * probability:.0f} %"
+
+
+def short(paths: list[str], named: list[str]) -> list[str]:
+    """The paths as people read them: from the folder that was named, or from here."""
+    start = named[0] if len(named) == 1 and os.path.isdir(named[0]) else os.curdir
+    return [min(path, os.path.relpath(path, start), key=len) for path in paths]
 
 
 def refuse_no_table(csv: str) -> None:
@@ -108,7 +149,10 @@ def refuse_no_table(csv: str) -> None:
     if is_stream(csv):
         return
     check_writable(Path(os.path.realpath(csv)).parent)
-    refuse_others(csv, is_table(os.path.realpath(csv), ",".join(HEADER)), "--csv")
+    header = ",".join(HEADER)
+    refuse_others(
+        csv, is_table(os.path.realpath(csv), header, f"{BYTE_ORDER_MARK}{header}"), "--csv"
+    )
     beside = Path(csv).parent
     if (beside / "best_model.pt").exists() and Path(csv).name in OF_A_RUN:
         raise InputError(f"--csv {csv}: is the name of a file of the run; name another")

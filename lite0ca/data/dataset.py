@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lite0ca.data.classes import classes_of
 from lite0ca.data.metadata_csv import refuse_other_than_text_files
 from lite0ca.data.sources import find
 from lite0ca.errors import InputError, printable
@@ -266,8 +267,3 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     if bad.all():
         raise InputError(f"{data.source}: no readable image remains")
     return replace(data, rows=data.rows[~bad].reset_index(drop=True))
-
-
-def classes_of(label2id: dict[str, int]) -> list[str]:
-    """The class names in the order of their numbers."""
-    return sorted(label2id, key=label2id.__getitem__)

@@ -18,22 +18,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lite0ca.errors import InputError
-from lite0ca.evaluation.finished_run import settings_of
-from lite0ca.evaluation.inference import photo_loader, photo_paths, workers_for
 from lite0ca.files import read_bytes, whole
 from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
-from lite0ca.formats.checkpoint import (
-    BEST,
-    SETTINGS,
-    TABLE,
-    load_best,
-    model_of,
-    run_folder,
-    save_checkpoint,
-)
+from lite0ca.formats.checkpoint import load_best, model_of, save_checkpoint
+from lite0ca.formats.run_files import BEST, SETTINGS, TABLE, run_folder
+from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
 from lite0ca.machine.memory import keep_freed_memory
+from lite0ca.settings.trained import settings_of
 
 SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (docs/log.md)
 LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new
@@ -52,7 +45,7 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
         raise InputError(f"{folder}: is there already; name another folder with --output-dir")
     check_writable(folder)
     paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
-    model, config = model_of(checkpoint), settings_of(run, checkpoint, {"batch_size": 64, **typed})
+    model, config = model_of(checkpoint), settings_of(checkpoint, {"batch_size": 64, **typed})
     keep_freed_memory()
     precision = Precision.of(device_of(config.device), config.amp)
     model.to(precision.device, memory_format=torch.channels_last)
@@ -73,17 +66,15 @@ def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
     Raises `InputError` for a bad one, and in the end if there were fewer than `LEAST`.
     """
     used, batches = 0, math.ceil(len(paths) / config.batch_size)
-    parts = np.array_split(np.arange(len(paths)), batches)
-    workers = workers_for(paths, config.num_workers)
-    even = [part.tolist() for part in parts]
-    stream = photo_loader(paths, config.image_size, workers, config.batch_size, batch_sampler=even)
-    for photos, files in bar(stream, "looking at the photos"):
+    even = [list(map(str, part)) for part in np.array_split(paths, batches)]
+    stream = photo_batches(even, config.image_size, reading_threads(config.num_workers))
+    for photos, files in bar(stream, "looking at the photos", batches):
         bad = next((problem for _, problem in files if problem), None)
         if bad and not config.skip_bad_images:
             raise InputError(f"{bad}; --skip-bad-images leaves such out")
         if photos is not None and len(photos) > 1:  # one has no spread in some layers
             used += len(photos)
-            yield photos
+            yield torch.from_numpy(photos)
     if used < LEAST:
         raise InputError(f"{used} photos say too little of a place: give {LEAST} or more")
 

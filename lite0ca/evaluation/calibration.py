@@ -49,12 +49,6 @@ def sure_from(probabilities: np.ndarray, truth: np.ndarray) -> float:
     return float(confidence[order][enough[-1]]) if len(enough) else 1.0
 
 
-def limit_of(metadata: dict) -> float:
-    """From which confidence on a model is sure; one that does not say has to give 1 itself."""
-    limit = metadata.get("sure_from")
-    return 1.0 if limit is None else limit
-
-
 def bins_of(confidence: np.ndarray, right: np.ndarray) -> list[dict]:
     """Confidence against truth in ten equal parts of 0..1; empty parts are left out."""
     part = np.minimum((confidence * BINS).astype(int), BINS - 1)

@@ -1,20 +1,17 @@
-"""A run taken up again: its settings, its data, its fastest file."""
+"""A run taken up again: its data, and the part of it that is asked for."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from lite0ca.data import dataset, split
 from lite0ca.data.metadata_csv import read_made_split
-from lite0ca.errors import InputError, opening, printable
-from lite0ca.formats.checkpoint import BEST, EXPORTS, REPORT, TABLE, digest, load_best, run_folder
-from lite0ca.formats.opening import FORMATS, format_of
-from lite0ca.formats.report import INSTEAD, read_report, refuse_replaced
-from lite0ca.machine.device import device_of
+from lite0ca.errors import InputError, printable
+from lite0ca.formats.checkpoint import load_best
+from lite0ca.formats.exported_file import format_of
+from lite0ca.formats.run_files import BEST, TABLE, run_folder
 from lite0ca.settings.config import Config
-
-WHERE = ("metadata", "data_dir", "label2id")  # settings that say where the data lies
+from lite0ca.settings.trained import WHERE
 
 
 def data_of(run: str, metadata: dict, config: Config) -> dataset.DataSet:
@@ -28,54 +25,6 @@ def data_of(run: str, metadata: dict, config: Config) -> dataset.DataSet:
             config = replace(config, **lay)
     sha256 = trained.get("sha256", {}).get(TABLE)
     return with_known_split(dataset.load(config, metadata["label2id"]), run, sha256)
-
-
-def fastest_exported_file(run: str, typed: dict) -> str:
-    """The exported file that answers as the run does and was fastest, if its runtime is here.
-
-    The run itself without one, where the files take pictures of another size than the run was
-    trained on, or where another device, precision or size was typed. Raises `InputError` if the
-    report is damaged, or the file is not the one that was proved.
-    """
-    report = Path(run) / EXPORTS / REPORT
-    if any(typed.get(name) for name in ("device", "amp", "image_size")) or not report.is_file():
-        return run
-    if device_of("auto").type != "cpu":
-        return run
-    made = read_report(report)
-    if made is None:
-        print(
-            f"{report.parent}: is of an earlier version, without checksums; export again to use it"
-        )
-        return run
-    with opening(report, f"is damaged; {INSTEAD}"):
-        if made["checkpoint_sha256"] != digest(run):
-            print(printable(f"{report.parent}: is of an earlier training; export again to use it"))
-            return run
-        if made["image_size"] != load_best(run)["config"]["image_size"]:
-            return run
-        same = [row for row in made["files"] if row["file"] and row["passed"]]
-        same = [row for row in same if row["form"] in FORMATS]  # float32, resized by us
-        for row in sorted(same, key=lambda row: row["latency_ms"]):
-            path = report.parent / Path(row["file"]).name
-            there = format_of(path) == row["form"] and path.is_file()
-            if there and FORMATS[row["form"]].is_installed(row["form"]):
-                refuse_replaced(report.parent, row)
-                speed = f"{row['times_torch']:.1f} x torch's speed"
-                print(printable(f"answered by {path} ({speed} when exported)"))
-                return str(path)
-    return run
-
-
-def settings_of(run: str, metadata: dict, typed: dict) -> Config:
-    """The settings of a run, with what was typed for this command over them."""
-    # What only training uses may not fit what is typed now: --start-size, a smaller --image-size.
-    settings = dict(metadata["config"]) | {"resume": None, "weights": None, "start_size": None}
-    if typed.get("metadata") or typed.get("data_dir"):
-        settings |= dict.fromkeys(WHERE)
-    # Its machine may not be this one.
-    settings |= {"device": "auto", "amp": None, "num_workers": Config.num_workers}
-    return Config.of_stored(settings, **typed)
 
 
 def checkpoint_beside(file: str) -> dict:

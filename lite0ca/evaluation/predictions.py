@@ -9,7 +9,7 @@ import pandas as pd
 
 from lite0ca.data import dataset
 from lite0ca.errors import InputError
-from lite0ca.evaluation.finished_run import choose, data_of, settings_of
+from lite0ca.evaluation.finished_run import choose, data_of
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.formats.opening import open_model
 from lite0ca.images.background import leaf_mask, with_background
@@ -18,6 +18,7 @@ from lite0ca.images.loaders import score_loader
 from lite0ca.machine.device import Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.settings.config import Config
+from lite0ca.settings.trained import settings_of
 
 
 def answered(
@@ -28,7 +29,7 @@ def answered(
     With one of `background.KINDS` it is asked about the photos with a plain background, changed so.
     """
     metadata, model = open_model(run, typed.get("image_size"))
-    config = settings_of(run, metadata, typed)
+    config = settings_of(metadata, typed)
     data, part = choose(data_of(run, metadata, config), part)
     data = dataset.without_bad_images(data, config.skip_bad_images)
     change = None

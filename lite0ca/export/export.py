@@ -21,7 +21,7 @@ from lite0ca import __version__
 from lite0ca.data import dataset
 from lite0ca.data.split import limited
 from lite0ca.errors import ExportFailed, InputError, first_line, out_of_room, printable
-from lite0ca.evaluation.finished_run import choose, data_of, settings_of
+from lite0ca.evaluation.finished_run import choose, data_of
 from lite0ca.export import gptq
 from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import fused
@@ -29,18 +29,12 @@ from lite0ca.export.photo_input import PhotoClassifier
 from lite0ca.export.verification import Verification, verdict, with_speed
 from lite0ca.files import known_json, refuse_others
 from lite0ca.folders import check_writable, whole_folder
-from lite0ca.formats.checkpoint import (
-    EXPORTS,
-    REPORT,
-    digest,
-    load_best,
-    model_of,
-    run_folder,
-    sha256,
-)
+from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.formats.exported_file import FORMATS, files_of, seal_file
 from lite0ca.formats.metadata import metadata_of
-from lite0ca.formats.opening import FORMATS, Exported, files_of, open_file, seal_file
+from lite0ca.formats.opening import Exported, open_file
 from lite0ca.formats.report import write_report
+from lite0ca.formats.run_files import EXPORTS, REPORT, digest, run_folder, sha256
 from lite0ca.formats.seal import has_seal
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import console
@@ -50,6 +44,7 @@ from lite0ca.machine.environment import versions
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.network import LeafClassifier
 from lite0ca.settings.config import Config
+from lite0ca.settings.trained import settings_of
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
 CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
@@ -67,6 +62,7 @@ class Source:
     data: dataset.DataSet  # the rows to verify on
     config: Config
     training: torch.Tensor  # uint8 (M, S, S, 3)
+    trained_at: int  # pixels
     opset: int | None = None
     rounded: dict[int, LeafClassifier] = field(default_factory=dict)
 
@@ -202,7 +198,7 @@ def source_of(run: str, opset: int | None, typed: dict) -> Source:
     """Everything that the files are made from. Raises `InputError`."""
     checkpoint = load_best(run)
     network = model_of(checkpoint, typed.get("image_size"))
-    config = settings_of(run, checkpoint, typed)
+    config = settings_of(checkpoint, typed)
     metadata = metadata_of(checkpoint, network, config.image_size, __version__)
     data = dataset.without_bad_images(data_of(run, checkpoint, config), config.skip_bad_images)
     test, part = choose(data, None)
@@ -214,7 +210,8 @@ def source_of(run: str, opset: int | None, typed: dict) -> Source:
     # In an order in which every first part has all classes.
     rows = rows.sample(frac=1, random_state=0)
     photos = torch.cat([batch for batch, _ in score_loader(rows, metadata["label2id"], config)])
-    return Source(network, metadata, test, config, photos, opset)
+    trained_at = checkpoint["config"]["image_size"]
+    return Source(network, metadata, test, config, photos, trained_at, opset)
 
 
 def files_from(
@@ -256,6 +253,7 @@ def report_of(run: str, source: Source, verification: Verification, rows: list[d
         "images": len(verification.truth),
         "drawn_sample": source.metadata["drawn_sample"],
         "image_size": source.metadata["image_size"],
+        "trained_at": source.trained_at,
         "cpu": describe(CPU.device),
         "versions": installed,
         "files": rows,

@@ -12,7 +12,7 @@ from torch import nn
 class PhotoClassifier(nn.Module):
     """uint8 RGB (H, W, 3) of any size -> calibrated probabilities (classes,).
 
-    Resizes as `augment.resizing` does, a grey level apart at most. A photo with a shorter side of
+    Resizes as `resizing.squeezed` does, a grey level apart at most. A photo with a shorter side of
     more than `reading.side_for(S)` pixels meets one average here and two where it is read for us,
     which differ by more where it has grain of a pixel or two.
     """

@@ -32,7 +32,7 @@ class Verification:
         """Scores, differences, and whether they pass. `network` is an exported file, opened."""
         logits = logits_of(network, self.batches, CPU)[0].numpy()
         expected = self.logits
-        if network.takes_photos:  # and answers with probabilities
+        if network.exported.takes_photos:  # and answers with probabilities
             expected = log_softmax(expected / self.metadata["temperature"])
         row = self.compared(logits, expected)
         if int8:
@@ -44,7 +44,7 @@ class Verification:
             problem = f"logits differ by {difference:.2g}, {FLOAT_TOLERANCE:g} are allowed"
             if row["agreement"] < 1:
                 problem = f"agrees on {row['agreement']:.1%} only, logits within {difference:.2g}"
-        if passed and network.takes_photos:
+        if passed and network.exported.takes_photos:
             row |= self.of_whole_photos(network, expected)
         return row | {"passed": passed, "problem": None if passed else problem}
 
@@ -76,7 +76,9 @@ class Verification:
         Reported, not judged: a photo much larger than the input is averaged once there and twice
         here, and a network that hangs on the finest grain answers otherwise.
         """
-        answers = np.stack([network.session.of_photo(read_image(path)) for path in self.paths])
+        answers = np.stack(
+            [network.exported.session.of_photo(read_image(path)) for path in self.paths]
+        )
         return {
             "photo_agreement": float((answers.argmax(1) == expected.argmax(1)).mean()),
             "largest_probability_difference": float(np.abs(answers - np.exp(expected)).max()),

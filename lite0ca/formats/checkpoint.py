@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from lite0ca.errors import InputError, opening
-from lite0ca.files import read_bytes, whole
+from lite0ca.files import whole
 from lite0ca.formats import seal
 from lite0ca.formats.metadata import check_metadata
+from lite0ca.formats.run_files import best_of
 from lite0ca.model.archive import is_zip, loaded, read_tensors
 from lite0ca.model.network import LeafClassifier, build_model
-from lite0ca.settings.systems import System
+from lite0ca.settings.systems import SYSTEMS, System
 
-BEST, LAST = "best_model.pt", "last.pt"
 FORMER_SUFFIX = ".torchscript"  # of version 0.1: a program, which could do anything
+# A network of one of our systems with no more than these is small.
+USUAL_SIZE, USUAL_CLASSES = 512, 1000
+RANDOM = {torch.Tensor.normal_, torch.Tensor.uniform_}
 END_OF_ZIP = b"PK\5\6"  # with nothing behind it, 22 bytes
-SETTINGS, TABLE = "config.json", "data.csv"  # what a run began with; the latter is its split
-EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
@@ -64,33 +65,10 @@ def load_checkpoint(path: str | Path, needs: tuple[str, ...]) -> dict:
 
 def load_best(run: str | Path) -> dict:
     """The best model of a run: give its folder, or the file itself. Raises `InputError`."""
-    run = Path(run)
-    if not run.exists():
-        raise InputError(f"{run}: there is no such run folder or checkpoint")
-    path = run / BEST if run.is_dir() else run
-    if run.is_dir() and not path.exists():
-        raise InputError(f"{run}: has no {BEST}, so no epoch of it is finished yet")
+    path = best_of(run)
     content = load_checkpoint(path, needs=("model", "config", "system", "label2id", "epoch"))
     check_metadata(content, path)
     return content
-
-
-def run_folder(run: str | Path) -> Path:
-    """The folder of a run, given as such or by one of its files."""
-    path = Path(run).absolute()
-    if path.is_dir():
-        return Path(run)
-    return path.parent.parent if path.parent.name == EXPORTS else path.parent
-
-
-def digest(run: str | Path) -> str:
-    """sha256 of a run's best checkpoint: another training, another digest."""
-    path = Path(run)
-    return sha256(path / BEST if path.is_dir() else path)
-
-
-def sha256(file: str | Path) -> str:
-    return hashlib.sha256(read_bytes(file)).hexdigest()
 
 
 def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
@@ -105,21 +83,48 @@ def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
             f"{trained_at} pixels; use --image-size {trained_at}, or train at {image_size}"
         )
     build = partial(build_model, system, len(checkpoint["label2id"]), image_size, config["dropout"])
-    refuse_other_shapes(checkpoint["model"], build, system.name)
-    model = build()
+    state, classes = checkpoint["model"], len(checkpoint["label2id"])
+    usual = system.backbone in {known.backbone for known in SYSTEMS.values()}
+    if not usual or image_size > USUAL_SIZE or classes > USUAL_CLASSES:
+        refuse_other_shapes(state, shapes_on_paper(build), system.name)
+    with Unfilled():
+        model = build()
+    refuse_other_shapes(state, shapes_of(model), system.name)
     with opening("the checkpoint", f"does not fit {system.name}"):
-        model.load_state_dict(checkpoint["model"])
+        model.load_state_dict(state)
     if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
         raise InputError(f"the checkpoint holds NaN or infinity in {bad[0]}: it answers nothing")
     return model.eval()
 
 
-def refuse_other_shapes(state: dict, build: Callable[[], LeafClassifier], name: str) -> None:
-    """Raise `InputError` unless the tensors fit, before gigabytes are taken for a network."""
+class Unfilled(TorchFunctionMode):
+    """Networks are built without random weights: those of a checkpoint take their place."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in RANDOM or getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def shapes_of(model: LeafClassifier) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in model.state_dict().items()}
+
+
+def shapes_on_paper(build: Callable[[], LeafClassifier]) -> dict[str, torch.Size] | None:
+    """The shapes of a network that may take gigabytes, without taking them; None where a network
+    of timm cannot be built so. It costs torch's compiler, 1.5 CPU seconds of imports.
+    """
     try:
-        with torch.device("meta"):
-            wanted = {key: value.shape for key, value in build().state_dict().items()}
-    except Exception:  # some networks of timm cannot be built there; the real one will say
+        with torch.device("meta"), Unfilled():
+            return shapes_of(build())
+    except Exception:  # building the real one will say why
+        return None
+
+
+def refuse_other_shapes(state: dict, wanted: dict | None, name: str) -> None:
+    """Raise `InputError` unless the tensors are those of the network."""
+    if wanted is None:
         return
     found = state if isinstance(state, dict) else {}
     for key in [*wanted, *found]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from ai_edge_litert.interpreter import Interpreter
-from torch import nn
 
 from lite0ca.formats.litert_metadata import graphs_in, metadata_in, with_metadata
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 TOP = 127  # steps of the largest weight
 
@@ -24,6 +27,7 @@ def write(network: nn.Module, metadata: dict, path: Path) -> None:
 def converted(network: nn.Module, metadata: dict) -> bytes:
     """The plain float32 file."""
     import litert_torch
+    import torch
 
     size = metadata["image_size"]
     with warnings.catch_warnings(action="ignore"):

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from lite0ca.data.dataset import classes_of
+from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
 from lite0ca.formats import seal
 from lite0ca.settings.config import Config
@@ -44,6 +44,12 @@ def check_metadata(metadata: dict, source: str | Path) -> None:
                 f"{source}: is damaged, of another version, or not of this project: its {name} "
                 f"cannot be {shown}"
             )
+
+
+def limit_of(metadata: dict) -> float:
+    """From which confidence on a model is sure; one that does not say has to give 1 itself."""
+    limit = metadata.get("sure_from")
+    return 1.0 if limit is None else limit
 
 
 def is_number(value) -> bool:

@@ -1,4 +1,4 @@
-"""ONNX: written by torch's exporter, made int8 and run by ONNX Runtime."""
+"""ONNX: written by torch's exporter, made int8 and run by ONNX Runtime, which needs no torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import json
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import onnxruntime
-import torch
-from onnxruntime import quantization
-from onnxruntime.quantization.shape_inference import quant_pre_process
-from torch import nn
 
 from lite0ca.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 FIRST_DYNAMO_OPSET = 18  # asked for less, torch's exporter writes 18 with only a warning
 INT8_OPSET = 13  # at least: it brought scales for each channel
@@ -34,6 +35,8 @@ def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = No
     Opsets below 18 come from torch's legacy exporter. Raises `InputError` if an opset cannot be
     had.
     """
+    import torch
+
     size = metadata["image_size"]
     example = torch.zeros(2, 3, size, size)
     names = {"input_names": [IMAGES], "output_names": ["logits"]}
@@ -60,6 +63,8 @@ def refuse_opset(opset: int, int8: bool, photo: bool) -> None:
             f"--with-preprocessing and --web need --opset {FIRST_DYNAMO_OPSET} or more: torch "
             "writes a file for photos of any size with no older one"
         )
+    from torch import nn
+
     with tempfile.TemporaryDirectory() as folder:
         write(nn.Conv2d(3, 2, 1), {"image_size": 8}, Path(folder, "probe.onnx"), opset)
 
@@ -68,6 +73,8 @@ def write_with_preprocessing(
     network: nn.Module, metadata: dict, path: Path, opset: int | None = None
 ) -> None:
     """uint8 RGB `photo` (height, width, 3) of any size -> calibrated `probabilities` (classes,)."""
+    import torch
+
     any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     exported(
         network,
@@ -83,6 +90,8 @@ def write_with_preprocessing(
 
 
 def exported(network, example, path: Path, opset: int | None, dynamo: bool, **names) -> None:
+    import torch
+
     options = {"external_data": False} if dynamo else {}
     network = copy.deepcopy(network)
     for module in network.modules():
@@ -104,6 +113,8 @@ def exported(network, example, path: Path, opset: int | None, dynamo: bool, **na
 
 def refuse_other_opset(path: Path, opset: int | None) -> None:
     if opset is not None and (written := opset_of(path)) != opset:
+        import torch
+
         raise InputError(f"--opset {opset}: torch {torch.__version__} writes opset {written}")
 
 
@@ -127,6 +138,9 @@ def write_int8(
 
     `images` are (N, 3, S, S) normalised, to calibrate with.
     """
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
         write(network, metadata, plain, opset)
@@ -137,7 +151,7 @@ def write_int8(
         quantization.quantize_static(
             str(prepared),
             str(path),
-            OneByOne(images.numpy()),
+            OneByOne(images.numpy()),  # pyright: ignore[reportArgumentType]
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
@@ -148,8 +162,8 @@ def write_int8(
     store(path, metadata)
 
 
-class OneByOne(quantization.CalibrationDataReader):
-    """Hands the calibration images to ONNX Runtime."""
+class OneByOne:
+    """Hands the calibration images to ONNX Runtime, as a `CalibrationDataReader` does."""
 
     def __init__(self, images: np.ndarray):
         self.images = iter(images)

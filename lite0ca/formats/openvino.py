@@ -6,14 +6,17 @@ import functools
 import json
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino
-import torch
-from torch import nn
 
 from lite0ca.formats import onnx as onnx_format
 from lite0ca.formats import seal
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 ROOM = "lite0ca"  # of our metadata in the file's runtime information
 TOP = onnx_format.TOP

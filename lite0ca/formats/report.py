@@ -8,7 +8,7 @@ from pathlib import Path
 from lite0ca.errors import InputError, opening
 from lite0ca.files import json_object, read_bytes, whole
 from lite0ca.formats import seal
-from lite0ca.formats.checkpoint import sha256
+from lite0ca.formats.run_files import sha256
 
 INSTEAD = "export again, or predict with the run's best_model.pt"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, opening
 from lite0ca.files import known_json, read_json, whole
-from lite0ca.formats.checkpoint import LAST
 from lite0ca.formats.metadata import is_number
+from lite0ca.formats.run_files import LAST
 
 DONE = "lite0ca_done"  # in the metadata of an executed notebook
 RUN_LINE = re.compile(r"^run: (.+)$", re.MULTILINE)  # `fit` says where its files are

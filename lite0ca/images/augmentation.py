@@ -1,4 +1,4 @@
-"""What is done to a photo on its way into the network: in training, and for scoring."""
+"""What is done to a photo on its way into the network in training."""
 
 from __future__ import annotations
 
@@ -32,14 +32,6 @@ def augmentation(image_size: int, kind: str = "standard") -> A.Compose:
             *([hidden()] if strong else []),
         ]
     )
-
-
-def resizing(image_size: int) -> A.Compose:
-    """For scoring: the whole photo, squeezed to a square, since lesions reach to the edge."""
-    resize = A.Resize(
-        image_size, image_size, interpolation=cv2.INTER_CUBIC, area_for_downscale="image"
-    )
-    return A.Compose([resize])
 
 
 def other_light() -> A.BasicTransform:

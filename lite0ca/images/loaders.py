@@ -22,13 +22,13 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from lite0ca.errors import InputError
-from lite0ca.images.augmentation import augmentation, resizing
 from lite0ca.images.background import leaf_mask, on_another_background
 from lite0ca.images.cache import PhotoReader
 from lite0ca.images.delivery import Loader
+from lite0ca.images.resizing import squeezed
 from lite0ca.images.tar_shards import sweep, tars_of
 from lite0ca.machine import distributed
-from lite0ca.machine.device import cores
+from lite0ca.machine.processor import cores
 from lite0ca.machine.signals import end_with_parent, leave_signals_to_the_parent
 
 SCORED_AT_ONCE = 96
@@ -55,7 +55,7 @@ class Photos(Dataset):
         self.numbers = np.array(numbers, dtype=np.int64)
         self.slots, self.reader = reader.slots_of(files), reader
         self.change, self.augment = change, augment
-        self.whole, self.augmented = resizing(image_size), {}
+        self.image_size, self.augmented = image_size, {}
         self.scenes = np.array([], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class Photos(Dataset):
 
     def __getitem__(self, item):
         index, *augmented = item if isinstance(item, tuple) else (item,)
-        photo, transform = self.photo(index), self.whole
+        photo = self.photo(index)
         if self.change:
             photo = self.change(photo, seed=index)
         if augmented:
@@ -75,12 +75,15 @@ class Photos(Dataset):
                     kind = "strong"
                     photo = on_another_background(photo, partial(self.photo, self.behind(rng)), rng)
             if (size, kind) not in self.augmented:
+                from lite0ca.images.augmentation import augmentation  # none to score
+
                 self.augmented[size, kind] = augmentation(size, kind)
             transform = self.augmented[size, kind]
             # One stream for the whole pipeline. set_random_seed would seed each transform alike,
             # and then all that happen with one probability happen together.
             transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        return transform(image=photo)["image"], self.numbers[index]
+            return transform(image=photo)["image"], self.numbers[index]
+        return squeezed(photo, self.image_size), self.numbers[index]
 
     def photo(self, index: int) -> np.ndarray:
         """uint8 (H, W, 3), not yet augmented. Raises `InputError` for a file gone bad meanwhile."""
@@ -147,6 +150,8 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Loa
 
     Raises `InputError` if the ranks are more than the images of a batch.
     """
+    import lite0ca.images.augmentation  # or each loader process would, a CPU second  # noqa: F401
+
     photos = photos_of(rows, label2id, config, reader, augment=config.augmentation)
     if config.augmentation == "strong":
         photos.find_scenes(config.seed)

@@ -16,12 +16,15 @@ import os
 import re
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from lite0ca.errors import InputError, opening
 from lite0ca.files import read_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What was packed by version 0.2 has no checksum (crc32) behind it.
 INSIDE = re.compile(r"(.+\.tar)#(\d{1,15})-(\d{1,15})(?:#([0-9a-f]{8}))?", re.DOTALL)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from lite0ca.errors import InputError
+from lite0ca.machine.processor import cores, cpu_name
 
 
 def device_of(name: str, devices: int = 1) -> torch.device:
@@ -51,12 +49,6 @@ def idle_gpus(device: torch.device) -> str | None:
     )
 
 
-def cores() -> int:
-    """Those that this process may use, as `taskset` and a container's set of CPUs say."""
-    linux = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
-
-
 def describe(device: torch.device) -> str:
     """The device as a benchmark names it: 'cpu, 2 threads, AMD EPYC'."""
     if device.type == "cuda":
@@ -64,15 +56,6 @@ def describe(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu, {torch.get_num_threads()} threads, {cpu_name()}"
     return device.type
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 @dataclass(frozen=True)

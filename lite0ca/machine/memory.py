@@ -9,8 +9,10 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 try:
     import resource
@@ -46,6 +48,8 @@ def peak_memory_mb(work: Callable[[], None], device: torch.device) -> float | No
     On a CPU by Linux's own peak of the process, so it counts what libraries allocate as well.
     """
     if device.type == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         work()

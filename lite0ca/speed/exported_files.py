@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from lite0ca.errors import InputError
-from lite0ca.formats.checkpoint import run_folder
-from lite0ca.formats.opening import format_of, open_file, open_model
+from lite0ca.formats.exported_file import format_of
+from lite0ca.formats.opening import open_file, open_model
+from lite0ca.formats.run_files import run_folder
 from lite0ca.machine.device import CPU
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.network import mac_count

@@ -16,8 +16,9 @@ import torch
 from lite0ca.errors import InputError
 from lite0ca.files import read_json
 from lite0ca.formats.metadata import is_number
-from lite0ca.machine.device import Precision, cpu_name, describe, device_of
+from lite0ca.machine.device import Precision, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory
+from lite0ca.machine.processor import cpu_name
 from lite0ca.model.network import LeafClassifier, build_model, mac_count, parameter_count
 from lite0ca.settings.config import Config, flag, unknown
 from lite0ca.settings.systems import SYSTEMS

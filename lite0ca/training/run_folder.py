@@ -16,16 +16,9 @@ from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
 from lite0ca.files import numbered, read_json, write_json, write_table
 from lite0ca.folders import remove_scraps, scratch_folder
-from lite0ca.formats.checkpoint import (
-    BEST,
-    LAST,
-    SETTINGS,
-    TABLE,
-    load_checkpoint,
-    save_checkpoint,
-    sha256,
-)
+from lite0ca.formats.checkpoint import load_checkpoint, save_checkpoint
 from lite0ca.formats.metadata import check_metadata
+from lite0ca.formats.run_files import BEST, LAST, SETTINGS, TABLE, sha256
 from lite0ca.images.reading import bytes_of
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision

@@ -8,7 +8,7 @@ import numpy as np
 
 from lite0ca.data.dataset import DRAWN, DataSet
 from lite0ca.files import write_json
-from lite0ca.formats.checkpoint import BEST
+from lite0ca.formats.run_files import BEST
 from lite0ca.model.network import parameter_count
 from lite0ca.settings.config import Config
 from lite0ca.training.state import State

@@ -9,10 +9,10 @@ from lite0ca.evaluation.calibration import (
     calibration,
     calibration_error,
     calibration_report,
-    limit_of,
     sure_from,
     temperature_of,
 )
+from lite0ca.formats.metadata import limit_of
 
 
 def test_the_temperature_undoes_a_known_overconfidence():

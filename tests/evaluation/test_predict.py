@@ -10,14 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
+import lite0ca
 from lite0ca.__main__ import main
-from lite0ca.evaluation.finished_run import settings_of
-from lite0ca.evaluation.inference import logits_of_photos
+from lite0ca.evaluation.inference import Network
 from lite0ca.formats.checkpoint import load_best, model_of
-from lite0ca.images.augmentation import resizing
+from lite0ca.images.photo_batches import photo_batches
 from lite0ca.images.reading import read_image, side_for
-from lite0ca.machine.device import Precision
+from lite0ca.images.resizing import squeezed
+from lite0ca.machine.device import CPU
 from lite0ca.settings.config import Config
+from lite0ca.settings.trained import settings_of
 
 
 def test_a_csv_that_cannot_be_written_is_said_before_any_work(tiny_run, tmp_path, capsys):
@@ -29,7 +31,7 @@ def test_a_csv_that_cannot_be_written_is_said_before_any_work(tiny_run, tmp_path
 
 def test_smaller_pictures_than_the_run_began_with():
     metadata = {"config": Config.of(start_size=128, image_size=160).as_dict()}
-    assert settings_of("run", metadata, {"image_size": 96}).image_size == 96
+    assert settings_of(metadata, {"image_size": 96}).image_size == 96
 
 
 def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
@@ -43,9 +45,12 @@ def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
     assert main(["predict", str(tiny_run), str(folder), "--csv", str(out), "--top", "2"]) == 0
     said, *lines = capsys.readouterr().out.splitlines()
     assert said.startswith("this model was trained on the drawn sample")
-    assert len(lines) == 4 and lines[0].startswith(f"{folder}/alpha.webp: ")
-    assert lines[0].count(",") == 1
-    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert [line.split("  ")[0].strip() for line in lines[:3]] == [
+        "alpha.webp", "grey photo.tiff", "một.png"
+    ]  # fmt: skip
+    assert all(line.count(" %") in (1, 2) for line in lines[:3])
+    assert lines[3].startswith("3 photos: ") and lines[-1] == str(out)
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8-sig").splitlines()))
     assert [row["path"] for row in rows] == [
         str(folder / name) for name in ("alpha.webp", "grey photo.tiff", "một.png")
     ]
@@ -62,21 +67,23 @@ def test_logits_are_the_models(tiny_run, sample):
     checkpoint = load_best(tiny_run)
     model = model_of(checkpoint)
     path = str(sample.parent / "healthy/sample_000_0.jpg")
-    photo = torch.from_numpy(resizing(64)(image=read_image(path, side_for(64)))["image"])
+    photo = torch.from_numpy(squeezed(read_image(path, side_for(64)), 64))
     with torch.inference_mode():
         by_hand = model((photo.permute(2, 0, 1)[None].float() / 127.5) - 1)[0]
-    cpu = Precision.of(torch.device("cpu"), None)
-    ((_, answer, problem),) = logits_of_photos(model, [path], 64, cpu)
-    assert problem is None and torch.allclose(answer, by_hand, atol=1e-5)
+    ((photos, files),) = photo_batches([[path]], 64, 0)
+    answer = Network(model, CPU).logits(photos)[0]
+    assert files == [(path, None)] and np.allclose(answer, by_hand, atol=1e-5)
 
 
-def test_batches_and_loader_processes_change_nothing(tiny_run, sample):
+def test_batches_and_threads_change_nothing(tiny_run, sample):
     paths = sorted(map(str, (sample.parent / "leaf_blast").iterdir()))[:21]
-    model, cpu = model_of(load_best(tiny_run)), Precision.of(torch.device("cpu"), None)
-    one = list(logits_of_photos(model, paths, 64, cpu, 4))
-    two = list(logits_of_photos(model, paths, 64, cpu, 8, workers=2))
-    assert [path for path, _, _ in one] == [path for path, _, _ in two] == paths
-    assert all(torch.allclose(a, b, atol=1e-5) for (_, a, _), (_, b, _) in zip(one, two))
+    one, two = (
+        list(lite0ca.load(tiny_run, device="cpu", **options).answers(paths))
+        for options in ({"batch_size": 4, "num_workers": 0}, {"batch_size": 8, "num_workers": 2})
+    )
+    assert [answered.path for answered in one] == [answered.path for answered in two] == paths
+    for (_, a, _), (_, b, _) in zip(one, two):
+        assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
 
 
 def test_unreadable_photos_are_named_and_the_others_answered(tiny_run, photos, capsys):
@@ -84,7 +91,7 @@ def test_unreadable_photos_are_named_and_the_others_answered(tiny_run, photos, c
     (folder / "x/photo 1.jpg").write_bytes(b"broken")
     assert main(["predict", str(tiny_run), str(folder)]) == 2
     output = capsys.readouterr()
-    assert output.out.count(".jpg: ") == 2
+    assert output.out.count(".jpg  ") == 2
     assert output.err.count("\n") == 1 and "photo 1.jpg" in output.err
     assert main(["predict", str(tiny_run), str(folder), "--skip-bad-images"]) == 0
 
@@ -126,9 +133,8 @@ def test_memory_does_not_grow_with_the_folder(tiny_run, tmp_path):
     Image.fromarray(np.zeros((600, 600, 3), np.uint8)).save(tmp_path / "x.jpg")
     for number in range(1000):
         (tmp_path / f"{number}.jpg").hardlink_to(tmp_path / "x.jpg")
-    model, cpu = model_of(load_best(tiny_run)), Precision.of(torch.device("cpu"), None)
     paths = [str(tmp_path / f"{number}.jpg") for number in range(1000)]
-    answers = logits_of_photos(model, paths, 64, cpu)
+    answers = lite0ca.load(tiny_run, device="cpu").answers(paths)
     for _ in range(200):
         next(answers)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -22,11 +22,12 @@ from lite0ca.export import verification
 from lite0ca.export.export import export, refuse_failed
 from lite0ca.export.verification import NOISY
 from lite0ca.formats.checkpoint import load_best, model_of
-from lite0ca.formats.opening import FORMATS, open_file
+from lite0ca.formats.exported_file import FORMATS
+from lite0ca.formats.opening import open_file
 from lite0ca.formats.report import write_report
 from lite0ca.formats.seal import has_seal
-from lite0ca.images.augmentation import resizing
 from lite0ca.images.reading import read_image
+from lite0ca.images.resizing import squeezed
 from lite0ca.machine.device import to_device
 from lite0ca.speed import exported_files
 from lite0ca.speed.exported_files import benchmark_exported_files
@@ -86,7 +87,7 @@ def little_run(leaves, tmp_path_factory) -> Path:
 def pictures(sample):
     """uint8 (4, 64, 64, 3): drawn leaves as the network takes them."""
     paths = sorted(sample.parent.glob("*/*.jpg"))[::101]
-    photos = [resizing(64)(image=read_image(path))["image"] for path in paths]
+    photos = [squeezed(read_image(path), 64) for path in paths]
     return torch.from_numpy(np.stack(photos))
 
 

@@ -18,9 +18,10 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from lite0ca.__main__ import advice_for
 from lite0ca.errors import InputError
-from lite0ca.images.augmentation import augmentation, resizing
+from lite0ca.images.augmentation import augmentation
 from lite0ca.images.delivery import Loader
 from lite0ca.images.loaders import EvenBatches, score_loader, train_loader, worker_options
+from lite0ca.images.resizing import squeezed
 from lite0ca.settings.config import Config
 
 
@@ -89,7 +90,7 @@ def test_the_steps_of_the_augmentation_are_drawn_independently():
 def test_scoring_sees_the_whole_photo():
     photo = np.zeros((100, 300, 3), np.uint8)
     photo[:, :10] = photo[:, -10:] = 255
-    seen = resizing(64)(image=photo)["image"]
+    seen = squeezed(photo, 64)
     assert seen.shape == (64, 64, 3) and seen[:, 0].min() > 200 and seen[:, -1].min() > 200
 
 

@@ -13,7 +13,7 @@ from lite0ca.__main__ import main
 from lite0ca.commands import sample, train
 from lite0ca.errors import InputError, opening, out_of_memory
 from lite0ca.evaluation import metrics
-from lite0ca.machine import console, device, torchrun
+from lite0ca.machine import console, processor, torchrun
 
 # Prints names and says what opened files are numbered, which nothing may be written into.
 COMMAND = """
@@ -94,7 +94,7 @@ def test_what_torchrun_left_silences_no_error(tmp_path, monkeypatch, capsys):
 def test_more_devices_than_cores(devices, leaves, tmp_path, capsys):
     flags = [*FAST, f"--devices={devices}", "--data-dir", str(leaves)]
     assert main(["train", *flags, "--output-dir", str(tmp_path)]) == 2
-    error = f"error: --devices {devices}: no more than cores on a CPU, here {device.cores()}\n"
+    error = f"error: --devices {devices}: no more than cores on a CPU, here {processor.cores()}\n"
     assert capsys.readouterr().err == error and os.listdir(tmp_path) == []
 
 

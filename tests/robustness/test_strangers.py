@@ -22,7 +22,7 @@ from conftest import FAST, LITTLE, TRIES
 from lite0ca import __version__
 from lite0ca.__main__ import main
 from lite0ca.formats import seal
-from lite0ca.formats.opening import NEEDED
+from lite0ca.formats.exported_file import NEEDED
 
 NO = object()  # the fact is not there
 # Damaged values, the likeliest first; all of them in `make trust`.

@@ -1,0 +1,160 @@
+"""An exported file, opened in its own runtime and asked about photos. No torch, where the format
+needs none: a file answers in the time that torch takes to be imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lite0ca.errors import InputError, opening
+from lite0ca.files import read_bytes
+from lite0ca.formats import seal
+from lite0ca.formats.metadata import check_metadata
+from lite0ca.machine.console import quiet
+from lite0ca.machine.memory import within_free_memory
+from lite0ca.settings.config import unknown
+
+NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id", "epoch")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file: its ending, and the extra that its module needs."""
+
+    suffix: str
+    extra: str
+
+    def module(self, name: str):
+        """Raises `InputError` that names the extra if a package is missing."""
+        try:
+            with quiet():  # some greet
+                return importlib.import_module(f"lite0ca.formats.{name}")
+        except ImportError as error:
+            raise InputError(
+                f"{name} needs the package {error.name or error}: "
+                f"pip install 'lite0ca[{self.extra}]'"
+            ) from None
+
+    def is_installed(self, name: str) -> bool:
+        try:
+            return bool(self.module(name))
+        except InputError:
+            return False
+
+
+FORMATS = {
+    "onnx": Format(".onnx", "onnx"),
+    "openvino": Format(".xml", "openvino"),
+    "litert": Format(".tflite", "litert"),
+    "executorch": Format(".pte", "executorch"),
+}
+
+
+class ExportedFile:
+    """An exported file, opened on the CPU. `metadata` is what a checkpoint says beside its weights,
+    and `mean`, `std`, `classes`, `image_size`.
+
+    `session` answers normalised (B, 3, S, S) with logits (B, classes); `mean` and `std` are (3,) or
+    (1,), of pixels 0..1.
+    """
+
+    def __init__(self, session, metadata: dict):
+        self.session, self.metadata = session, metadata
+        # A file that normalises by itself takes 0..255.
+        self.takes_photos = getattr(session, "takes_photos", False)
+        mean, std = ([0.0], [1 / 255]) if self.takes_photos else (metadata["mean"], metadata["std"])
+        self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
+
+    def logits(self, photos: np.ndarray) -> np.ndarray:
+        """uint8 RGB (B, S, S, 3) -> float32 (B, classes)."""
+        images = (photos.astype(np.float32) / 255 - self.mean) / self.std
+        return self.answer(images.transpose(0, 3, 1, 2))
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """Normalised float32 (B, 3, S, S) -> float32 (B, classes)."""
+        return np.asarray(self.session(np.ascontiguousarray(images)), np.float32)
+
+
+def format_of(path: str | Path) -> str | None:
+    """The format by a file's ending; None for what is no exported file."""
+    endings = {one.suffix: name for name, one in FORMATS.items()}
+    return endings.get(Path(path).suffix)
+
+
+def open_exported(path: str | Path, threads: int) -> ExportedFile:
+    """Raises `InputError` if it is no exported file of ours, or broken."""
+    path, name = Path(path), format_of(path)
+    if name is None:
+        raise InputError(f"{path}: no exported file has this ending")
+    module = FORMATS[name].module(name)
+    try:
+        contents = [read_bytes(file) for file in files_of(path)]
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: there is no such file") from None
+    with opening(path, "is damaged; export again"):
+        is_sealed = seal.is_sealed(*contents)
+    with opening(path, f"is damaged or no {name} file; export again"), guarded():
+        session = module.Session(*contents, threads=threads)
+        metadata = dict(session.metadata)
+        if metadata.pop(seal.NAME, None) and not is_sealed:  # 0.2 wrote none
+            raise ValueError("its checksum is not where it was")
+    missing = [key for key in NEEDED if key not in metadata]
+    if missing:
+        raise InputError(
+            f"{path}: does not say its {missing[0]}, so it was not written by lite0ca export"
+        )
+    check_metadata(metadata, path)
+    exported = ExportedFile(session, metadata)
+    with opening(path, "does not do what it says"), guarded():
+        check_answers(exported)
+    return exported
+
+
+@contextlib.contextmanager
+def guarded():
+    """Around a runtime that does what a stranger's file says."""
+    with quiet(), within_free_memory():
+        yield
+
+
+def files_of(path: Path) -> list[Path]:
+    """An exported file and what belongs to it: OpenVINO's weights lie beside."""
+    return [path, path.with_suffix(".bin")] if path.suffix == FORMATS["openvino"].suffix else [path]
+
+
+def seal_file(path: Path) -> None:
+    """Put the digest of an exported file that was just written into it."""
+    content, *others = (file.read_bytes() for file in files_of(path))
+    path.write_bytes(seal.sealed(content, *others))
+
+
+def check_answers(exported: ExportedFile) -> None:
+    """Raise `ValueError` unless one black picture gets a finite logit for each class."""
+    side, classes = exported.metadata["image_size"], len(exported.metadata["classes"])
+    logits = exported.answer(np.zeros((1, 3, side, side), np.float32))
+    if logits.shape != (1, classes):
+        raise ValueError(f"it names {classes} classes and answers {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError("it answers NaN or infinity")
+
+
+def refuse_other_size(exported: ExportedFile, source: str | Path, image_size: int | None) -> None:
+    """Raise `InputError` if pictures of another size are asked for than the file takes."""
+    if image_size not in (None, made_for := exported.metadata["image_size"]):
+        raise InputError(f"--image-size {image_size}: {source} was exported for {made_for} pixels")
+
+
+def formats_named(text: str) -> list[str]:
+    """'onnx,litert' -> names; 'all' -> every format. Raises `InputError`."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name != "all" and name not in FORMATS:
+            raise InputError(f"--format {unknown(name, [*FORMATS, 'all'])}")
+    if not names:
+        raise InputError(f"--format: name one or more of {', '.join(FORMATS)}, or all")
+    return list(FORMATS) if "all" in names else list(dict.fromkeys(names))

@@ -1,0 +1,104 @@
+"""Photo files -> uint8 batches, read ahead by threads: a folder of any size in constant memory.
+
+Decoding and OpenCV release Python's lock, so threads do what loader processes would, and begin at
+once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from lite0ca.errors import InputError, printable
+from lite0ca.images.folder_walk import on_disk, walk
+from lite0ca.images.reading import HIDDEN, holds_image, read_image, side_for, why_no_photo
+from lite0ca.images.resizing import squeezed
+from lite0ca.machine.processor import cores
+
+AHEAD = 4  # photos a thread that may wait for the network
+Files = list[tuple[str, str | None]]  # (path, what is wrong with the file) each
+
+
+def photo_paths(named: Sequence[str | os.PathLike]) -> list[str]:
+    """The files, and all images in and below the folders, in a fixed order.
+
+    What a folder holds beside them is said on stderr. Raises `InputError`.
+    """
+    paths = []
+    for name in named:
+        name = on_disk("", os.fspath(name))
+        if os.path.isdir(name):
+            below = walk(name)
+            below.without_links()
+            beside = f" ({below.passed_over})" if below.passed_over else ""
+            if not below.photos:
+                raise InputError(f"{name}: no image in this folder{beside}")
+            if beside:
+                print(f"left out below {printable(name)}: {below.passed_over}", file=sys.stderr)
+            if below.bare:
+                print(f"{printable(name)}: {below.bare_folders}", file=sys.stderr)
+            paths += [os.path.join(name, photo) for photo in below.photos]
+        elif not os.path.exists(name):
+            raise InputError(f"{name}: there is no such file or folder")
+        elif (why := why_no_photo(name)) and not (why[0] == HIDDEN and holds_image(name)):
+            raise InputError(f"{name}: is not an image that can be read ({why[0]}: {why[1]})")
+        else:
+            paths.append(name)
+    return paths
+
+
+def photo_batches(
+    batches: Iterable[Sequence[str]], image_size: int, threads: int
+) -> Iterator[tuple[np.ndarray | None, Files]]:
+    """(photos (B, S, S, 3) of those that could be read, or None; all files) for each batch.
+
+    Raises `InputError` where no more files can be opened.
+    """
+    sizes, paths = itertools.tee(batches)
+    answers = in_order(partial(photo_of_file, image_size=image_size), flat(paths), threads)
+    for batch in sizes:
+        read = list(itertools.islice(answers, len(batch)))
+        photos = [photo for photo, _ in read if photo is not None]
+        yield np.stack(photos) if photos else None, [file for _, file in read]
+
+
+def reading_threads(num_workers: int) -> int:
+    """No more than cores."""
+    return min(num_workers, cores())
+
+
+def flat(batches: Iterable[Sequence[str]]) -> Iterator[str]:
+    return itertools.chain.from_iterable(batches)
+
+
+def photo_of_file(path: str, image_size: int):
+    """(uint8 photo (S, S, 3) or None, (path, what is wrong with the file or None))."""
+    try:
+        return squeezed(read_image(path, side_for(image_size)), image_size), (path, None)
+    except OSError as error:
+        return None, (path, str(error))
+
+
+def in_order(work: Callable, items: Iterable, threads: int) -> Iterator:
+    """`map(work, items)` in threads, of which each is a few items ahead."""
+    if threads < 2:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(threads)
+    try:
+        waiting, items = deque(), iter(items)
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,203 @@
+"""A trained model that is asked about photos: `lite0ca.load`, and the command `predict`."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from lite0ca.data.classes import classes_of
+from lite0ca.errors import InputError
+from lite0ca.formats.exported_file import format_of, open_exported, refuse_other_size
+from lite0ca.formats.fastest import fastest_exported_file
+from lite0ca.formats.metadata import limit_of
+from lite0ca.formats.run_files import best_of
+from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
+from lite0ca.images.reading import shrunk, side_for, to_rgb, upright
+from lite0ca.images.resizing import squeezed
+from lite0ca.machine.processor import threads
+from lite0ca.settings.config import Config
+from lite0ca.settings.names import display_names
+from lite0ca.settings.names import language as session_language
+from lite0ca.settings.trained import settings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Photo = str | os.PathLike | np.ndarray | Image.Image
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one photo. `name` is the label as people call it."""
+
+    label: str
+    name: str
+    probability: float
+    sure: bool  # such answers were right in 95 of 100 photos of the valid split
+    probabilities: dict[str, float]  # by label, the likeliest first
+
+    def _repr_html_(self) -> str:
+        rows = (
+            f"<tr><td>{html.escape(label)}</td><td style='text-align:right'>{value:.1%}</td></tr>"
+            for label, value in self.probabilities.items()
+        )
+        sure = "" if self.sure else "not sure: "
+        said = f"{sure}{html.escape(self.name)}, {self.probability:.0%}"
+        return f"<b>{said}</b><table>{''.join(rows)}</table>"
+
+
+class Answered(NamedTuple):
+    """The answer about a file, or what is wrong with it."""
+
+    path: str
+    answer: Answer | None
+    problem: str | None
+
+
+class Model:
+    """A trained model, ready to answer.
+
+    `classes` are the labels in the order of their numbers, `names` what people call them.
+    `sure_from` is the probability from which on an answer is sure; it may be set.
+    """
+
+    def __init__(self, source: str, metadata: dict, asked, config: Config, language: str):
+        self.source, self.metadata, self.asked, self.config = source, metadata, asked, config
+        self.classes = classes_of(metadata["label2id"])
+        names = display_names(self.classes, metadata.get("names", {}), language)
+        self.names = dict(zip(self.classes, names))
+        self.temperature = metadata.get("temperature", 1.0)
+        self.sure_from = limit_of(metadata)
+
+    def __repr__(self) -> str:
+        name, size = self.metadata["system"]["name"], self.config.image_size
+        return f"<lite0ca {name}, {len(self.classes)} classes, {size} pixels, {self.source}>"
+
+    def predict(self, photos: Photo | Iterable[Photo]) -> Answer | pd.DataFrame:
+        """The answer about one photo, or a table of the answers about several.
+
+        One is the path of a file, a uint8 RGB array (H, W, 3) or a Pillow image. Several are the
+        path of a folder, a list of these, or an array (N, H, W, 3). The table has a row a photo:
+        path, label, name, probability, sure, problem (what is wrong with a file that cannot be
+        read), and the probability of each class.
+
+        Raises `InputError` for what is no photo.
+        """
+        if isinstance(photos, (str, os.PathLike)):
+            if os.path.isdir(photos):
+                return self.table(self.answers(photo_paths([photos])))
+            ((_, answer, problem),) = self.answers(photo_paths([photos]))
+            if answer is None:
+                raise InputError(problem or "")
+            return answer
+        if isinstance(photos, Image.Image) or (isinstance(photos, np.ndarray) and photos.ndim < 4):
+            (answer,) = self.of_arrays([photos])
+            return answer
+        return self.table(self.each(list(photos)))
+
+    def each(self, photos: Sequence[Photo]) -> Iterator[Answered]:
+        """Files are read as they are asked about; the others are at hand."""
+        files = [photo for photo in photos if isinstance(photo, (str, os.PathLike))]
+        paths = photo_paths(files)
+        if not files:
+            for start in range(0, len(photos), BATCH_SIZE):
+                for answer in self.of_arrays(photos[start : start + BATCH_SIZE]):
+                    yield Answered("", answer, None)
+        elif len(files) == len(photos):
+            yield from self.answers(paths)
+        else:
+            raise InputError("photos: give either files and folders, or arrays and images")
+
+    def answers(self, paths: Sequence[str]) -> Iterator[Answered]:
+        """One for each file, in their order; a folder of any size in constant memory."""
+        size, at_once = self.config.image_size, self.config.batch_size
+        batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
+        workers = reading_threads(self.config.num_workers) if len(paths) > 1 else 0
+        for photos, files in photo_batches(batches, size, workers):
+            found = iter(() if photos is None else self.of_batch(photos))
+            for path, problem in files:
+                yield Answered(path, None if problem else next(found), problem)
+
+    def of_arrays(self, photos: Iterable[np.ndarray | Image.Image]) -> list[Answer]:
+        size = self.config.image_size
+        return self.of_batch(np.stack([squeezed(pixels_of(photo, size), size) for photo in photos]))
+
+    def of_batch(self, photos: np.ndarray) -> list[Answer]:
+        """uint8 RGB (B, S, S, 3) -> the answer about each."""
+        logits = self.asked.logits(photos).astype(np.float64) / self.temperature  # B classes
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return [self.answer(one) for one in odds / odds.sum(axis=1, keepdims=True)]
+
+    def answer(self, probabilities: np.ndarray) -> Answer:
+        order = np.argsort(-probabilities, kind="stable")
+        by_label = {self.classes[number]: float(probabilities[number]) for number in order}
+        label, probability = next(iter(by_label.items()))
+        sure = probability >= self.sure_from
+        return Answer(label, self.names[label], probability, sure, by_label)
+
+    def table(self, answered: Iterable[Answered]) -> pd.DataFrame:
+        import pandas as pd
+
+        rows = []
+        for path, answer, problem in answered:
+            row = {"path": path, "label": None, "name": None, "probability": None, "sure": False}
+            if answer is not None:
+                row |= {name: getattr(answer, name) for name in list(row)[1:]}
+            row |= {"problem": problem}
+            rows.append(row | (answer.probabilities if answer else {}))
+        columns = ["path", "label", "name", "probability", "sure", "problem", *self.classes]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def load(run: str | os.PathLike, language: str | None = None, photos: int = 1, **typed) -> Model:
+    """The model of a run folder, a `best_model.pt` or an exported file.
+
+    A run that was exported answers by its fastest file, without torch, unless `device`, `amp` or
+    `image_size` is given; `photos` is about how many it will be asked about. `language` of the
+    names is "en" or "vi"; by default the session's. Other settings are those of `Config`. Raises
+    `InputError`.
+    """
+    source = fastest_exported_file(str(run), typed, photos)
+    wanted = {"batch_size": BATCH_SIZE, **typed}
+    if Path(source).is_dir() or format_of(source) is None:
+        best_of(source)  # before torch is imported
+        return model_of_network(source, wanted, language)
+    exported = open_exported(source, threads())
+    refuse_other_size(exported, source, typed.get("image_size"))
+    config = settings_of(exported.metadata, wanted)
+    return Model(source, exported.metadata, exported, config, language or session_language())
+
+
+def model_of_network(source: str, typed: dict, language: str | None) -> Model:
+    from lite0ca.evaluation.inference import Network
+    from lite0ca.formats.opening import open_model
+    from lite0ca.machine.device import Precision, device_of
+    from lite0ca.machine.memory import keep_freed_memory
+
+    metadata, network = open_model(source, typed.get("image_size"))
+    config = settings_of(metadata, typed)
+    keep_freed_memory()
+    asked = Network(network, Precision.of(device_of(config.device), config.amp))
+    return Model(source, metadata, asked, config, language or session_language())
+
+
+def pixels_of(photo: np.ndarray | Image.Image, image_size: int) -> np.ndarray:
+    """uint8 RGB (H, W, 3), as a file with these pixels would be read; raises `InputError`."""
+    if isinstance(photo, Image.Image):
+        photo = to_rgb(upright(photo))
+    if not isinstance(photo, np.ndarray):
+        raise InputError(f"photo: give a path, a uint8 array or a Pillow image, not {photo!r}")
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+        raise InputError(
+            f"photo: an array has to be uint8 RGB (height, width, 3), not {photo.dtype} "
+            f"{photo.shape}"
+        )
+    return shrunk(photo, side_for(image_size))
