@@ -17,11 +17,11 @@
 # You will
 # - choose a preset and see every setting it stands for,
 # - train with one call and read the curves,
-# - see where the model is wrong, above all where it is sure and wrong,
+# - ask it about photos, and see where it is sure and wrong,
 # - learn how the recipes came about, and what makes training on a CPU fast.
 #
 # Headless: `papermill notebooks/03_train.ipynb out.ipynb -p preset robust -p metadata my.csv`, or
-# several presets and seeds with `python -m lite0ca batch`.
+# several presets and seeds with `lite0ca batch`.
 
 # %% jupyter={"source_hidden": true} _kg_hide-input=true
 # Installs lite0ca where it is missing: from Kaggle's attached wheels (no internet), or a clone.
@@ -147,6 +147,22 @@ title = f"{part}: macro-F1 {scores['macro_f1']:.3f}"
 notebook.picture(confusion(scores["confusion"], classes, title))
 
 # %% [markdown]
+# ## Ask it
+# About one photo, or many; an answer below the probability from which the run was right in 95 of
+# 100 validation photos is not sure. Outside a notebook: `lite0ca predict RUN a.jpg folder`.
+
+# %%
+import lite0ca
+
+asked = lite0ca.load(result.run)
+photos = answers["absolute_path"].tolist()
+asked.predict(photos[0])
+
+# %%
+several = asked.predict(photos[::10])
+several.drop(columns=["path", "problem"]).round(3)
+
+# %% [markdown]
 # ## Sure and wrong
 # The mistakes with the highest confidence. Look for what they share: a wrong label in the data, a
 # second disease on the leaf, an odd ground.
@@ -172,7 +188,7 @@ cost = {
     "epochs": metrics["epochs"],
     "training, s": round(metrics["train_seconds"], 1),
     "training, images/s": round(metrics["train_images_per_s"]),
-    "parameters": metrics["num_params"],
+    "parameters": f"{metrics['num_params']:,}",
     "best_model.pt, MB": round(metrics["size_mb"], 1),
     f"inference at batch {metrics['fps_batch_size']}, images/s": round(metrics["fps"]),
     "on": metrics["fps_device"],

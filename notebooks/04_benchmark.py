@@ -21,7 +21,7 @@
 #
 # As it stands the images are small and the rounds few, so that it runs in a minute. For figures to
 # quote set `pixels = 224`, `batch_size = 32`, `rounds = 5`, `seconds = 0.5`, or run
-# `python -m lite0ca bench`.
+# `lite0ca bench`.
 
 # %% jupyter={"source_hidden": true} _kg_hide-input=true
 # Installs lite0ca where it is missing: from Kaggle's attached wheels (no internet), or a clone.
@@ -155,7 +155,7 @@ speed_up.sort_values("one image", ascending=False).round(1)
 
 # %% [markdown]
 # ## Figures to quote
-# `python -m lite0ca bench`: float32, channels-last, torch 2.14.1 eager, 224 pixels, 4 classes,
+# `lite0ca bench`: float32, channels-last, torch 2.14.1 eager, 224 pixels, 4 classes,
 # random weights, two cores of an AMD EPYC (AVX-512); median over five rounds in which the systems
 # take turns (n = 20 to 387 single images, 15 to 42 batches); memory beside the weights, as Linux
 # counts it, with glibc's memory kept:

@@ -19,7 +19,7 @@
 # - compare size, speed and score, and see what 8 bits cost and why,
 # - find the few lines that call each file from Android, iOS, Python, C++ and the browser.
 #
-# The same from the command line: `python -m lite0ca export results/RUN --format all --int8`.
+# The same from the command line: `lite0ca export results/RUN --format all --int8`.
 
 # %% jupyter={"source_hidden": true} _kg_hide-input=true
 # Installs lite0ca where it is missing: from Kaggle's attached wheels (no internet), or a clone.
@@ -290,7 +290,7 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 # const auto logits = module.forward(images)->at(0).toTensor();
 # ```
 #
-# **Browser, onnxruntime-web**; or the whole page: `python -m lite0ca export RUN --web page`. The
+# **Browser, onnxruntime-web**; or the whole page: `lite0ca export RUN --web page`. The
 # page takes, chooses, drops or pastes a photo, or points the camera; English and Vietnamese;
 # offline after the first visit, installable. Try it with `python -m http.server --directory page`.
 # Phones need https: over plain http in a local network photos work, the live camera and offline use

@@ -183,4 +183,4 @@ doubtful[["path", "label", "answer", "label_quality"]].head(12).round(3)
 # %% [markdown]
 # ## What next
 # - `07_study`: does attention help, and what holds outside the lab? Measured over seeds.
-# - `python -m lite0ca evaluate RUN --background removed` counts the same from the command line.
+# - `lite0ca evaluate RUN --background removed` counts the same from the command line.

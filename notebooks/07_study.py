@@ -166,7 +166,7 @@ pd.concat(gains, names=["photos"]).round(3)
 # The 1,183 photos with a plain background train, the 359 taken in fields test. No arm has met such
 # a photo. Chance is 0.25.
 #
-# "Adapted" are runs of `robust` after `python -m lite0ca adapt`: the statistics of their BatchNorm
+# "Adapted" are runs of `robust` after `lite0ca adapt`: the statistics of their BatchNorm
 # moved halfway to those of the photos that are asked about, without a label and without training.
 
 # %% tags=["nbval-check-output"]
@@ -216,18 +216,18 @@ pd.concat(adapted, names=["minus", "arm"]).round(3)
 # %% [markdown]
 # So adapting is worth a try where training had such scenes, but from another camera or without
 # these diseases in them. In the split before, where training knew no field at all, it did not help.
-# Some labelled photos of yours decide: `python -m lite0ca evaluate RUN_adapted --data-dir
+# Some labelled photos of yours decide: `lite0ca evaluate RUN_adapted --data-dir
 # my_photos`. 32 photos did as well as all of them, but they must be of all kinds:
 # [docs/log.md](../docs/log.md). The idea is Schneider et al.'s
 # ([2020](https://arxiv.org/abs/2006.16971)).
 #
 # `valid_f1` beside `test_f1` is what a score on photos of one's own kind promises, and what is kept
 # of it elsewhere. Before you trust a model on your farm, score it on your photos:
-# `python -m lite0ca evaluate RUN --data-dir my_photos`.
+# `lite0ca evaluate RUN --data-dir my_photos`.
 #
 # ## Are its probabilities honest?
 # Expected calibration error on the test split after temperature scaling (`calibration_error`
-# above): the gap between confidence and share of right answers. `python -m lite0ca evaluate RUN`
+# above): the gap between confidence and share of right answers. `lite0ca evaluate RUN`
 # draws the reliability plot of a run. On so few photos even exact probabilities of a run of
 # `robust` would get an error of 0.035.
 
