@@ -13,6 +13,7 @@ PYTHONS := python3.11 python3.12 python3.13
 DATA := $(SAMPLE)/metadata.csv
 DEV := notebooks,dev,onnx,explain
 DEPLOY := dev,deploy
+DEV_LAB := $(DEV),lab
 
 .NOTPARALLEL:
 .PHONY: demo test types setup help lab readme notebooks executed kaggle test-kaggle test-deploy trust \
@@ -77,7 +78,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 	@touch $(VENV)/installed
 
 $(VENV)/installed-lab: pyproject.toml constraints.txt
-	$(call install,$(VENV),python3,constraints.txt,'.[$(DEV),lab]')
+	$(call install,$(VENV),python3,constraints.txt,'.[$(DEV_LAB)]')
 	@touch $(VENV)/installed $(VENV)/installed-dev
 
 readme: $(VENV)/installed-dev  ## write the generated tables into the documents
@@ -164,7 +165,7 @@ lock:  ## today's versions into constraints*.txt; asks the index, installs nothi
 	test -x $(VENV)-lock/bin/python || python3 -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-lock/bin/python tools/lock.py constraints.txt \
-	    $(DEV),openvino,executorch,ray,lab $(PYTHONS)
+	    $(DEV_LAB),openvino,executorch,ray $(PYTHONS)
 	$(VENV)-lock/bin/python tools/lock.py constraints-deploy.txt $(DEPLOY) $(PYTHONS)
 
 clean:  ## everything that make made, but for data/, results/ and lab/
