@@ -17,7 +17,7 @@ DEV_LAB := $(DEV),lab
 
 .NOTPARALLEL:
 .PHONY: demo test types setup help lab readme notebooks executed kaggle test-kaggle test-deploy trust \
-    loader recipes study peers peers-exports format lock clean
+    loader recipes study startup peers peers-exports format lock clean
 
 demo: $(SAMPLE)/metadata.csv  ## a drawn sample, a quick run on it, two drawings answered
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -139,6 +139,9 @@ recipes: $(VENV)/installed-dev  ## macro-F1 against wall time on DATA, over seed
 
 study: $(VENV)/installed-dev  ## does attention help? All arms on DATA, over seeds; hours, resumes
 	$(PYTHON) benchmarks/study.py --metadata $(DATA)
+
+startup: $(VENV)/installed-dev  ## CPU seconds until one photo is answered, beside a bare import torch
+	$(PYTHON) benchmarks/startup.py
 
 # The peers are installed here alone. ultralytics brings OpenCV with a window system, which would
 # take the place of the headless one.

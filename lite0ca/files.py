@@ -278,8 +278,9 @@ def csv_line(cells: Iterable, for_people: bool = False) -> str:
 
 def is_table(path: str | Path, *headers: str) -> bool:
     """Whether a file is empty or a table whose header begins with one of these."""
-    start = beginning(path, max(map(len, headers)))
-    return start is not None and (not start or start.startswith(tuple(h.encode() for h in headers)))
+    encoded = tuple(header.encode() for header in headers)
+    start = beginning(path, max(map(len, encoded)))
+    return start is not None and (not start or start.startswith(encoded))
 
 
 def is_picture(path: str | Path) -> bool:

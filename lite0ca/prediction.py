@@ -17,6 +17,7 @@ from lite0ca.errors import InputError
 from lite0ca.formats.exported_file import format_of, open_exported, refuse_other_size
 from lite0ca.formats.fastest import fastest_exported_file
 from lite0ca.formats.metadata import limit_of
+from lite0ca.formats.names import names_of
 from lite0ca.formats.run_files import best_of
 from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
 from lite0ca.images.reading import shrunk, side_for, to_rgb, upright
@@ -72,7 +73,7 @@ class Model:
     def __init__(self, source: str, metadata: dict, asked, config: Config, language: str):
         self.source, self.metadata, self.asked, self.config = source, metadata, asked, config
         self.classes = classes_of(metadata["label2id"])
-        names = display_names(self.classes, metadata.get("names", {}), language)
+        names = display_names(self.classes, names_of(source, metadata), language)
         self.names = dict(zip(self.classes, names))
         self.temperature = metadata.get("temperature", 1.0)
         self.sure_from = limit_of(metadata)

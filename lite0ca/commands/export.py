@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, **typed) -> None:
     """Export, write the page for phones, print the table; raises `ExportFailed` at the end."""
     from lite0ca.export import phone_page
-    from lite0ca.export.export import PHOTO, export, refuse_failed
+    from lite0ca.export.export import PAGE, PHOTO, export, refuse_failed
     from lite0ca.export.verification import as_table
     from lite0ca.formats.exported_file import formats_named
     from lite0ca.formats.opening import open_file
@@ -43,14 +43,19 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
     if web:  # what can be wrong with the page is said before minutes of work
         phone_page.files_of_page(Path(web).resolve())
         phone_page.runtime_package()
-    folder, rows = export(run, formats, int8, opset, photo or bool(web), **typed)
+    folder, rows = export(run, formats, int8, opset, photo or bool(web), page=bool(web), **typed)
     print(as_table(rows).to_string(index=False))
     print(printable(str(folder)), printable(str(folder / REPORT)), sep="\n")
-    made = [folder / row["file"] for row in rows if row["form"] == PHOTO and row["passed"]]
-    if web and made:
-        metadata = open_file(made[0])[0]
+    made = {row["form"]: folder / row["file"] for row in rows if row["file"] and row["passed"]}
+    if web and PHOTO in made:
+        model = made.get(PAGE, made[PHOTO])
+        metadata = open_file(model)[0]
         shown = {key: value for key, value in metadata.items() if key not in ("config", "label2id")}
-        print(printable(str(phone_page.write_page(made[0], shown, web))))
+        print(printable(str(phone_page.write_page(model, shown, web))))
+        parts = [Path(web) / name for name in phone_page.files_of_page(Path(web).resolve())]
+        size = sum(part.stat().st_size for part in parts) / 1e6
+        whole = "" if PAGE in made else ", its weights as float32"
+        print(f"a phone loads {size:.1f} MB, once{whole}")
         serve = f"python -m http.server --directory {printable(web)}"
         print(f"to see it at http://localhost:8000: {serve}")
     refuse_failed(folder, rows)

@@ -12,6 +12,7 @@ from pathlib import Path
 from lite0ca.errors import InputError, printable
 from lite0ca.files import csv_line, is_stream, is_table, refuse_others, whole
 from lite0ca.folders import check_length, check_writable
+from lite0ca.settings.advice import not_sure_advice
 from lite0ca.settings.flags import add_run, add_run_flags
 from lite0ca.settings.names import LANGUAGES
 from lite0ca.settings.names import language as session_language
@@ -24,13 +25,11 @@ WORDS = {
         "not sure": "not sure",
         "photos": "photos",
         "below": "below",
-        "advice": "take the photo again nearer, with one leaf, in daylight",
     },
     "vi": {
         "not sure": "chưa chắc",
         "photos": "ảnh",
         "below": "dưới",
-        "advice": "hãy chụp lại gần hơn, một lá, dưới ánh sáng ban ngày",
     },
 }
 OF_A_RUN = ("config.json", "environment.json", "data.csv", "history.json", "metrics.json")
@@ -83,7 +82,8 @@ def run(
         model.sure_from = sure_from
     if model.metadata.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
-    words = WORDS[language or session_language()]
+    language = language or session_language()
+    words = WORDS[language]
     shown = short(paths, photos)
     width = min(max(map(len, shown)), WIDEST)
     unread, counts = 0, Counter()
@@ -109,9 +109,8 @@ def run(
         found = ", ".join(f"{count} {printable(name)}" for name, count in counts.most_common())
         print(f"{counts.total()} {words['photos']}: {found}")
     if words["not sure"] in counts:
-        print(
-            f"{words['not sure']}: {words['below']} {percent(model.sure_from)}; {words['advice']}"
-        )
+        below = f"{words['below']} {percent(model.sure_from)}"
+        print(f"{words['not sure']}: {below}; {not_sure_advice(language)}")
     if csv is not None:
         print(printable(csv))
     return 2 if unread and not model.config.skip_bad_images else 0

@@ -9,14 +9,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from lite0ca.data.classes import classes_of
 from lite0ca.data.metadata_csv import refuse_other_than_text_files
-from lite0ca.data.sources import find
+from lite0ca.data.sources import Source, find
 from lite0ca.errors import InputError, printable
 from lite0ca.images.folder_walk import composed
 from lite0ca.images.reading import (
@@ -28,6 +28,7 @@ from lite0ca.images.reading import (
 )
 from lite0ca.machine import console
 from lite0ca.settings.config import Config, unknown
+from lite0ca.settings.names_file import NAMES, read_names
 
 # Arrow's strings, which pandas 3 takes where pyarrow is installed, hold no file name that is not
 # UTF-8.
@@ -47,13 +48,15 @@ class DataSet:
     """`rows`: path (as the source gives it), absolute_path, label, split, group, the rest.
 
     `split` and `group` are columns only if the source has them, or once they were made.
-    `source` is the CSV file or the folder, `root` the folder that paths are relative to.
+    `source` is the CSV file or the folder, `root` the folder that paths are relative to. `names`
+    are what a names.json calls the classes, by language.
     """
 
     rows: pd.DataFrame
     label2id: dict[str, int]
     root: Path
     source: Path
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def part(self, split: str) -> pd.DataFrame:
         return self.rows[self.rows["split"] == split]
@@ -95,12 +98,15 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     strange = sorted(set(rows["label"]) - set(label2id))
     if strange:
         raise InputError(f"{source.path}: label {unknown(strange[0], sorted(label2id))}")
-    data = DataSet(rows, label2id, source.root, source.path)
+    file = names_file(config, source)
+    names = read_names(file, label2id) if file else {}
+    data = DataSet(rows, label2id, source.root, source.path, names)
     print(
         f"data: {len(rows):,} {'drawings (the sample)' if data.is_sample else 'images'}, "
         f"{rows['label'].nunique()} classes in {printable(shown(source.path))} ({source.how})"
     )
-    for line in [*map(printable, source.notes), classes_said(rows), *unused]:
+    called = [printable(f"names in {shown(file)}: {', '.join(names)}")] if file else []
+    for line in [*map(printable, source.notes), classes_said(rows), *called, *unused]:
         print(f"  {line}")
     warn_of_other_folders(rows)
     warn_of_divided_groups(rows)
@@ -237,6 +243,16 @@ def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, i
     if len(labels) < 2:
         raise InputError(f"training needs 2 or more classes; all images are {labels[0]!r}")
     return label2id
+
+
+def names_file(config: Config, source: Source) -> Path | None:
+    """The names.json beside the data or the class numbers. Raises `InputError` if there are two."""
+    folders = [*source.folders, *([Path(config.label2id).parent] if config.label2id else [])]
+    found = {os.path.realpath(folder): folder / NAMES for folder in folders}
+    there = [file for file in found.values() if os.path.lexists(file)]
+    if len(there) > 1:
+        raise InputError(f"{there[0]} and {there[1]} both say what classes are called: keep one")
+    return there[0] if there else None
 
 
 def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -> DataSet:

@@ -21,6 +21,7 @@ from lite0ca.images.reading import bytes_of, content_of
 from lite0ca.images.tar_shards import SUMS, TABLE, sums_of, tars_of
 from lite0ca.machine.console import bar
 from lite0ca.settings.config import Config
+from lite0ca.settings.names_file import NAMES
 
 
 def pack(folder: str, shard_mb: float, config: Config) -> Path:
@@ -51,6 +52,8 @@ def pack(folder: str, shard_mb: float, config: Config) -> Path:
     written = []
     with whole_folder(target, last=TABLE, shared=False) as made:
         write_json(made / "label2id.json", data.label2id)
+        if data.names:
+            write_json(made / NAMES, data.names)
         for number, one in enumerate(bar(tables, "shards")):
             name = f"{number:0{digits}}.tar"
             with whole(made / name, "wb") as file:

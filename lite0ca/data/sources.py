@@ -17,6 +17,7 @@ from lite0ca.images.folder_walk import USED, Below, PassedOver, composed, on_dis
 from lite0ca.images.tar_shards import expanded, place_of, refuse_changed, rows_in, table_of
 from lite0ca.machine.environment import kaggle_folders
 from lite0ca.settings.config import Config
+from lite0ca.settings.names_file import NAMES
 
 
 @dataclass
@@ -36,6 +37,11 @@ class Source:
     def root(self) -> Path:
         """The folder that paths of the table are relative to."""
         return self.path if self.path.is_dir() else self.path.parent
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where what belongs to the data may lie: its root, and the folder that was named."""
+        return [self.root, *([self.below.folder] if self.below else [])]
 
     def rows(self) -> pd.DataFrame:
         """Columns path, absolute_path, label, perhaps split and group, and others of a table.
@@ -108,9 +114,10 @@ class Source:
         if not self.path.is_dir():
             reason = f"photos not in {printable(self.path.name)}"
         passed_over = PassedOver({why: kinds.copy() for why, kinds in below.passed_over.items()})
-        for name in (self.path.name, "label2id.json"):  # which are read, though no photos
-            if (self.root / name).is_file():
-                passed_over.take_back("no photos", Path(name).suffix)
+        read = {os.path.abspath(folder / NAMES) for folder in self.folders}
+        read |= {os.path.abspath(self.root / name) for name in (self.path.name, "label2id.json")}
+        for file in filter(os.path.isfile, read):  # though no photos
+            passed_over.take_back("no photos", Path(file).suffix)
         for photo in unused:
             why = USED if photo in links else reason
             passed_over.add(why, os.path.dirname(photo) or ".")

@@ -21,6 +21,7 @@ from lite0ca.errors import InputError
 from lite0ca.files import read_bytes, whole
 from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
 from lite0ca.formats.checkpoint import load_best, model_of, save_checkpoint
+from lite0ca.formats.names import names_of
 from lite0ca.formats.run_files import BEST, SETTINGS, TABLE, run_folder
 from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
 from lite0ca.machine.console import bar
@@ -40,6 +41,7 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     BatchNorm.
     """
     checkpoint, source = load_best(run), run_folder(run)
+    names = names_of(run, checkpoint)
     folder = Path(output_dir or f"{source.resolve()}_adapted")
     if os.path.lexists(folder):
         raise InputError(f"{folder}: is there already; name another folder with --output-dir")
@@ -56,7 +58,8 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
             if (source / file).is_file():
                 with whole(made / file, "wb") as kept:
                     kept.write(read_bytes(source / file))
-        save_checkpoint(made / BEST, checkpoint | {"model": model.cpu().state_dict()})
+        adapted = {"model": model.cpu().state_dict(), "names": names}
+        save_checkpoint(made / BEST, checkpoint | adapted)
     return str(folder)
 
 

@@ -32,6 +32,7 @@ from lite0ca.folders import check_writable, whole_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.exported_file import FORMATS, files_of, seal_file
 from lite0ca.formats.metadata import metadata_of
+from lite0ca.formats.names import names_of
 from lite0ca.formats.opening import Exported, open_file
 from lite0ca.formats.report import write_report
 from lite0ca.formats.run_files import EXPORTS, REPORT, digest, run_folder, sha256
@@ -47,6 +48,7 @@ from lite0ca.settings.config import Config
 from lite0ca.settings.trained import settings_of
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
+PAGE = "onnx page"  # the same with weights of half the size, which a phone has to load
 CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
 UNCHECKED = "unchecked"  # the folder of what is not yet known to be right
 PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert")
@@ -97,9 +99,18 @@ class Source:
 
 
 def export(
-    run: str, formats: list[str], int8: bool, opset: int | None, photo: bool, output_dir, **typed
+    run: str,
+    formats: list[str],
+    int8: bool,
+    opset: int | None,
+    photo: bool,
+    output_dir,
+    page: bool = False,
+    **typed,
 ) -> tuple[Path, list[dict]]:
     """Write every format, verify each file, write the report; returns (folder, a row a form).
+
+    `page` is beside `photo`, and made of it.
 
     A form that fails does not stop the others: see `refuse_failed`. Raises `InputError`.
     """
@@ -116,14 +127,14 @@ def export(
     check_writable(folder)
     keep_freed_memory()
     source = source_of(run, opset, typed)
-    refuse_other_files(folder, names_of(source.metadata["name"], formats, int8, photo))
+    refuse_other_files(folder, file_names(source.metadata["name"], formats, int8, photo, page))
     batches = list(score_loader(source.data.rows, source.metadata["label2id"], source.config))
     verification = Verification(source.network, batches, source.data.rows, source.metadata)
     rows, kept = [], {}
     with whole_folder(folder, last=REPORT) as made:
         (made / UNCHECKED).mkdir()
         for name, path, prepare, write in files_from(
-            source, formats, int8, photo, made / UNCHECKED
+            source, formats, int8, photo, page, made / UNCHECKED
         ):
             began = time.monotonic()
             row = {"form": name, "file": path.name}
@@ -133,7 +144,7 @@ def export(
                     write(prepared, path=path)
                 seal_file(path)
                 network = opened(path)
-                row |= verification.of(network, int8="int8" in name)
+                row |= verification.of(network, name)
             except InputError:
                 raise
             except Exception as error:  # whatever a converter raises, the other formats go on
@@ -159,13 +170,14 @@ def export(
     return folder, rows
 
 
-def names_of(stem: str, formats: list[str], int8: bool, photo: bool) -> list[str]:
+def file_names(stem: str, formats: list[str], int8: bool, photo: bool, page: bool) -> list[str]:
     """The files that an export may write, but for the report."""
     suffixes = [FORMATS[name].suffix for name in formats]
     suffixes += [".bin"] if ".xml" in suffixes else []
     names = [f"{stem}{suffix}" for suffix in suffixes]
     names += [f"{stem}_int8{suffix}" for suffix in suffixes] if int8 else []
-    return names + ([f"{stem}_photo.onnx"] if photo else [])
+    names += [f"{stem}_photo.onnx"] if photo else []
+    return names + ([f"{stem}_page.onnx"] if page else [])
 
 
 def refuse_other_files(folder: Path, names: list[str]) -> None:
@@ -188,8 +200,11 @@ def opened(path: Path) -> Exported:
 
 
 def refuse_failed(folder: Path, rows: list[dict]) -> None:
-    """Raise `ExportFailed` if a form could not be made or missed its tolerance."""
-    if failed := [row for row in rows if not row["passed"]]:
+    """Raise `ExportFailed` if a form could not be made or missed its tolerance.
+
+    But for the page's: without it, the page has the form for photos itself.
+    """
+    if failed := [row for row in rows if not row["passed"] and row["form"] != PAGE]:
         names = ", ".join(row["form"] for row in failed)
         raise ExportFailed(f"{names}: {failed[0]['problem']}; see {folder / REPORT}")
 
@@ -197,6 +212,7 @@ def refuse_failed(folder: Path, rows: list[dict]) -> None:
 def source_of(run: str, opset: int | None, typed: dict) -> Source:
     """Everything that the files are made from. Raises `InputError`."""
     checkpoint = load_best(run)
+    checkpoint["names"] = names_of(run, checkpoint)
     network = model_of(checkpoint, typed.get("image_size"))
     config = settings_of(checkpoint, typed)
     metadata = metadata_of(checkpoint, network, config.image_size, __version__)
@@ -215,9 +231,9 @@ def source_of(run: str, opset: int | None, typed: dict) -> Source:
 
 
 def files_from(
-    source: Source, formats: list[str], int8: bool, photo: bool, scratch: Path
-) -> Iterator[tuple[str, Path, Callable[[], nn.Module], Callable[..., None]]]:
-    """(name, file, what gives the network, what writes it) of each form; the plain ones first."""
+    source: Source, formats: list[str], int8: bool, photo: bool, page: bool, scratch: Path
+) -> Iterator[tuple[str, Path, Callable[[], nn.Module | Path], Callable[..., None]]]:
+    """(name, file, what it is made of, what writes it) of each form; the plain ones first."""
     size, stem = source.metadata["image_size"], source.metadata["name"]
     nchw = f"float32 (batch, 3, {size}, {size}), RGB, (pixel / 255 - mean) / std"
     nhwc = f"float32 (1, {size}, {size}, 3), RGB, (pixel / 255 - mean) / std"
@@ -240,7 +256,12 @@ def files_from(
         metadata |= {"temperature": 1.0}  # the graph has divided by it
         write = FORMATS["onnx"].module("onnx").write_with_preprocessing
         write = partial(write, metadata=metadata, opset=source.opset)
-        yield PHOTO, scratch / f"{stem}_photo.onnx", source.for_photos, write
+        made = f"{stem}_photo.onnx"
+        yield PHOTO, scratch / made, source.for_photos, write
+        if page and (scratch.parent / made).is_file():  # it has passed
+            metadata |= {"precision": "float32, weights kept as float16"}
+            write = partial(FORMATS["onnx"].module("onnx").write_half, metadata=metadata)
+            yield PAGE, scratch / f"{stem}_page.onnx", lambda: scratch.parent / made, write
 
 
 def report_of(run: str, source: Source, verification: Verification, rows: list[dict]) -> dict:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
+import gzip
 import hashlib
 import io
 import json
@@ -22,30 +24,30 @@ from lite0ca.errors import InputError
 from lite0ca.files import refuse_others, whole
 from lite0ca.folders import check_writable, scratch_folder, whole_folder
 from lite0ca.machine.environment import cache_folder
+from lite0ca.settings.names import LANGUAGES, display_names
 
 PAGE = Path(__file__).with_name("page")
 SERVICE_WORKER = "service-worker.js"  # lists the files of its page, and so tells a page of ours
-MODEL = "model.onnx"
+MODEL = "model.packed"
 RUNTIME = "onnxruntime-web"
 RUNTIME_VERSION = "1.30.0"
 RUNTIME_SHA512 = (
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
+SCRIPT, PROGRAM = "onnxruntime.js", "onnxruntime.packed"
 # .js, since some servers do not know that .mjs is JavaScript, and browsers insist.
-RUNTIME_FILES = {
-    "onnxruntime.js": "ort.wasm.bundle.min.mjs",
-    "onnxruntime.wasm": "ort-wasm-simd-threaded.wasm",
-}
+RUNTIME_FILES = {SCRIPT: "ort.wasm.bundle.min.mjs", PROGRAM: "ort-wasm-simd-threaded.wasm"}
 
 
 def write_page(model: Path, metadata: Mapping, folder: str | Path) -> Path:
     """Write the page around an ONNX file; returns its folder.
 
     The model takes `photo`, uint8 (height, width, 3), and gives `probabilities` (classes,).
-    `metadata` is plain data: `classes` in the model's order, `image_size`, `name`, `data`,
-    `version`; without `sure_from` the page is never sure; `drawn_sample` makes it warn. An earlier
-    page in `folder` is replaced, other files beside it stay. Raises `InputError` if the folder
-    holds something else, or if onnxruntime-web cannot be had.
+    `metadata` is plain data: `classes` in the model's order and perhaps their `names`,
+    `image_size`, `name`, `data`, `version`; without `sure_from` the page is never sure;
+    `drawn_sample` makes it warn. An earlier page in `folder` is replaced, other files beside it
+    stay. Raises `InputError` if the folder holds something else, or if onnxruntime-web cannot be
+    had.
     """
     target = Path(folder).resolve()
     earlier = files_of_page(target)
@@ -99,9 +101,12 @@ def content_of_page(model: Path, metadata: Mapping) -> dict[str, bytes]:
     files = {path.name: path.read_bytes() for path in parts_of_page()}
     service_worker = files.pop(SERVICE_WORKER).decode()
     files |= runtime_files()
-    files[MODEL] = model.read_bytes()
-    loaded = {name: len(files[name]) for name in (MODEL, "onnxruntime.wasm")}
-    about = {**metadata, "download": loaded, "runtime": f"{RUNTIME} {RUNTIME_VERSION}"}
+    files[MODEL] = packed(model.read_bytes())
+    loaded = {name: len(files[name]) for name in (MODEL, PROGRAM)}
+    classes, names = metadata["classes"], metadata.get("names", {})
+    called = {language: display_names(classes, names, language) for language in LANGUAGES}
+    about = {**metadata, "names": called, "download": loaded}
+    about |= {"runtime": f"{RUNTIME} {RUNTIME_VERSION}"}
     text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
     files["model.json"] = f"{text}\n".encode()
 
@@ -127,13 +132,24 @@ def filled_in(script: str, name: str, value) -> str:
     return script
 
 
+def packed(content: bytes) -> bytes:
+    """As gzip, which the page unpacks: many servers send such files as they are."""
+    return gzip.compress(content, mtime=0)
+
+
 def runtime_files() -> dict[str, bytes]:
     """onnxruntime-web by the names that the page has for it."""
-    with tarfile.open(fileobj=io.BytesIO(runtime_package())) as package:
-        return {
-            ours: package.extractfile(f"package/dist/{theirs}").read()
+    return files_in(runtime_package())
+
+
+@functools.lru_cache(maxsize=1)  # a second and a half
+def files_in(package: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        files = {
+            ours: archive.extractfile(f"package/dist/{theirs}").read()
             for ours, theirs in RUNTIME_FILES.items()
         }
+    return files | {PROGRAM: packed(files[PROGRAM])}
 
 
 def runtime_package() -> bytes:

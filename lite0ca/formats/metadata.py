@@ -10,6 +10,7 @@ from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
 from lite0ca.formats import seal
 from lite0ca.settings.config import Config
+from lite0ca.settings.names_file import are_names
 from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, System
 
 MOST_CLASSES = 100_000  # a network is built for as many as a file says
@@ -25,6 +26,7 @@ def check_metadata(metadata: dict, source: str | Path) -> None:
         ),
         "system": is_system,
         "label2id": numbers_classes,
+        "names": lambda names: are_names(names, metadata["label2id"]),
         "epoch": lambda epoch: type(epoch) is int and 0 <= epoch < 2**31,
         "temperature": lambda value: is_number(value) and value > 0,
         "sure_from": lambda value: value is None or (is_number(value) and 0 <= value <= 1),
@@ -112,6 +114,7 @@ def metadata_of(checkpoint: dict, network, image_size: int, version: str) -> dic
         "system": checkpoint["system"],
         "classes": classes_of(label2id),
         "label2id": label2id,
+        "names": checkpoint.get("names", {}),
         "image_size": image_size,
         "mean": network.mean.flatten().tolist(),
         "std": network.std.flatten().tolist(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import tempfile
 import warnings
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FIRST_DYNAMO_OPSET = 18  # asked for less, torch's exporter writes 18 with only a warning
 INT8_OPSET = 13  # at least: it brought scales for each channel
 IMAGES, PHOTO = "images", "photo"
+WORTH_HALVING = 256  # weights: of fewer, the file would not be smaller
 # ONNX Runtime's int8 on x86 without VNNI adds pairs of products in 16 bits, and larger weights
 # overflow them: 64 * 255 * 2 < 2**15.
 TOP = 64
@@ -129,6 +131,26 @@ def store(path: Path, metadata: dict) -> None:
     text = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
     onnx.helper.set_model_props(model, text)
     onnx.save(model, path)
+
+
+def write_half(photo: Path, metadata: dict, path: Path) -> None:
+    """An ONNX file again, its weights as float16: half the size. They are computed with as float32.
+
+    `metadata` is what it says of itself then.
+    """
+    model = onnx.load(photo)
+    back = []
+    for weights in model.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT and math.prod(weights.dims) >= WORTH_HALVING:
+            name, stored = weights.name, f"{weights.name}_half"
+            values = onnx.numpy_helper.to_array(weights).astype(np.float16)
+            weights.CopyFrom(onnx.numpy_helper.from_array(values, stored))
+            back.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*back, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+    store(path, metadata)
 
 
 def write_int8(

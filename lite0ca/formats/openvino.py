@@ -58,13 +58,21 @@ def save(model: openvino.Model, metadata: dict, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
+@functools.cache
+def core() -> openvino.Core:
+    """One for the process. Each one's CPU plugin gives signals a stack of its own, and when it ends
+    puts back the one before; where another has ended first that one is gone, and the next signal
+    is a segmentation fault.
+    """
+    return openvino.Core()
+
+
 class Session:
     """An IR, opened on the CPU: `metadata`, and the call."""
 
     def __init__(self, content: bytes, weights: bytes, threads: int):
-        self.core = openvino.Core()
-        self.core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
-        self.model = self.core.read_model(content, weights)
+        self.threads = threads
+        self.model = core().read_model(content, weights)
         if loops := LOOPS & {one.get_type_name() for one in self.model.get_ops()}:
             raise ValueError(f"it has a loop or a branch ({min(loops)})")
         stored = self.model.get_rt_info([ROOM]).value if self.model.has_rt_info([ROOM]) else {}
@@ -76,8 +84,9 @@ class Session:
         model = self.model.clone()
         model.reshape([batch, *model.input(0).partial_shape[1:]])
         # float32 is float32: some CPUs would take bfloat16 unasked.
-        precise = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        return self.core.compile_model(model, "CPU", precise).create_infer_request()
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        settings |= {"INFERENCE_NUM_THREADS": self.threads}
+        return core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(B, 3, S, S) normalised -> (B, classes) logits."""

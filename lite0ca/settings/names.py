@@ -1,4 +1,4 @@
-"""What people call the classes, in English and Vietnamese; `names.json` says it for other ones."""
+"""What people call the classes, in English and Vietnamese; a `names.json` says it for others."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ KNOWN = {
     "bacterial_leaf_blight": {"en": "bacterial leaf blight", "vi": "bạc lá"},
     "bacterial_leaf_streak": {"en": "bacterial leaf streak", "vi": "đốm sọc vi khuẩn"},
     "bacterial_panicle_blight": {"en": "bacterial panicle blight", "vi": "lép vàng vi khuẩn"},
-    "blast": {"en": "leaf blast", "vi": "đạo ôn"},
+    "blast": {"en": "rice blast", "vi": "đạo ôn"},
     "brown_spot": {"en": "brown spot", "vi": "đốm nâu"},
-    "dead_heart": {"en": "dead heart (stem borer)", "vi": "héo đọt (sâu đục thân)"},
+    "dead_heart": {"en": "dead heart (stem borer)", "vi": "dảnh héo (sâu đục thân)"},
     "downy_mildew": {"en": "downy mildew", "vi": "sương mai"},
     "healthy": {"en": "healthy", "vi": "khỏe mạnh"},
     "hispa": {"en": "rice hispa", "vi": "bọ gai"},
@@ -35,7 +35,8 @@ def display_name(label: str, names: Mapping[str, Mapping[str, str]], language: s
 
     `names` are of the data or the run: a class -> its name by language.
     """
-    of_class = {**KNOWN.get(label, {}), **names.get(label, {})}
+    known = KNOWN.get(label.lower().replace(" ", "_").replace("-", "_"), {})
+    of_class = {**known, **names.get(label, {})}
     return of_class.get(language) or of_class.get("en") or label.replace("_", " ")
 
 

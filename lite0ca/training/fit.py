@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +79,9 @@ def training(config: Config, device: torch.device) -> Result:
     last, made = stored(config.resume) if config.resume else (None, None)
     known = last["label2id"] if last else None
     data = distributed.from_first(lambda: dataset.load(config, known))
-    if not last:
+    if last:
+        data = replace(data, names=data.names or last.get("names", {}))
+    else:
         refuse_among_photos(config.output_dir, data.source)
     torch.manual_seed(config.seed)
     state = State.new(config, len(data.label2id), precision)

@@ -126,6 +126,7 @@ class Record:
             "config": replace(self.config, resume=None).as_dict(),
             "system": asdict(self.config.system),
             "label2id": self.data.label2id,
+            "names": self.data.names,
             "fingerprint": self.fingerprint,
             "drawn_sample": self.data.is_sample,
             "sha256": {name: sha256(self.run / name) for name in (SETTINGS, TABLE)},

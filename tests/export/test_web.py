@@ -1,6 +1,7 @@
 """The page for phones: what is written, and what a real browser makes of it."""
 
 import base64
+import gzip
 import http.server
 import io
 import json
@@ -21,6 +22,8 @@ from lite0ca.errors import InputError
 from lite0ca.export import phone_page
 from lite0ca.images.reading import read_image
 from lite0ca.machine.environment import cache_folder
+from lite0ca.settings.advice import not_sure_advice
+from lite0ca.settings.names import LANGUAGES
 
 METADATA = {"name": "Tiny", "classes": ["brown_spot", "healthy", "leaf_blast"], "image_size": 224}
 METADATA |= {"data": "noise", "version": "0.1.0", "sure_from": 0.0, "drawn_sample": False}
@@ -62,11 +65,26 @@ def test_the_folder_is_complete_and_versioned_by_its_content(without_npm, tmp_pa
         for name in re.findall(r'(?:from|import) "\./([^"]+)"', path.read_text()):
             assert name in named
     metadata = json.loads((folder / "model.json").read_text())
-    assert metadata["download"] == {"model.onnx": 7, "onnxruntime.wasm": 7}
+    assert metadata["download"] == {"model.packed": 27, "onnxruntime.packed": 7}
+    assert metadata["names"] == {
+        "en": ["brown spot", "healthy", "leaf blast"],
+        "vi": ["đốm nâu", "khỏe mạnh", "đạo ôn"],
+    }
     assert "default-src 'self'" in (folder / "service-worker.js").read_text()
     # Equal input, equal page; any change is another version.
     same, other = without_npm(tmp_path / "same"), without_npm(tmp_path / "other", name="Ảnh")
     assert version(same) == version(folder) != version(other)
+
+
+def test_names_and_advice_are_those_of_the_commands(without_npm, tmp_path):
+    names = {"healthy": {"vi": "lúa tốt"}, "leaf_blast": {"en": "blast", "vi": "cháy lá"}}
+    folder = without_npm(tmp_path / "page", names=names)
+    metadata = json.loads((folder / "model.json").read_text())
+    assert metadata["names"]["en"] == ["brown spot", "healthy", "blast"]
+    assert metadata["names"]["vi"] == ["đốm nâu", "lúa tốt", "cháy lá"]
+    words = (folder / "words.js").read_text(encoding="utf-8")
+    for language in LANGUAGES:
+        assert f'advice: "{not_sure_advice(language)}"' in words
 
 
 def test_an_earlier_page_is_replaced_and_other_files_stay(without_npm, tmp_path):
@@ -269,7 +287,7 @@ def served(model, tmp_path_factory):
     phone_page.write_page(model, METADATA, root / "page")
     phone_page.write_page(model, never | {"drawn_sample": True}, root / "unsure")
     phone_page.write_page(model, METADATA, root / "broken")
-    (root / "broken/model.onnx").write_bytes(bytes(model.stat().st_size))
+    (root / "broken/model.packed").write_bytes(bytes(model.stat().st_size))
     with serving(root) as server:
         server.root = root
         yield server
@@ -364,6 +382,8 @@ def test_a_photo_is_answered_as_in_python(options, scheme, visit, leaf, session)
     best = METADATA["classes"][int(np.argmax(wanted))].replace("_", " ")
     expect_text(page, f"^{best}$")
     expect_text(page, f"^{max(wanted):.0%}$", "#best")
+    assert page.get_by_role("status").inner_text() == f"{best}, {max(wanted):.0%}"
+    assert page.locator("#advice").inner_text() == ""
     width, height = options["viewport"].values()
     assert page.evaluate("document.documentElement.scrollHeight") <= height
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -385,6 +405,8 @@ def test_the_page_of_a_run_answers_as_its_exported_file(
     command = ["export", tiny_run, "--web", served.root / "run", "--num-workers", 0]
     assert main([*map(str, command), "--output-dir", str(tmp_path / "export")]) == 0
     metadata, network = open_file(next((tmp_path / "export").glob("*_photo.onnx")))
+    (half,) = (tmp_path / "export").glob("*_page.onnx")
+    assert gzip.decompress((served.root / "run/model.packed").read_bytes()) == half.read_bytes()
     page = visit("run")
     ready(page)
     rows = page.locator("#bars tr")
@@ -477,16 +499,38 @@ def test_not_sure_and_trained_on_drawings(visit, leaf):
     answer(page, leaf)
     expect_text(page, "^Not sure$")
     expect_text(page, r"^Perhaps .+, \d+%$", "#remark")
+    advice = page.locator("#advice")
+    assert advice.is_visible() and advice.inner_text().lower() == not_sure_advice("en")
+    assert page.get_by_role("status").inner_text() == f"Not sure: {not_sure_advice('en')}"
     assert page.locator(".percent").all_inner_texts()[0].endswith("%")
 
 
+# The live view looks every 50 ms.
+HASTE = "const later = setTimeout; setTimeout = (call, ms) => later(call, ms === 6e4 ? ms : ms / 9)"
+LISTEN = """() => {
+    const [spoken, bars] = ["spoken", "bars"].map((id) => document.getElementById(id));
+    window.heard = [];
+    window.looks = 0;
+    const keep = () => spoken.textContent && heard.push(spoken.textContent);
+    new MutationObserver(keep).observe(spoken, {childList: true});
+    new MutationObserver(() => looks++).observe(bars, {attributes: true, subtree: true});
+}"""
+
+
 def test_the_camera(visit):
-    page = visit(permissions=["camera"])
+    page = visit(permissions=["camera"], script=HASTE)
     ready(page)
-    page.locator("#point").click()
+    page.evaluate(LISTEN)
+    page.locator("#point").focus()
+    page.keyboard.press("Enter")
     page.locator("#live").wait_for()
     first = answer(page)
     assert sum(first) == pytest.approx(1, abs=1e-4) and page.locator("#video").is_visible()
+    assert page.evaluate("document.activeElement.id") == "point"
+    page.locator("body").evaluate(
+        "async () => { while (looks < 6) await new Promise((done) => setTimeout(done, 50)); }"
+    )
+    assert len(page.evaluate("heard")) == 1  # an answer, not each look
     track = page.evaluate_handle("document.querySelector('video').srcObject.getVideoTracks()[0]")
     for hidden in (True, False):
         page.evaluate(
@@ -500,6 +544,8 @@ def test_the_camera(visit):
     # The last frame stays with its answer.
     assert page.locator("#photo").is_visible() and not page.locator("#video").is_visible()
     assert sum(answer(page)) == pytest.approx(1, abs=1e-4)
+    last = page.locator("#answer").inner_text().lower(), page.locator("#best").inner_text()
+    assert page.evaluate("heard")[1:] == [", ".join(last)]
 
 
 def test_what_goes_wrong_is_said(visit, served, tmp_path):
@@ -518,11 +564,11 @@ def test_a_broken_model_and_a_retry(visit, served, model, leaf):
     expect_text(page, "file is damaged")
     page.set_input_files("#choose-file", leaf)
     expect_text(page, "file is damaged")
-    shutil.copy(model, served.root / "broken/model.onnx")
+    shutil.copy(served.root / "page/model.packed", served.root / "broken")
     page.locator("#retry").click()
     expect_text(page, r"\d+ ms", "#took")  # of the photo that was chosen meanwhile
     assert sum(answer(page, leaf)) == pytest.approx(1, abs=1e-4)
-    (served.root / "broken/model.onnx").write_bytes(b"cut short")
+    (served.root / "broken/model.packed").write_bytes(b"cut short")
     page = visit("broken")
     expect_text(page, "file is damaged")
 
@@ -561,16 +607,28 @@ def test_dropped_or_pasted(event, visit, leaf, session):
 
 
 def test_by_keyboard_and_in_vietnamese(visit, leaf):
-    page = visit(options=LAPTOP, locale="vi-VN")
+    page = visit(locale="vi-VN")
     page.on("filechooser", lambda chooser: chooser.set_files(leaf))
     expect_text(page, "Sẵn sàng")
-    page.keyboard.press("Tab")
+    assert page.locator("th").all_inner_texts() == ["Đốm nâu", "Khỏe mạnh", "Đạo ôn"]
+    controls = page.locator("button:visible, summary")
+    for control in controls.all():  # in the order in which they are seen, and seen
+        page.keyboard.press("Tab")
+        assert control.evaluate("element => element === document.activeElement")
+        assert control.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
+    assert controls.count() == 5
     page.keyboard.press("Enter")
-    ready(page)
-    assert page.locator("html").get_attribute("lang") == "en"
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    assert page.locator("#facts").is_visible()
+    for _ in range(3):
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")  # take a photo
     assert sum(answer(page)) == pytest.approx(1, abs=1e-4)
+    spoken = page.get_by_role("status").inner_text()
+    assert re.fullmatch(r"(đốm nâu|khỏe mạnh|đạo ôn), \d+%", spoken)
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect_text(page, "^(brown spot|healthy|leaf blast)$")
+    assert page.locator("html").get_attribute("lang") == "en"
     page.reload()
     ready(page)  # the choice is remembered
     english, vietnamese = page.evaluate(

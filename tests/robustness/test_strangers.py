@@ -142,6 +142,7 @@ HOSTILE = {
     "larger than its numbers": torch.zeros(1).expand(10**6, 10**6),
     "another network's": torch.zeros(7),
     "another backbone of gigabytes": {"system": {"backbone": "convnext_xxlarge"}},
+    "a name of no class": {"names": {"blast": {"en": "x"}, "other": {"en": "y"}}},
     "too many classes": {"label2id": {str(number): number for number in range(100_001)}},
 }
 

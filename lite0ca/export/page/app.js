@@ -19,12 +19,14 @@ let trouble = null; // a Trouble
 let answer = null; // {probabilities, milliseconds}
 let shown = 0; // photos and live views so far: a late answer to an earlier one is dropped
 let live = false;
+let asking = false; // for the camera
+let heard = null; // {of, at}: the answer that was spoken last
 
 // --- loading ---------------------------------------------------------------------------------
 
 async function load(again = false) {
   trouble = null;
-  loading = { got: 0, of: 0 };
+  const mine = (loading = { got: 0, of: 0 });
   render();
   try {
     facts = await readFacts(again);
@@ -32,8 +34,8 @@ async function load(again = false) {
     model = await loadModel(
       facts,
       (got, of) => {
-        loading = { got, of };
-        render();
+        Object.assign(mine, { got, of });
+        if (loading === mine) render(); // where one file fails, the other still comes
       },
       again,
     );
@@ -115,7 +117,7 @@ async function startLive() {
   answer = null;
   forget();
   showPhoto(false);
-  $("point").disabled = true; // the browser asks the person, perhaps
+  asking = true; // the browser asks the person, perhaps
   render();
   try {
     await camera.start();
@@ -125,7 +127,7 @@ async function startLive() {
   } catch (error) {
     if (number === shown) fail(error);
   }
-  $("point").disabled = false;
+  asking = false;
   render();
 }
 
@@ -153,7 +155,7 @@ function fail(error) {
 
 const DETAILED = ["network", "model", "run"]; // for whoever has to mend it
 
-const plain = (name) => name.replaceAll("_", " ");
+const called = (number) => facts.names[language][number];
 const percent = (share) =>
   new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
 const megabytes = (bytes) =>
@@ -170,7 +172,7 @@ function render() {
   const words = WORDS[language];
   const best = answer ? answer.probabilities.indexOf(Math.max(...answer.probabilities)) : -1;
   const sure = answer && answer.probabilities[best] >= (facts.sure_from ?? Infinity);
-  const name = answer && plain(facts.classes[best]);
+  const name = answer && called(best);
   const bytes = loading && loading.got < loading.of;
 
   $("card").className = trouble ? "wrong" : answer && !sure ? "unsure" : "";
@@ -179,6 +181,7 @@ function render() {
   $("retry").hidden = !trouble || Boolean(loading) || Boolean(model && trouble.word !== "run");
   say("best", sure && !trouble ? percent(answer.probabilities[best]) : "");
   say("took", answer && !trouble ? `${Math.round(answer.milliseconds)} ms` : "");
+  say("advice", answer && !sure && !trouble ? words.advice : "");
   if (trouble) {
     say("answer", words.trouble[trouble.word]);
     say("remark", DETAILED.includes(trouble.word) ? trouble.message.slice(0, 120) : "");
@@ -192,6 +195,7 @@ function render() {
     say("answer", live || !canvas.hidden ? words.looking : words.ready);
     say("remark", "");
   }
+  speak(words, best, sure);
   for (const [number, row] of [...$("bars").rows].entries()) {
     const share = answer && !trouble ? answer.probabilities[number] : null;
     row.classList.toggle("best", share !== null && number === best);
@@ -203,7 +207,25 @@ function render() {
   $("video").hidden = $("live").hidden = !live;
   if (live) canvas.hidden = $("invitation").hidden = true;
   $("point").setAttribute("aria-pressed", live);
+  $("point").setAttribute("aria-disabled", asking); // disabled, it would lose the keyboard
   say("point-word", live ? words.stop : words.point);
+}
+
+// For whoever hears the page: one sentence for each answer, and for what else happens. The live view
+// is heard when it sees another class, at most every three seconds.
+function speak(words, best, sure) {
+  if (trouble || !answer) {
+    const waits = !trouble && $("answer").textContent === words.looking;
+    say("spoken", waits ? "" : $("answer").textContent); // empty, so that the next one is heard
+    heard = null;
+    return;
+  }
+  const of = [shown, live, language, sure ? best : "unsure"].join();
+  const now = performance.now();
+  if (live && heard && (of === heard.of || now - heard.at < 3000)) return;
+  heard = { of, at: now };
+  const share = percent(answer.probabilities[best]);
+  say("spoken", sure ? `${called(best)}, ${share}` : `${words.unsure}: ${words.advice}`);
 }
 
 // What changes with the language alone, or with the facts.
@@ -223,17 +245,19 @@ function renderWords() {
     $("bars").setAttribute("aria-label", words.bars);
     $("knows").textContent = words.knows(facts.classes.length);
     $("drawn").hidden = !facts.drawn_sample;
+    for (const [number, row] of [...$("bars").rows].entries()) {
+      row.querySelector("th").textContent = called(number);
+    }
     renderFacts(words.facts);
   }
   render();
 }
 
 function drawBars() {
-  const rows = facts.classes.map((name) => {
+  const rows = facts.classes.map(() => {
     const row = document.createElement("tr");
     const [label, bar, share] = ["th", "td", "td"].map((tag) => document.createElement(tag));
     label.scope = "row";
-    label.textContent = plain(name);
     bar.className = "bar";
     bar.ariaHidden = "true";
     bar.append(document.createElement("div"));
@@ -247,7 +271,7 @@ function drawBars() {
 }
 
 function renderFacts(words) {
-  const bytes = facts.download["model.onnx"];
+  const bytes = facts.download["model.packed"];
   const threads = model ? `, ${words.threads(model.threads)}` : "";
   const lines = [
     [words.name, facts.name],
@@ -278,7 +302,7 @@ for (const name of ["take", "choose"]) {
   });
 }
 $("invitation").addEventListener("click", () => $("choose-file").click());
-$("point").addEventListener("click", () => (live ? stopLive() : startLive()));
+$("point").addEventListener("click", () => asking || (live ? stopLive() : startLive()));
 $("retry").addEventListener("click", () => {
   const again = trouble.word !== "run";
   model?.end();

@@ -2,10 +2,12 @@
 
 import { Trouble } from "./trouble.js";
 
-const FILES = ["model.onnx", "onnxruntime.wasm"];
+// gzip, by names that no server takes for it: one that did would have the browser unpack them too.
+const FILES = ["model.packed", "onnxruntime.packed"];
 
 // `told(got, of)` hears the bytes; `again` goes past the browser's cache.
 export async function loadModel(facts, told, again = false, threads = threadsHere()) {
+  if (typeof DecompressionStream === "undefined") throw new Trouble("browser", "no gzip");
   let got = 0;
   const of = FILES.reduce((sum, name) => sum + facts.download[name], 0);
   const count = (bytes) => told((got += bytes), of);
@@ -56,7 +58,16 @@ async function download(name, length, count, again) {
     throw new Trouble("network", error.message);
   }
   if (at !== length) throw new Trouble("model", `${name}: ${at} bytes, not ${length}`);
-  return content.buffer;
+  return unpacked(name, content);
+}
+
+async function unpacked(name, content) {
+  const stream = new Blob([content]).stream().pipeThrough(new DecompressionStream("gzip"));
+  try {
+    return await new Response(stream).arrayBuffer();
+  } catch (error) {
+    throw new Trouble("model", `${name}: ${error.message}`);
+  }
 }
 
 class Asked {

@@ -18,6 +18,7 @@ export const WORDS = {
     ready: "Ready",
     looking: "Looking …",
     unsure: "Not sure",
+    advice: "go nearer, one leaf, in daylight",
     likely: (name, share) => `Perhaps ${name}, ${share}`,
     here: "Answered on this device",
     bars: "Probability of each class",
@@ -44,7 +45,7 @@ export const WORDS = {
     trouble: {
       network: "The model could not be loaded. Is there a connection?",
       model: "The model's file is damaged or cannot be read.",
-      browser: "This browser is too old: it lacks WebAssembly with SIMD. Please update it.",
+      browser: "This browser is too old to run the model. Please update it.",
       run: "The model could not answer this photo.",
       photo: "This file cannot be read as a photo. Try a JPEG, PNG or WebP.",
       refused:
@@ -70,7 +71,8 @@ export const WORDS = {
     starting: "Đang khởi động mô hình …",
     ready: "Sẵn sàng",
     looking: "Đang xem …",
-    unsure: "Không chắc",
+    unsure: "Chưa chắc",
+    advice: "chụp gần hơn, một lá, lúc trời sáng",
     likely: (name, share) => `Có thể là ${name}, ${share}`,
     here: "Trả lời ngay trên máy này",
     bars: "Xác suất của từng lớp",
@@ -97,7 +99,7 @@ export const WORDS = {
     trouble: {
       network: "Không tải được mô hình. Máy có kết nối mạng không?",
       model: "Tệp mô hình bị hỏng hoặc không đọc được.",
-      browser: "Trình duyệt này quá cũ: thiếu WebAssembly SIMD. Hãy cập nhật.",
+      browser: "Trình duyệt này quá cũ, không chạy được mô hình. Hãy cập nhật.",
       run: "Mô hình không trả lời được ảnh này.",
       photo: "Không đọc được tệp này như một ảnh. Hãy thử JPEG, PNG hoặc WebP.",
       refused:
