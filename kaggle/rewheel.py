@@ -1,4 +1,4 @@
-"""The wheel of an installed distribution, made again: no network, no download cache."""
+"""The wheel of an installed distribution, made again, and one of files: no network."""
 
 from __future__ import annotations
 
@@ -24,22 +24,37 @@ def rebuilt_wheel(name: str, folder: Path) -> Path:
     tag = wheel_tag(distribution)
     stem = distribution.metadata["Name"].replace("-", "_")
     wheel = folder / f"{stem}-{distribution.version}-{tag}.whl"
-    record, lines = "", io.StringIO()
+    paths = [path for path in sorted(distribution.files, key=str) if belongs(path)]
+    write_wheel(wheel, {str(p): Path(distribution.locate_file(p)).read_bytes() for p in paths})
+    return wheel
+
+
+def data_wheel(name: str, version: str, sources: list[Path], folder: Path) -> Path:
+    """A wheel of files in one package. Beside wheels, tables would be taken for photos' labels."""
+    files = {f"{name}/{source.name}": source.read_bytes() for source in sources}
+    about = f"{name}-{version}.dist-info"
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    files[f"{about}/METADATA"] = text.encode()
+    text = "Wheel-Version: 1.0\nGenerator: lite0ca\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{about}/WHEEL"] = text.encode()
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    write_wheel(wheel, files)
+    return wheel
+
+
+def write_wheel(wheel: Path, files: dict[str, bytes]) -> None:
+    """The files, and the list of them that a wheel carries."""
+    (about,) = [name for name in files if name.endswith(".dist-info/METADATA")]
+    record, lines = f"{PurePosixPath(about).parent}/RECORD", io.StringIO()
     table = csv.writer(lines, lineterminator="\n")
     with zipfile.ZipFile(wheel, "w") as file:
-        for path in sorted(distribution.files, key=str):
-            if not belongs(path):
-                continue
-            content = Path(distribution.locate_file(path)).read_bytes()
+        for name, content in files.items():
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
-            table.writerow([path, f"sha256={digest.decode()}", len(content)])
+            table.writerow([name, f"sha256={digest.decode()}", len(content)])
             # A fixed date, and not compressed: the same package gives the same file anywhere.
-            file.writestr(zipfile.ZipInfo(str(path), (2020, 1, 1, 0, 0, 0)), content)
-            if path.parent.suffix == ".dist-info" and path.name == "METADATA":
-                record = f"{path.parent}/RECORD"
+            file.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content)
         table.writerow([record, "", ""])
         file.writestr(zipfile.ZipInfo(record, (2020, 1, 1, 0, 0, 0)), lines.getvalue())
-    return wheel
 
 
 def wheel_tag(distribution: metadata.Distribution) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import importlib.util
 import io
 import itertools
 import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from matplotlib.figure import Figure
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sample import drawn_sample
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
+from lite0ca.machine.environment import kaggle_runs
 from lite0ca.settings.config import Config, unknown
 from lite0ca.settings.flags import as_typed, assignments
 from lite0ca.settings.presets import PRESETS
@@ -67,6 +70,10 @@ def settings(
     config = Config.of(preset, **typed)
     if config.metadata == SAMPLE:
         config = dataclasses.replace(config, metadata=str(drawn_sample()))
+    elif preset == "sample":
+        print(
+            'preset "sample" is made for drawings: for photos take "robust", or "fast" in a hurry'
+        )
     return config
 
 
@@ -77,7 +84,7 @@ def begin() -> None:
     warnings.filterwarnings("ignore", message="IProgress not found")
     refuse_unknown_parameters()
     start = started_in()
-    if Path.cwd().name == "notebooks" and Path("../lite0ca").is_dir():
+    if Path.cwd().name in ("notebooks", "lab") and Path("../lite0ca").is_dir():
         os.chdir("..")  # paths mean the same as for the script
         data = os.environ.get("LITE0CA_DATA")
         if data and os.path.exists(start / data):
@@ -148,20 +155,41 @@ def one_line_for_mistakes() -> None:
         shell.set_custom_exc((InputError, TrainingDiverged, Stopped), handler)
 
 
-def table(config: Config) -> pd.DataFrame:
-    """Every setting that has a value, and where it comes from."""
+def table(config: Config, all: bool = False) -> pd.DataFrame:
+    """The settings that differ from the defaults, and who set them; with `all` the others too."""
     changes = PRESETS[config.preset].changes if config.preset else {}
     rows = []
     for field in dataclasses.fields(Config):
-        value = getattr(config, field.name)
-        if value is None or field.name == "preset":
+        value, default = getattr(config, field.name), field.default
+        if value is None or field.name == "preset" or (value == default and not all):
             continue
-        if value == field.default:
-            source = "default"
-        else:
-            source = config.preset if value == changes.get(field.name) else "override"
-        rows.append((field.name, str(value), source))
-    return pd.DataFrame(rows, columns=["setting", "value", "from"]).set_index("setting")
+        source = f"preset {config.preset}" if value == changes.get(field.name) else "override"
+        shown = "" if default is None else str(default)
+        rows.append((field.name, str(value), shown, "" if value == default else source))
+    columns = ["setting", "value", "default", "set by"]
+    return pd.DataFrame(rows, columns=columns).set_index("setting")
+
+
+def attached_run() -> str | None:
+    """A copy in results/ of the newest run that is attached on Kaggle; None if there is none.
+
+    What is attached cannot be written to, and an export goes into the run's folder.
+    """
+    if not (runs := kaggle_runs()):
+        return None
+    copy = Path("results", runs[-1].name)
+    if not copy.exists():
+        shutil.copytree(runs[-1], copy)
+    print(f"attached run: {runs[-1]}, copied to {copy}")
+    return str(copy)
+
+
+def study_folder(study: str) -> str:
+    """The folder of a study; where it is not there, what came with the wheels on Kaggle."""
+    packed = importlib.util.find_spec("lite0ca_study")
+    if os.path.isdir(study) or packed is None:
+        return study
+    return packed.submodule_search_locations[0]
 
 
 def presets() -> Markdown:

@@ -19,27 +19,25 @@
 # - write Coordinate Attention yourself and find it equal to the package's,
 # - learn what `reduction` really does, and see where a trained model looks.
 
-# %%
-# Where lite0ca is not installed: from Kaggle's attached wheels (no internet needed), or a checkout.
+# %% jupyter={"source_hidden": true} _kg_hide-input=true
+# Installs lite0ca where it is missing: from Kaggle's attached wheels (no internet), or a clone.
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-spec = importlib.util.find_spec("lite0ca")
-if spec is None or spec.origin is None:  # a clone in this folder is no package yet
+if not getattr(importlib.util.find_spec("lite0ca"), "origin", None):  # a clone here is no package
     inputs = Path("/kaggle/input")
-    wheels = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
-    places = [Path(p).resolve() for p in ("..", ".", "lite0ca")]
-    checkouts = [p for p in places if Path(p, "lite0ca/__main__.py").is_file()]
-    if not wheels and not checkouts:
+    found = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
+    clones = [p for p in ("..", ".", "./lite0ca") if Path(p, "lite0ca/__main__.py").is_file()]
+    if not found and not clones:
         raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
-    what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *map(str, what)], check=True)
+    what = ["--no-index", "--no-deps", *found[0].parent.glob("*.whl")] if found else clones[:1]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *what], check=True)
     importlib.invalidate_caches()
 
 # %% tags=["parameters"]
-preset = "sample"  # or fast, robust, basic, kaggle, gtx1660s, max-speed, quick-test, mobile
+preset = "sample"  # for your photos "robust", or "fast" in a hurry; or one of the guide's
 overrides = {}  # settings over the preset, such as {"epochs": 5}
 metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
@@ -49,7 +47,7 @@ run = None  # a finished run's folder, whose attention is shown; None: a short t
 from lite0ca import notebook
 
 config = notebook.settings(preset, overrides, metadata, data_dir)
-notebook.table(config)
+notebook.table(config)  # what differs from the defaults; all=True shows every setting
 
 # %% [markdown]
 # ## From photo to logits

@@ -19,29 +19,27 @@
 # - compare size, speed and score, and see what 8 bits cost and why,
 # - find the few lines that call each file from Android, iOS, Python, C++ and the browser.
 #
-# The same from the command line: `python -m lite0ca export results/RUN --format all --int8`.
+# The same from the command line: `lite0ca export results/RUN --format all --int8`.
 
-# %%
-# Where lite0ca is not installed: from Kaggle's attached wheels (no internet needed), or a checkout.
+# %% jupyter={"source_hidden": true} _kg_hide-input=true
+# Installs lite0ca where it is missing: from Kaggle's attached wheels (no internet), or a clone.
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-spec = importlib.util.find_spec("lite0ca")
-if spec is None or spec.origin is None:  # a clone in this folder is no package yet
+if not getattr(importlib.util.find_spec("lite0ca"), "origin", None):  # a clone here is no package
     inputs = Path("/kaggle/input")
-    wheels = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
-    places = [Path(p).resolve() for p in ("..", ".", "lite0ca")]
-    checkouts = [p for p in places if Path(p, "lite0ca/__main__.py").is_file()]
-    if not wheels and not checkouts:
+    found = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
+    clones = [p for p in ("..", ".", "./lite0ca") if Path(p, "lite0ca/__main__.py").is_file()]
+    if not found and not clones:
         raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
-    what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *map(str, what)], check=True)
+    what = ["--no-index", "--no-deps", *found[0].parent.glob("*.whl")] if found else clones[:1]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *what], check=True)
     importlib.invalidate_caches()
 
 # %% tags=["parameters"]
-preset = "sample"  # of the run that is trained here if `run` is None
+preset = "sample"  # of the run that is trained here if `run` is None; for your photos "robust"
 overrides = {}  # settings over the preset, such as {"epochs": 5}
 metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
@@ -53,7 +51,7 @@ int8 = True
 from lite0ca import notebook
 
 config = notebook.settings(preset, overrides, metadata, data_dir)
-notebook.table(config)
+notebook.table(config)  # what differs from the defaults; all=True shows every setting
 
 # %% [markdown]
 # ## A trained run
@@ -64,7 +62,7 @@ notebook.table(config)
 from lite0ca.training.fit import fit
 
 if run is None:
-    run = fit(config).run
+    run = notebook.attached_run() or fit(config).run
 
 # %% [markdown]
 # ## Export
@@ -81,9 +79,9 @@ from lite0ca.formats.exported_file import formats_named
 folder, rows = export(str(run), formats_named(formats), int8, None, photo=True, output_dir=None)
 
 # %%
-from lite0ca.export.verification import report_as_text
+from lite0ca.export.verification import as_table
 
-print(report_as_text(rows))
+as_table(rows).set_index("form")
 
 # %%
 from lite0ca.plots.speed import exported_files
@@ -214,13 +212,14 @@ import json
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 
 file = next(folder.glob("*_photo.onnx"))
 session = onnxruntime.InferenceSession(str(file))
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
 photo = np.full((300, 400, 3), 128, np.uint8)  # or np.asarray(Image.open(...).convert("RGB"))
 (probabilities,) = session.run(None, {"photo": photo})
-dict(zip(classes, probabilities.round(3).tolist()))
+pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_frame()
 
 # %% [markdown]
 # ## Beside other tools' exports
@@ -291,7 +290,7 @@ dict(zip(classes, probabilities.round(3).tolist()))
 # const auto logits = module.forward(images)->at(0).toTensor();
 # ```
 #
-# **Browser, onnxruntime-web**; or the whole page: `python -m lite0ca export RUN --web page`. The
+# **Browser, onnxruntime-web**; or the whole page: `lite0ca export RUN --web page`. The
 # page takes, chooses, drops or pastes a photo, or points the camera; English and Vietnamese;
 # offline after the first visit, installable. Try it with `python -m http.server --directory page`.
 # Phones need https: over plain http in a local network photos work, the live camera and offline use

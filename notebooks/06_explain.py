@@ -21,27 +21,25 @@
 #
 # Needs two libraries more: `pip install 'lite0ca[explain]'`.
 
-# %%
-# Where lite0ca is not installed: from Kaggle's attached wheels (no internet needed), or a checkout.
+# %% jupyter={"source_hidden": true} _kg_hide-input=true
+# Installs lite0ca where it is missing: from Kaggle's attached wheels (no internet), or a clone.
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-spec = importlib.util.find_spec("lite0ca")
-if spec is None or spec.origin is None:  # a clone in this folder is no package yet
+if not getattr(importlib.util.find_spec("lite0ca"), "origin", None):  # a clone here is no package
     inputs = Path("/kaggle/input")
-    wheels = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
-    places = [Path(p).resolve() for p in ("..", ".", "lite0ca")]
-    checkouts = [p for p in places if Path(p, "lite0ca/__main__.py").is_file()]
-    if not wheels and not checkouts:
+    found = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
+    clones = [p for p in ("..", ".", "./lite0ca") if Path(p, "lite0ca/__main__.py").is_file()]
+    if not found and not clones:
         raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
-    what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *map(str, what)], check=True)
+    what = ["--no-index", "--no-deps", *found[0].parent.glob("*.whl")] if found else clones[:1]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *what], check=True)
     importlib.invalidate_caches()
 
 # %% tags=["parameters"]
-preset = "sample"  # of the run that is trained here if `run` is None
+preset = "sample"  # of the run that is trained here if `run` is None; for your photos "robust"
 overrides = {}  # settings over the preset, such as {"epochs": 5}
 metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
@@ -51,7 +49,7 @@ run = None  # a run folder, such as "results/EfficientNet_Lite0_CA_24_11_2026_09
 from lite0ca import notebook
 
 config = notebook.settings(preset, overrides, metadata, data_dir)
-notebook.table(config)
+notebook.table(config)  # what differs from the defaults; all=True shows every setting
 
 # %% [markdown]
 # ## A trained run
@@ -63,7 +61,7 @@ from lite0ca.formats.opening import open_model
 from lite0ca.training.fit import fit
 
 if run is None:
-    run = fit(config).run
+    run = notebook.attached_run() or fit(config).run
 about, model = open_model(run)
 label2id = about["label2id"]
 
@@ -185,4 +183,4 @@ doubtful[["path", "label", "answer", "label_quality"]].head(12).round(3)
 # %% [markdown]
 # ## What next
 # - `07_study`: does attention help, and what holds outside the lab? Measured over seeds.
-# - `python -m lite0ca evaluate RUN --background removed` counts the same from the command line.
+# - `lite0ca evaluate RUN --background removed` counts the same from the command line.

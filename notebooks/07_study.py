@@ -21,23 +21,21 @@
 # - take the background away from the leaves and see which answers stay,
 # - train on plain backgrounds, score in the field, and see how far scores from a lab carry.
 
-# %%
-# Where lite0ca is not installed: from Kaggle's attached wheels (no internet needed), or a checkout.
+# %% jupyter={"source_hidden": true} _kg_hide-input=true
+# Installs lite0ca where it is missing: from Kaggle's attached wheels (no internet), or a clone.
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-spec = importlib.util.find_spec("lite0ca")
-if spec is None or spec.origin is None:  # a clone in this folder is no package yet
+if not getattr(importlib.util.find_spec("lite0ca"), "origin", None):  # a clone here is no package
     inputs = Path("/kaggle/input")
-    wheels = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
-    places = [Path(p).resolve() for p in ("..", ".", "lite0ca")]
-    checkouts = [p for p in places if Path(p, "lite0ca/__main__.py").is_file()]
-    if not wheels and not checkouts:
+    found = [w for p in ("*", "datasets/*/*") for w in inputs.glob(f"{p}/lite0ca-*.whl")]
+    clones = [p for p in ("..", ".", "./lite0ca") if Path(p, "lite0ca/__main__.py").is_file()]
+    if not found and not clones:
         raise ModuleNotFoundError("attach the data set of wheels (kaggle/README.md), or clone")
-    what = ["--no-index", "--no-deps", *wheels[0].parent.glob("*.whl")] if wheels else checkouts[:1]
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *map(str, what)], check=True)
+    what = ["--no-index", "--no-deps", *found[0].parent.glob("*.whl")] if found else clones[:1]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *what], check=True)
     importlib.invalidate_caches()
 
 # %% tags=["parameters"]
@@ -49,10 +47,11 @@ from lite0ca.errors import InputError
 from lite0ca.evaluation import comparison
 
 notebook.begin()
+study = notebook.study_folder(study)
 runs = comparison.runs_of(study)
 if runs.empty:
     raise InputError(f"{study}: no {comparison.RUNS}; clone the repository, or run make study")
-trained = runs.dropna(subset=["epochs"])
+trained = runs.dropna(subset=["epochs"]).convert_dtypes()  # epochs are whole numbers
 hours = trained["train_seconds"].sum() / 3600
 print(f"{len(trained)} runs of {trained['arm'].nunique()} arms, {hours:.1f} hours of training")
 
@@ -64,9 +63,10 @@ print(f"{len(trained)} runs of {trained['arm'].nunique()} arms, {hours:.1f} hour
 
 # %%
 settings = ["split", "preset", "attention", "reduction", "epochs", "image_size", "base_lr"]
-conditions = trained.groupby("arm", sort=False)[[*settings, "parameters"]].first()
+arms = trained.assign(parameters=trained["parameters"].map("{:,}".format))
+arms = arms.groupby("arm", sort=False)
 print(*sorted(set(trained["cpu"])), "| torch", *sorted(set(trained["torch"])))
-conditions.assign(seeds=trained.groupby("arm", sort=False).size())
+arms[[*settings, "parameters"]].first().assign(seeds=arms.size())
 
 # %% [markdown]
 # ## Scores
@@ -76,7 +76,7 @@ conditions.assign(seeds=trained.groupby("arm", sort=False).size())
 # %% tags=["nbval-check-output"]
 scores = comparison.summary(runs)
 shown = ["n", "valid_f1", "test_f1", "test_accuracy", "calibration_error"]
-print(scores[shown].to_string())
+scores[shown]
 
 # %% [markdown]
 # ## Does attention help?
@@ -90,7 +90,7 @@ print(scores[shown].to_string())
 kinds = ["ca", "ca-open", "ca-stage", "eca", "bot", "ca+bot", "ca, reduction 8", "ca, reduction 32"]
 arms = [arm for arm in kinds if arm in set(trained["arm"])]
 against_none = comparison.differences_of_arms(study, "none", arms)
-print(against_none.round(3).to_string())
+against_none.round(3)
 
 # %%
 from lite0ca.plots.scores import by_background, differences
@@ -136,20 +136,22 @@ notebook.picture(by_background(given, "What is left when only the leaf is"))
 # photos, then minus that of `basic` on those with another background:
 
 # %% tags=["nbval-check-output"]
+import re
+
 import pandas as pd
 
 beside = {
     arm: comparison.differences_of_arms(study, arm, ["robust"])
     for arm in ("none", "ca", "fast", "basic")
 }
-print(pd.concat(beside, names=["minus", "arm"]).round(3).to_string())
+pd.concat(beside, names=["minus", "arm"]).round(3)
 
 # %% tags=["nbval-check-output"]
 gains = {
     photos: comparison.differences_of_arms(study, "basic", ["robust"], photos)
     for photos in ("test", "recoloured", "removed")
 }
-print(pd.concat(gains, names=["photos"]).round(3).to_string())
+pd.concat(gains, names=["photos"]).round(3)
 
 # %% [markdown]
 # `robust` is the best on the test photos, and the one that keeps its score when the background
@@ -164,17 +166,19 @@ print(pd.concat(gains, names=["photos"]).round(3).to_string())
 # The 1,183 photos with a plain background train, the 359 taken in fields test. No arm has met such
 # a photo. Chance is 0.25.
 #
-# "Adapted" are runs of `robust` after `python -m lite0ca adapt`: the statistics of their BatchNorm
+# "Adapted" are runs of `robust` after `lite0ca adapt`: the statistics of their BatchNorm
 # moved halfway to those of the photos that are asked about, without a label and without training.
 
 # %% tags=["nbval-check-output"]
 field = scores.loc["field"]
-print(field[["n", "valid_f1", "test_f1", "test_accuracy"]].to_string())
+field[["n", "valid_f1", "test_f1", "test_accuracy"]]
 
 # %%
 others = [arm for arm in field.index[1:] if arm != "none, field"]
 against = comparison.differences_of_arms(study, "none, field", others)
-print(against.round(3).to_string())
+against.round(3)
+
+# %%
 label = "field macro-F1 minus that of none"
 notebook.picture(differences(against, "From the lab to the field", label))
 
@@ -190,14 +194,13 @@ notebook.picture(differences(against, "From the lab to the field", label))
 # tells whether that helps.
 
 # %% tags=["nbval-check-output"]
-print(scores.loc["scenes"][["n", "valid_f1", "test_f1", "test_accuracy"]].to_string())
 table = pd.read_csv(f"{study}/{comparison.ANSWERS.format('scenes')}")
 healthy = table.loc[table["label"] == "healthy", "truth"].iloc[0]
 answers = table[table["truth"] != healthy].filter(regex=" test$")
-called_healthy = (answers == healthy).mean()
-print("\ndiseased, called healthy")
-print(called_healthy.groupby(called_healthy.index.str.replace(r" \d+ test$", "", regex=True))
-      .mean().round(2).to_string())  # fmt: skip
+answers = answers.rename(columns=lambda name: re.sub(r" \d+ test$", "", name))  # the arm alone
+called_healthy = (answers == healthy).mean().groupby(level=0).mean().map("{:.0%}".format)
+shown = scores.loc["scenes"][["n", "valid_f1", "test_f1", "test_accuracy"]]
+shown.join(called_healthy.rename("diseased, called healthy"))
 
 # %% [markdown]
 # Here `robust` gains nothing over CA, and both call as many diseased leaves healthy: where a field
@@ -208,23 +211,23 @@ adapted = {
     arm: comparison.differences_of_arms(study, arm, ["robust, adapted, scenes"])
     for arm in ("ca, scenes", "robust, scenes")
 }
-print(pd.concat(adapted, names=["minus", "arm"]).round(3).to_string())
+pd.concat(adapted, names=["minus", "arm"]).round(3)
 
 # %% [markdown]
 # So adapting is worth a try where training had such scenes, but from another camera or without
 # these diseases in them. In the split before, where training knew no field at all, it did not help.
-# Some labelled photos of yours decide: `python -m lite0ca evaluate RUN_adapted --data-dir
+# Some labelled photos of yours decide: `lite0ca evaluate RUN_adapted --data-dir
 # my_photos`. 32 photos did as well as all of them, but they must be of all kinds:
 # [docs/log.md](../docs/log.md). The idea is Schneider et al.'s
 # ([2020](https://arxiv.org/abs/2006.16971)).
 #
 # `valid_f1` beside `test_f1` is what a score on photos of one's own kind promises, and what is kept
 # of it elsewhere. Before you trust a model on your farm, score it on your photos:
-# `python -m lite0ca evaluate RUN --data-dir my_photos`.
+# `lite0ca evaluate RUN --data-dir my_photos`.
 #
 # ## Are its probabilities honest?
 # Expected calibration error on the test split after temperature scaling (`calibration_error`
-# above): the gap between confidence and share of right answers. `python -m lite0ca evaluate RUN`
+# above): the gap between confidence and share of right answers. `lite0ca evaluate RUN`
 # draws the reliability plot of a run. On so few photos even exact probabilities of a run of
 # `robust` would get an error of 0.035.
 

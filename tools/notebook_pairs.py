@@ -8,7 +8,6 @@ The .py is the source. Its cells are run on the drawn sample; what depends on th
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,10 @@ import nbformat
 import papermill
 
 from lite0ca.files import whole
+
+KEPT = ("tags", "jupyter", "_kg_hide-input")  # of a cell's metadata; the last two fold its code
+# ipykernel warns that who can listen on this machine's own wire hears it.
+QUIETLY = ["--log-level=ERROR"]
 
 
 def differences(script: Path, notebook: Path) -> list[str]:
@@ -29,8 +32,9 @@ def differences(script: Path, notebook: Path) -> list[str]:
         for what in ("cell_type", "source"):
             if a[what] != b[what]:
                 found.append(f"cell {number}: {what} differs")
-        if a.metadata.get("tags", []) != b.metadata.get("tags", []):
-            found.append(f"cell {number}: tags differ")
+        for what in KEPT:
+            if a.metadata.get(what) != b.metadata.get(what):
+                found.append(f"cell {number}: {what} differ")
     return found
 
 
@@ -43,16 +47,16 @@ def rebuild(script: Path) -> Path:
         source, target = Path(folder, "in.ipynb"), Path(folder, "out.ipynb")
         nbformat.write(content, source)
         papermill.execute_notebook(
-            str(source), str(target), kernel_name="python3", progress_bar=False, log_output=False
-        )
+            str(source), str(target), kernel_name="python3", progress_bar=False, log_output=False,
+            extra_arguments=QUIETLY,
+        )  # fmt: skip
         content = nbformat.read(target, as_version=4)
     content.metadata = {
         name: content.metadata[name] for name in ("jupytext", "kernelspec", "language_info")
     }
     content.metadata["language_info"].pop("version", None)
     for cell in content.cells:
-        tags = cell.metadata.get("tags", [])
-        cell.metadata = {"tags": tags} if tags else {}
+        cell.metadata = {what: cell.metadata[what] for what in KEPT if cell.metadata.get(what)}
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
     notebook = script.with_suffix(".ipynb")
@@ -79,6 +83,5 @@ if __name__ == "__main__":
         if found := [line for script in scripts for line in check(script)]:
             sys.exit("\n".join([*found, "the .py is the source: make notebooks"]))
     else:
-        os.environ["TQDM_DISABLE"] = "1"
         for script in scripts:
             print(rebuild(script), flush=True)

@@ -44,7 +44,7 @@ def bench_systems(systems, config, batch_size, rounds, seconds, results, output_
     """Measure; writes the table as CSV, a plot, and with scores another, named by conditions."""
     from lite0ca.plots import style
     from lite0ca.plots.speed import accuracy_against_cost, speeds
-    from lite0ca.speed.systems import SCORE, as_text, benchmark, fastest, file_name, title_of
+    from lite0ca.speed.systems import SCORE, as_table, benchmark, fastest, file_name, title_of
 
     check_writable(output_dir)
     table = benchmark(systems, config, batch_size, rounds, seconds, results)
@@ -58,7 +58,7 @@ def bench_systems(systems, config, batch_size, rounds, seconds, results, output_
         else:
             written.pop()
     print(
-        f"{title}\n{as_text(table)}\n"
+        f"{title}\n{as_table(table).to_string(index=False)}\n"
         + "\n".join(printable(str(folder / file)) for file in written)
     )
 

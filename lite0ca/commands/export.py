@@ -34,7 +34,7 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
     """Export, write the page for phones, print the table; raises `ExportFailed` at the end."""
     from lite0ca.export import phone_page
     from lite0ca.export.export import PAGE, PHOTO, export, refuse_failed
-    from lite0ca.export.verification import report_as_text
+    from lite0ca.export.verification import as_table
     from lite0ca.formats.exported_file import formats_named
     from lite0ca.formats.opening import open_file
     from lite0ca.formats.run_files import REPORT
@@ -44,7 +44,8 @@ def run(run: str, format: str, int8: bool, opset, photo: bool, web: str | None, 
         phone_page.files_of_page(Path(web).resolve())
         phone_page.runtime_package()
     folder, rows = export(run, formats, int8, opset, photo or bool(web), page=bool(web), **typed)
-    print(report_as_text(rows), printable(str(folder)), printable(str(folder / REPORT)), sep="\n")
+    print(as_table(rows).to_string(index=False))
+    print(printable(str(folder)), printable(str(folder / REPORT)), sep="\n")
     made = {row["form"]: folder / row["file"] for row in rows if row["file"] and row["passed"]}
     if web and PHOTO in made:
         model = made.get(PAGE, made[PHOTO])

@@ -265,7 +265,7 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     if len(files) > READ_UP_TO and not skip:
         problems = in_threads(problem_at_a_glance, files)
     else:
-        bar = lambda steps: console.bar(steps, "reading every image once", len(files))  # noqa: E731
+        bar = lambda steps, total: console.bar(steps, "reading every image once", total)  # noqa: E731
         problems = in_threads(lambda path: problem_of(path, read), files, bar)
     problems = pd.Series(problems, data.rows.index)
     bad = problems.notna()

@@ -26,7 +26,7 @@ RATIO = 0.8  # Lowe's test: the best match must be so much nearer than the secon
 INLIERS, INLIER_SHARE = 8, 0.3  # distinct points that agree; and their share of the matches
 
 
-def find_groups(files: Sequence[str | Path], bar: Callable = iter) -> np.ndarray:
+def find_groups(files: Sequence[str | Path], bar: Callable | None = None) -> np.ndarray:
     """A group number for each file; files that show the same leaf share it. int, (files,)."""
     fingerprints = in_threads(fingerprint, files, bar)
     histograms = np.stack([histogram for histogram, _ in fingerprints])

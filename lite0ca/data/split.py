@@ -86,7 +86,7 @@ def with_made_split(data: DataSet, seed: int, held_out: tuple[str, ...]) -> Data
         )
     elif "group" not in rows:
         cv2.setNumThreads(1)  # the photos are spread over the cores already
-        bar = lambda steps: console.bar(steps, "finding near-duplicates")  # noqa: E731
+        bar = lambda steps, total: console.bar(steps, "finding near-duplicates", total)  # noqa: E731
         rows["group"] = find_groups(list(rows["absolute_path"]), bar)
         print(
             f"near-duplicates: {len(rows):,} images show {rows['group'].nunique():,} leaves or "

@@ -125,8 +125,8 @@ def verdict(row: dict) -> str:
     )
 
 
-def report_as_text(rows: list[dict]) -> str:
-    """The columns that a person compares, a line a form."""
+def as_table(rows: list[dict]) -> pd.DataFrame:
+    """The columns that a person compares, as text, a row a form."""
     shown = {
         "form": ("form", "{}"),
         "size_mb": ("MB", "{:.1f}"),
@@ -138,10 +138,9 @@ def report_as_text(rows: list[dict]) -> str:
         "times_torch": ("x torch", "{:.1f}"),
         "images_per_s": ("images/s", "{:.0f}"),
     }
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             title: [write.format(row[name]) if name in row else "" for row in rows]
             for name, (title, write) in shown.items()
         }
     )
-    return table.to_string(index=False)

@@ -307,7 +307,11 @@ def problem_at_a_glance(path: str | Path) -> str | None:
     return None if begins_as_image(start) else "no image by its first bytes"
 
 
-def in_threads(work: Callable, items: Sequence, bar: Callable = iter) -> list:
-    """`[work(item) for item in items]` on all cores; decoding and OpenCV release Python's lock."""
+def in_threads(work: Callable, items: Sequence, bar: Callable | None = None) -> list:
+    """`[work(item) for item in items]` on all cores; decoding and OpenCV release Python's lock.
+
+    `bar(results, how many)` passes the results on, and shows how far they are.
+    """
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(bar(pool.map(work, items)))
+        results = pool.map(work, items)
+        return list(bar(results, len(items)) if bar else results)

@@ -78,14 +78,28 @@ def quiet():
 
 
 def shows_progress() -> bool:
-    """Whether somebody watches: a terminal, or a notebook that is not a batch run.
+    """Whether somebody watches: a terminal, or a notebook that a person runs.
 
-    TQDM_DISABLE=1, tqdm's own variable, says no: for notebooks that papermill runs.
+    TQDM_DISABLE=1, tqdm's own variable, says no.
     """
     if os.environ.get("TQDM_DISABLE"):
         return False
-    batch = os.environ.get("KAGGLE_KERNEL_RUN_TYPE") == "Batch"
-    return (in_notebook() and not batch) or sys.stderr.isatty()
+    if in_notebook():
+        return can_be_asked() and os.environ.get("KAGGLE_KERNEL_RUN_TYPE") != "Batch"
+    return sys.stderr.isatty()
+
+
+def can_be_asked() -> bool:
+    """Whether a person could answer a question of the cell that runs.
+
+    Each request to run a cell says so: JupyterLab, VS Code and Colab have somebody who reads,
+    papermill, nbconvert and nbval do not, and would store every step of a bar.
+    """
+    try:
+        request = sys.modules["IPython"].get_ipython().kernel.get_parent("shell")
+    except LookupError:  # a thread that no cell has started
+        return False
+    return bool(request.get("content", {}).get("allow_stdin"))
 
 
 def in_notebook() -> bool:
@@ -94,7 +108,7 @@ def in_notebook() -> bool:
 
 
 def bar(steps, title: str, total: int | None = None):
-    """`steps`, with a tqdm bar where somebody watches."""
+    """`steps`, with a tqdm bar where somebody watches; `total` for steps that have no length."""
     with warnings.catch_warnings(action="ignore"):  # of a missing ipywidgets: plain bars will do
         from tqdm.auto import tqdm
 

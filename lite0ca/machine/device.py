@@ -39,6 +39,16 @@ def device_of(name: str, devices: int = 1) -> torch.device:
     return torch.device(name)
 
 
+def idle_gpus(device: torch.device) -> str | None:
+    """What to say of the GPUs that a training on one does not use; None if there are none."""
+    if device.type != "cuda" or (count := torch.cuda.device_count()) < 2:
+        return None
+    return (
+        f"1 of {count} GPUs is used: --devices {count} trains on all (in a notebook: "
+        f'overrides = {{"devices": {count}}})'
+    )
+
+
 def describe(device: torch.device) -> str:
     """The device as a benchmark names it: 'cpu, 2 threads, AMD EPYC'."""
     if device.type == "cuda":

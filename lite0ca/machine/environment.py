@@ -28,8 +28,16 @@ def kaggle_folders() -> list[Path]:
     """The data sets attached to a Kaggle session, in the old mount layout and the new one."""
     patterns = ("*", "datasets/*/*", "competitions/*")
     found = [folder for pattern in patterns for folder in sorted(KAGGLE_INPUT.glob(pattern))]
-    above = {KAGGLE_INPUT / "datasets", KAGGLE_INPUT / "competitions"}
-    return [folder for folder in found if folder.is_dir() and folder not in above]
+    others = {KAGGLE_INPUT / name for name in ("datasets", "competitions", "notebooks")}
+    others |= {run.parents[1] for run in kaggle_runs()}  # whose tables name photos elsewhere
+    return [folder for folder in found if folder.is_dir() and folder not in others]
+
+
+def kaggle_runs() -> list[Path]:
+    """The runs in attached outputs of other kernels, in both mount layouts; the newest last."""
+    patterns = ("*", "notebooks/*/*")
+    files = [f for p in patterns for f in KAGGLE_INPUT.glob(f"{p}/results/*/best_model.pt")]
+    return [file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime)]
 
 
 def environment(device: torch.device) -> dict:

@@ -12,38 +12,40 @@ from lite0ca.plots.style import TRAIN, VALID, plain
 
 
 def accuracy_against_cost(table: pd.DataFrame, score: str, title: str) -> Figure:
-    """Score against latency and against parameters; no system of the marked line is beaten.
+    """Score against latency and against parameters; no system on the line is beaten.
 
-    `table` has a row a system: system, latency_ms, parameters and, in [0, 1], the score. A
-    system without a score stands as a cross at the bottom: its cost is known all the same.
+    `table` has a row a system: system, latency_ms, parameters and, in [0, 1], the score. Where
+    a system without a score would stand is marked at the foot: its cost is known all the same.
     """
-    table = table.sort_values("latency_ms", ignore_index=True)
+    table = table.sort_values("latency_ms")
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(12, 4.5), layout="constrained")
+        figure = Figure(figsize=(12, 4.2), layout="constrained")
         *panels, names = figure.subplots(1, 3, width_ratios=(4, 4, 2))
     scored, blank = table[table[score].notna()], table[table[score].isna()]
-    floor = scored[score].min() - 0.05 if len(scored) else 0
     for axes, cost, label in zip(
         panels, ("latency_ms", "parameters"), ("latency of one image, ms", "parameters, millions")
     ):
         unit = 1e6 if cost == "parameters" else 1
         best = scored[pareto_front(scored[cost], scored[score])].sort_values(cost)
-        axes.plot(best[cost] / unit, best[score], color=VALID, lw=1.5, label="Pareto front")
-        axes.scatter(scored[cost] / unit, scored[score], color=TRAIN, zorder=2)
-        axes.scatter(blank[cost] / unit, [floor] * len(blank), color="0.5", marker="x")
-        crowd = blank[cost].rank(method="first") % 3  # crosses lie close: their numbers take turns
-        for number, row in table.iterrows():
-            height = floor if np.isnan(row[score]) else row[score]
-            place = {"xytext": (3, 5 + 9 * crowd.get(number, 0)), "textcoords": "offset points"}
-            axes.annotate(str(number + 1), (row[cost] / unit, height), fontsize=9, **place)
+        axes.step(best[cost] / unit, best[score], where="post", color=VALID, label="Pareto front")
+        axes.scatter(scored[cost] / unit, scored[score], color=TRAIN, zorder=2, label="a system")
+        for number, (_, row) in enumerate(scored.iterrows(), 1):
+            place = {"xytext": (4, 5), "textcoords": "offset points"}
+            axes.annotate(str(number), (row[cost] / unit, row[score]), fontsize=9, **place)
+        if len(blank):
+            foot = axes.get_xaxis_transform()  # costs across, shares of the panel's height up
+            axes.scatter(
+                blank[cost] / unit, [0.04] * len(blank), s=90, color="0.4", marker="|",
+                transform=foot, label=f"the cost of {len(blank)} without a score",
+            )  # fmt: skip
         plain_log_axis(axes)
         axes.set(xlabel=label, ylabel=score.replace("_", " "))
-        axes.margins(x=0.1, y=0.2)
-    panels[0].legend(loc="best")
-    marks = ["" if np.isfinite(value) else "  (no score)" for value in table[score]]
-    listed = [f"{n}  {name}{mark}" for n, (name, mark) in enumerate(zip(table["system"], marks), 1)]
-    names.text(0, 1, "\n".join(listed), va="top", fontsize=9, linespacing=1.5)
+        axes.set_xlim(table[cost].min() / unit / 1.3, table[cost].max() / unit * 1.3)
+        axes.margins(y=0.25)
+    listed = [f"{number}  {name}" for number, name in enumerate(scored["system"], 1)]
+    names.text(0, 1, plain("\n".join(listed)), va="top", fontsize=9, linespacing=1.5)
     names.axis("off")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(plain(title))
     return figure
 
@@ -68,7 +70,7 @@ def pareto_front(cost, score) -> np.ndarray:
 def speeds(table: pd.DataFrame, title: str) -> Figure:
     """Latency of one image and throughput of a batch, a dot for each setup of a system."""
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(12, 0.32 * table["system"].nunique() + 1.5), layout="constrained")
+        figure = Figure(figsize=(12, 0.32 * table["system"].nunique() + 1.8), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
     for axes, column, label in zip(
         panels,
@@ -90,8 +92,8 @@ def speeds(table: pd.DataFrame, title: str) -> Figure:
         plain_log_axis(axes)
         axes.set(xlabel=label, ylabel="")
         axes.grid(axis="y", visible=True)
-        axes.legend(title="")
-    panels[1].get_legend().remove()
+        axes.get_legend().remove()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(plain(title))
     return figure
 
@@ -100,7 +102,7 @@ def exported_files(rows: list[dict], title: str) -> Figure:
     """Size, latency and macro-F1 of each form of one model, in three columns of bars."""
     table = pd.DataFrame([row for row in rows if "size_mb" in row and "latency_ms" in row])
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(11, 1.6 + 0.38 * len(table)), layout="constrained")
+        figure = Figure(figsize=(11, 1.9 + 0.38 * len(table)), layout="constrained")
         columns = figure.subplots(1, 3, sharey=True)
     kinds = ["int8" if "int8" in form else "float32" for form in table["form"]]
     for axes, (name, label, write) in zip(
@@ -113,11 +115,12 @@ def exported_files(rows: list[dict], title: str) -> Figure:
     ):
         sns.barplot(
             x=table[name], y=table["form"], hue=kinds, palette={"float32": TRAIN, "int8": VALID},
-            legend=axes is columns[0], dodge=False, ax=axes,
+            dodge=False, ax=axes,
         )  # fmt: skip
         for container in axes.containers:
             axes.bar_label(container, fmt=write.format, padding=3, color="0.35")
         axes.set(xlabel=label, ylabel="", xlim=(0, 1.18 * table[name].max()))
-    columns[0].legend(loc="center right", title=None)
+        axes.get_legend().remove()
+    figure.legend(*columns[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle(plain(title))
     return figure

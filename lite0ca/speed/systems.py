@@ -54,14 +54,18 @@ RECIPE = ["train_limit", "valid_limit"] + [
 ]
 SCORE_COLUMNS = (*SCORES, "runs", "data")
 
-FORMATS = {
-    "parameters": "{:,}",
-    "macs_million": "{:,.0f}",
-    "size_mb": "{:.1f}",
-    "latency_ms": "{:.1f}",
-    "latency_p95_ms": "{:.1f}",
-    "images_per_s": "{:.0f}",
-    "peak_memory_mb": "{:.0f}",
+# column: what people call it, and how they write it
+SHOWN = {
+    "system": ("system", "{}"),
+    "setup": ("setup", "{}"),
+    "parameters": ("parameters", "{:,}"),
+    "macs_million": ("million MACs", "{:,.0f}"),
+    "size_mb": ("MB", "{:.1f}"),
+    "latency_ms": ("ms an image", "{:.1f}"),
+    "latency_p95_ms": ("ms, p95", "{:.1f}"),
+    "images_per_s": ("images/s", "{:,.0f}"),
+    "peak_memory_mb": ("memory, MB", "{:.0f}"),
+    SCORE: ("valid macro-F1", "{:.3f}"),
 }
 
 
@@ -192,13 +196,14 @@ def title_of(config: Config, table: pd.DataFrame) -> str:
     )
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """The columns that a person compares."""
-    shown = table[["system", "setup"]].copy()
-    for column in (*FORMATS, SCORE):
-        write = FORMATS.get(column, "{:.3f}").format
-        shown[column] = [write(x) if pd.notna(x) else "" for x in table[column]]
-    return shown.to_string(index=False)
+def as_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a person compares, as text."""
+    return pd.DataFrame(
+        {
+            title: [write.format(x) if pd.notna(x) else "" for x in table[column]]
+            for column, (title, write) in SHOWN.items()
+        }
+    )
 
 
 def file_name(config: Config, batch_size: int, names: Sequence[str] = ()) -> str:

@@ -23,7 +23,7 @@ from lite0ca.formats.run_files import LAST
 from lite0ca.images import cache
 from lite0ca.images.loaders import score_loader, train_loader
 from lite0ca.machine import distributed
-from lite0ca.machine.device import Precision, describe, device_of
+from lite0ca.machine.device import Precision, describe, device_of, idle_gpus
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.machine.signals import going_on, leave
 from lite0ca.model.network import parameter_count
@@ -68,6 +68,8 @@ def fit(config: Config) -> Result:
         return Result(Path(answer["run"]), *(answer[name] for name in OF_RESULT))
     distributed.use_own_gpu()
     device = device_of(config.device, distributed.on_this_machine())
+    if not distributed.started() and (idle := idle_gpus(device)):
+        print(idle, flush=True)
     if config.sync_bn and device.type != "cuda":
         raise InputError("--sync-bn needs cuda: torch has no such BatchNorm for other devices")
     with own_temporary_folder(), distributed.joined(device):

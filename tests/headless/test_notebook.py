@@ -1,12 +1,22 @@
 """What the notebooks' settings cell does with its parameters."""
 
+import os
+import shutil
+
+import nbformat
+import papermill
 import pytest
+from conftest import REPO
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.manager import run_kernel
 
 from lite0ca import notebook
 from lite0ca.data import sample
 from lite0ca.errors import InputError
+from lite0ca.machine import environment
 from lite0ca.plots.photos import class_counts
+
+STEPS = "from lite0ca.machine.console import bar\nfor step in bar(range(300), 'steps'):\n    pass"
 
 
 @pytest.fixture
@@ -60,10 +70,11 @@ def test_resume_takes_the_runs_settings(tiny_run):
         notebook.settings(None, same | {"epochs": 3})
 
 
-def test_started_in_notebooks_it_works_from_the_root(elsewhere, monkeypatch):
-    (elsewhere / "notebooks").mkdir()
+@pytest.mark.parametrize("folder", ["notebooks", "lab"])
+def test_started_in_notebooks_it_works_from_the_root(folder, elsewhere, monkeypatch):
+    (elsewhere / folder).mkdir()
     (elsewhere / "lite0ca").mkdir()
-    monkeypatch.chdir("notebooks")
+    monkeypatch.chdir(folder)
     notebook.settings("basic", {}, None)
     assert notebook.Path.cwd() == elsewhere
 
@@ -128,15 +139,61 @@ def test_the_sample_that_papermill_asks_for(elsewhere, monkeypatch):
     notebook.started_in.cache_clear()
 
 
-def test_the_table_says_where_a_value_comes_from(elsewhere):
-    table = notebook.table(notebook.settings("mobile", {"epochs": 3}, None))
-    assert table.loc["image_size"].tolist() == ["192", "mobile"]
-    assert table.loc["epochs"].tolist() == ["3", "override"]
-    assert table.loc["batch_size"].tolist() == ["96", "default"]
-    assert "train_limit" not in table.index
+def test_the_table_says_what_differs_from_the_defaults_and_who_set_it(elsewhere):
+    config = notebook.settings("mobile", {"epochs": 3}, "mine.csv")
+    table = notebook.table(config)
+    assert table.loc["image_size"].tolist() == ["192", "224", "preset mobile"]
+    assert table.loc["epochs"].tolist() == ["3", "15", "override"]
+    assert table.loc["metadata"].tolist() == ["mine.csv", "", "override"]
+    assert "batch_size" not in table.index
+    whole = notebook.table(config, all=True)
+    assert whole.loc["batch_size"].tolist() == ["96", "96", ""]
+    assert "train_limit" not in whole.index and set(table.index) < set(whole.index)
+
+
+@pytest.mark.parametrize("output", ["lite0ca-03-train", "notebooks/ann/lite0ca-03-train"])
+def test_a_run_attached_on_kaggle_is_taken_and_is_no_data(
+    output, tiny_run, elsewhere, monkeypatch, capsys
+):
+    monkeypatch.setattr(environment, "KAGGLE_INPUT", elsewhere / "input")
+    assert notebook.attached_run() is None
+    (elsewhere / "input/leaves").mkdir(parents=True)
+    shutil.copytree(tiny_run, elsewhere / "input" / output / "results/RUN")
+    assert environment.kaggle_folders() == [elsewhere / "input/leaves"]
+    assert notebook.attached_run() == notebook.attached_run() == "results/RUN"
+    assert (elsewhere / "results/RUN/best_model.pt").is_file()
+    assert "attached run: " in capsys.readouterr().out
+
+
+def test_the_preset_of_drawings_says_so_of_photos(elsewhere, capsys):
+    notebook.settings("sample", {}, "mine.csv")
+    assert 'take "robust"' in capsys.readouterr().out
+    notebook.settings("robust", {}, "mine.csv")
+    assert capsys.readouterr().out == ""
 
 
 def test_pictures_are_on_white():
     figure = class_counts(["a", "b", "a"], ["train", "train", "valid"])
     assert notebook.picture(figure).data[:4] == b"\x89PNG"
     assert notebook.picture(figure, format="jpeg").data[:2] == b"\xff\xd8"
+
+
+def test_papermill_stores_no_bars(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(STEPS)])
+    nbformat.write(content, tmp_path / "in.ipynb")
+    done = papermill.execute_notebook(
+        tmp_path / "in.ipynb", tmp_path / "out.ipynb", kernel_name="python3", progress_bar=False
+    )
+    assert done.cells[0].outputs == []
+
+
+def test_a_person_sees_bars_with_an_end():
+    """As JupyterLab asks: it could pass a question on, and says so with each cell."""
+    environment = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    with run_kernel(env=environment | {"PYTHONPATH": str(REPO)}) as client:
+        shown = []
+        client.execute_interactive(STEPS, allow_stdin=True, output_hook=shown.append, timeout=60)
+    text = "".join(m["content"].get("text", "") for m in shown if m["msg_type"] == "stream")
+    assert "steps: " in text and "/300" in text

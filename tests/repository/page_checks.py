@@ -87,7 +87,10 @@ def wrong_commands(text: str) -> list[str]:
         wrong += [f"{c}: {p}" for c in commands_of(block) if (p := problem_of(shlex.split(c)))]
     for span in spans_of(text):
         # In a sentence a command may be named without all that it needs.
-        if re.match(r"(python3?|make|papermill|torchrun|pip) ", span) and "COMMAND" not in span:
+        if (
+            re.match(r"(python3?|lite0ca|make|papermill|torchrun|pip) ", span)
+            and "COMMAND" not in span
+        ):
             words = shlex.split(span)
             if (problem := problem_of(words)) and "required" not in problem:
                 wrong.append(f"{span}: {problem}")
@@ -98,7 +101,7 @@ def problem_of(words: list[str]) -> str | None:
     """Why a command would not run; None where it would, as far as can be told without running."""
     program, *arguments = words
     check = {"python": of_python, "make": of_make, "torchrun": of_torchrun, "pip": of_pip}
-    check["papermill"] = of_papermill
+    check |= {"papermill": of_papermill, "lite0ca": of_lite0ca}
     if program in check:
         try:
             return check[program](arguments)
@@ -120,21 +123,24 @@ def of_python(arguments: list[str]) -> str | None:
         module, *arguments = arguments
         if module != "lite0ca":
             return None if module in MODULES else f"module {module} is not known here"
-        with contextlib.redirect_stdout(io.StringIO()):
-            typed = parse(arguments, None)[1]
-        for name in typed.get("presets", ()):
-            Config.of(name)
-        return None
+        return of_lite0ca(arguments)
     if program == SCRIPT:
-        typed = parse(["train", *arguments], program)[1]
-        if "resume" not in typed:
-            Config.of(**typed)
-        return None
+        return of_lite0ca(["train", *arguments])
     if not (REPO / program).is_file():
         return f"there is no {program}"
     source = (REPO / program).read_text(encoding="utf-8")
     flags = [word.split("=")[0] for word in arguments if word.startswith("--")]
     return next((f"{program} takes no {flag}" for flag in flags if f'"{flag}"' not in source), None)
+
+
+def of_lite0ca(arguments: list[str]) -> None:
+    """Raises what the command would."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        typed = parse(arguments, None)[1]
+    for name in typed.get("presets", ()):
+        Config.of(name)
+    if arguments[0] == "train" and "resume" not in typed:
+        Config.of(**typed)
 
 
 def of_make(arguments: list[str]) -> str | None:

