@@ -61,7 +61,7 @@ notebook.presets()
 # %% [markdown]
 # ## Train
 # One line an epoch; a star marks a new best macro-F1 on the valid split, and the line says whether
-# data or compute is the bottleneck. Interrupt the cell, or set `"time_budget": 500` (minutes): it
+# data or compute is the bottleneck. At the end the test photos are scored, once. Interrupt the cell, or set `"time_budget": 500` (minutes): it
 # saves between two steps, and `overrides = {"resume": "results/RUN"}` goes on from there. On T4 x2
 # `overrides = {"devices": 2}` trains on both.
 
@@ -118,33 +118,21 @@ notebook.picture(training_curves(result.history, metrics["best_epoch"], title))
 # [docs/log.md](../docs/log.md).
 #
 # ## On photos it has never seen
-# Valid chose the best epoch, so only test (where there is one) is untouched evidence.
+# Valid chose the best epoch, so only test (where there is one) is untouched evidence. `fit` has
+# scored it above, once; the run's folder has the scores as JSON, the matrix below as a picture, and
+# `report.html`, one page to send. Here are its answers, photo by photo.
 
 # %%
-import pandas as pd
-
-from lite0ca.evaluation.metrics import as_text, report
 from lite0ca.evaluation.predictions import answers_of
 
-table = pd.read_csv(result.run / "data.csv")
-part = "test" if (table["split"] == "test").any() else "valid"
 machine = {name: getattr(config, name) for name in ("device", "amp", "num_workers")}
-answers = answers_of(result.run, part, **machine)
+answers = answers_of(result.run, result.scores["split"], **machine)
+answers[["path", "label", "answer", "confidence"]].head(3)
 
 # %%
-from lite0ca.data.classes import classes_of
-from lite0ca.formats.checkpoint import load_best
-
-label2id = load_best(result.run)["label2id"]
-classes = classes_of(label2id)
-truth, answered = (answers[name].map(label2id).to_numpy() for name in ("label", "answer"))
-groups = answers["group"].to_numpy() if "group" in answers else None
-scores = report(truth, answered, classes, groups)
-print(f"{part} split of {metrics['data']}\n{as_text(scores)}")
-
-# %%
-title = f"{part}: macro-F1 {scores['macro_f1']:.3f}"
-notebook.picture(confusion(scores["confusion"], classes, title))
+scores = result.scores
+title = f"{scores['split']}: macro-F1 {scores['macro_f1']:.3f}"
+notebook.picture(confusion(scores["confusion"], list(scores["classes"]), title))
 
 # %% [markdown]
 # ## Ask it
@@ -171,11 +159,12 @@ several.drop(columns=["path", "problem"]).round(3)
 from lite0ca.images.reading import read_image
 from lite0ca.plots.photos import wall
 
-wrong = answers[answers["label"] != answers["answer"]].nlargest(12, "confidence")
-columns = wrong[["label", "answer", "confidence"]].itertuples(index=False)
+wrong = answers[answers["label"] != answers["answer"]]
+surest = wrong.nlargest(12, "confidence")
+columns = surest[["label", "answer", "confidence"]].itertuples(index=False)
 titles = [f"{true}\nsaid {said}\n{sure:.2f}".replace("_", " ") for true, said, sure in columns]
-photos = [read_image(path) for path in wrong["absolute_path"]]
-print(f"{(truth != answered).sum()} of {len(answers)} wrong")
+photos = [read_image(path) for path in surest["absolute_path"]]
+print(f"{len(wrong)} of {len(answers)} wrong")
 notebook.picture(wall(photos, titles, columns=4), format="jpeg") if photos else None
 
 # %% [markdown]
@@ -184,6 +173,8 @@ notebook.picture(wall(photos, titles, columns=4), format="jpeg") if photos else 
 # each epoch's line.
 
 # %%
+import pandas as pd
+
 cost = {
     "epochs": metrics["epochs"],
     "training, s": round(metrics["train_seconds"], 1),

@@ -299,7 +299,7 @@ def test_every_system_trains_resumes_evaluates_and_predicts(name, sample, tmp_pa
     photo = str(sample.parent / "healthy/sample_000_0.jpg")
     assert main(["evaluate", str(run), "--split", "valid", "--num-workers", "0"]) == 0
     assert main(["predict", str(run), photo]) == 0
-    assert "healthy/sample_000_0.jpg: " in capsys.readouterr().out
+    assert "healthy/sample_000_0.jpg  " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
