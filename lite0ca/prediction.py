@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,10 +44,12 @@ class Answer:
     probability: float
     sure: bool  # such answers were right in 95 of 100 photos of the valid split
     probabilities: dict[str, float]  # by label, the likeliest first
+    names: dict[str, str] = field(repr=False, compare=False)  # of all labels
 
     def _repr_html_(self) -> str:
         rows = (
-            f"<tr><td>{html.escape(label)}</td><td style='text-align:right'>{value:.1%}</td></tr>"
+            f"<tr><td>{html.escape(self.names[label])}</td>"
+            f"<td style='text-align:right'>{value:.1%}</td></tr>"
             for label, value in self.probabilities.items()
         )
         sure = "" if self.sure else "not sure: "
@@ -142,7 +144,7 @@ class Model:
         by_label = {self.classes[number]: float(probabilities[number]) for number in order}
         label, probability = next(iter(by_label.items()))
         sure = probability >= self.sure_from
-        return Answer(label, self.names[label], probability, sure, by_label)
+        return Answer(label, self.names[label], probability, sure, by_label, self.names)
 
     def table(self, answered: Iterable[Answered]) -> pd.DataFrame:
         import pandas as pd

@@ -230,11 +230,11 @@ def test_an_export_leaves_files_of_others_alone(name, own_run, place, capsys):
     pytest.importorskip("onnx")
     stem = json.loads((own_run / "config.json").read_text())["model_name"] + "_x"
     from lite0ca.errors import InputError
-    from lite0ca.export.export import names_of, refuse_other_files
+    from lite0ca.export.export import file_names, refuse_other_files
     from lite0ca.formats.seal import EMPTY, sealed
 
-    names = names_of(stem, ["onnx", "openvino"], True, True)
-    assert len(names) == 7
+    names = file_names(stem, ["onnx", "openvino"], True, True, True)
+    assert len(names) == 8
     refuse_other_files(place, names)
     name = name.format(stem=stem)
     if name == "link":
