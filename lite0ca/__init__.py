@@ -18,7 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def load(run: str | os.PathLike, language: str | None = None, **settings) -> Model:
+def load(run: str | os.PathLike, language: str | None = None, photos: int = 1, **settings) -> Model:
     """A trained model to ask about photos: `lite0ca.load("results/RUN").predict("leaf.jpg")`.
 
     `run` is a run folder, a `best_model.pt` or an exported file. More in
@@ -26,4 +26,4 @@ def load(run: str | os.PathLike, language: str | None = None, **settings) -> Mod
     """
     from lite0ca import prediction  # and so nothing more than this file where flags are read
 
-    return prediction.load(run, language, **settings)
+    return prediction.load(run, language, photos, **settings)

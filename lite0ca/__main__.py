@@ -1,4 +1,4 @@
-"""`lite0ca COMMAND`, or `python -m lite0ca COMMAND`: the commands, and how each one fails."""
+"""The commands of `lite0ca`, or `python -m lite0ca`, and how each one fails."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from lite0ca.machine.signals import Ending
 
 COMMANDS = ("sample", "shard", "train", "evaluate", "report", "predict", "adapt", "export")
 COMMANDS += ("bench", "batch")
+ABOUT = """Train on photos of leaves, and ask about others. To begin, with a folder for each class:
+lite0ca train --preset robust --data-dir my_photos"""
 AGAIN = "and try again"
 RESUMED = "(a training that has begun: with --resume RUN_FOLDER)"
 MORE_MEMORY = "allow more (ulimit -v), or close other programs"
@@ -168,7 +170,7 @@ def parse(argv: list[str], prog: str | None):
         return train.run, vars(parser.parse_args(argv[1:]))
     called = Path(sys.argv[0]).name if sys.argv else ""
     called = "lite0ca" if called in ("lite0ca", "lite0ca.exe") else "python -m lite0ca"
-    parser = Parser(prog=called, description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=called, description=ABOUT, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"lite0ca {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:

@@ -23,8 +23,8 @@ from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_thr
 from lite0ca.images.reading import shrunk, side_for, to_rgb, upright
 from lite0ca.images.resizing import squeezed
 from lite0ca.machine.processor import threads
-from lite0ca.settings.config import Config
-from lite0ca.settings.names import display_names
+from lite0ca.settings.config import Config, unknown
+from lite0ca.settings.names import LANGUAGES, display_names
 from lite0ca.settings.names import language as session_language
 from lite0ca.settings.trained import settings_of
 
@@ -35,7 +35,7 @@ Photo = str | os.PathLike | np.ndarray | Image.Image
 BATCH_SIZE = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
     """What a model says of one photo. `name` is the label as people call it."""
 
@@ -44,7 +44,7 @@ class Answer:
     probability: float
     sure: bool  # such answers were right in 95 of 100 photos of the valid split
     probabilities: dict[str, float]  # by label, the likeliest first
-    names: dict[str, str] = field(repr=False, compare=False)  # of all labels
+    names: dict[str, str] = field(repr=False)  # of all labels
 
     def _repr_html_(self) -> str:
         rows = (
@@ -90,34 +90,38 @@ class Model:
         One is the path of a file, a uint8 RGB array (H, W, 3) or a Pillow image. Several are the
         path of a folder, a list of these, or an array (N, H, W, 3). The table has a row a photo:
         path, label, name, probability, sure, problem (what is wrong with a file that cannot be
-        read), and the probability of each class.
+        read), and the probability of each class, in a column called `p(CLASS)`.
 
         Raises `InputError` for what is no photo.
         """
         if isinstance(photos, (str, os.PathLike)):
             if os.path.isdir(photos):
-                return self.table(self.answers(photo_paths([photos])))
+                return self._table(self.answers(photo_paths([photos])))
             ((_, answer, problem),) = self.answers(photo_paths([photos]))
             if answer is None:
                 raise InputError(problem or "")
             return answer
+        if isinstance(photos, np.ndarray) and photos.dtype.kind in "UO":  # a column of a table
+            photos = photos.tolist()
         if isinstance(photos, Image.Image) or (isinstance(photos, np.ndarray) and photos.ndim < 4):
-            (answer,) = self.of_arrays([photos])
+            (answer,) = self._of_pixels([photos])
             return answer
-        return self.table(self.each(list(photos)))
+        if not isinstance(photos, Iterable):
+            raise refused(photos)
+        return self._table(self._of_several(list(photos)))
 
-    def each(self, photos: Sequence[Photo]) -> Iterator[Answered]:
-        """Files are read as they are asked about; the others are at hand."""
+    def _of_several(self, photos: Sequence[Photo]) -> Iterator[Answered]:
+        """Files are read as they are asked about; pixels are at hand."""
         files = [photo for photo in photos if isinstance(photo, (str, os.PathLike))]
-        paths = photo_paths(files)
-        if not files:
-            for start in range(0, len(photos), BATCH_SIZE):
-                for answer in self.of_arrays(photos[start : start + BATCH_SIZE]):
-                    yield Answered("", answer, None)
-        elif len(files) == len(photos):
-            yield from self.answers(paths)
-        else:
+        if files and len(files) < len(photos):
             raise InputError("photos: give either files and folders, or arrays and images")
+        if files:
+            yield from self.answers(photo_paths(files))
+            return
+        at_once = self.config.batch_size
+        for start in range(0, len(photos), at_once):
+            for answer in self._of_pixels(photos[start : start + at_once]):
+                yield Answered("", answer, None)
 
     def answers(self, paths: Sequence[str]) -> Iterator[Answered]:
         """One for each file, in their order; a folder of any size in constant memory."""
@@ -125,50 +129,54 @@ class Model:
         batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
         workers = reading_threads(self.config.num_workers) if len(paths) > 1 else 0
         for photos, files in photo_batches(batches, size, workers):
-            found = iter(() if photos is None else self.of_batch(photos))
+            found = iter(() if photos is None else self._of_batch(photos))
             for path, problem in files:
                 yield Answered(path, None if problem else next(found), problem)
 
-    def of_arrays(self, photos: Iterable[np.ndarray | Image.Image]) -> list[Answer]:
+    def _of_pixels(self, photos: Iterable[np.ndarray | Image.Image]) -> list[Answer]:
         size = self.config.image_size
-        return self.of_batch(np.stack([squeezed(pixels_of(photo, size), size) for photo in photos]))
+        batch = [squeezed(pixels_of(photo, size), size) for photo in photos]
+        return self._of_batch(np.stack(batch))
 
-    def of_batch(self, photos: np.ndarray) -> list[Answer]:
+    def _of_batch(self, photos: np.ndarray) -> list[Answer]:
         """uint8 RGB (B, S, S, 3) -> the answer about each."""
         logits = self.asked.logits(photos).astype(np.float64) / self.temperature  # B classes
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return [self.answer(one) for one in odds / odds.sum(axis=1, keepdims=True)]
+        return [self._answer(one) for one in odds / odds.sum(axis=1, keepdims=True)]
 
-    def answer(self, probabilities: np.ndarray) -> Answer:
+    def _answer(self, probabilities: np.ndarray) -> Answer:
         order = np.argsort(-probabilities, kind="stable")
         by_label = {self.classes[number]: float(probabilities[number]) for number in order}
         label, probability = next(iter(by_label.items()))
         sure = probability >= self.sure_from
         return Answer(label, self.names[label], probability, sure, by_label, self.names)
 
-    def table(self, answered: Iterable[Answered]) -> pd.DataFrame:
+    def _table(self, answered: Iterable[Answered]) -> pd.DataFrame:
         import pandas as pd
 
         rows = []
         for path, answer, problem in answered:
-            row = {"path": path, "label": None, "name": None, "probability": None, "sure": False}
-            if answer is not None:
-                row |= {name: getattr(answer, name) for name in list(row)[1:]}
-            row |= {"problem": problem}
-            rows.append(row | (answer.probabilities if answer else {}))
-        columns = ["path", "label", "name", "probability", "sure", "problem", *self.classes]
-        return pd.DataFrame(rows, columns=columns)
+            if answer is None:
+                said = (None, None, None, False, problem, *[None] * len(self.classes))
+            else:
+                said = (answer.label, answer.name, answer.probability, answer.sure, None)
+                said += tuple(answer.probabilities[label] for label in self.classes)
+            rows.append((path, *said))
+        columns = ["path", "label", "name", "probability", "sure", "problem"]
+        return pd.DataFrame(rows, columns=[*columns, *(f"p({label})" for label in self.classes)])
 
 
 def load(run: str | os.PathLike, language: str | None = None, photos: int = 1, **typed) -> Model:
     """The model of a run folder, a `best_model.pt` or an exported file.
 
     A run that was exported answers by its fastest file, without torch, unless `device`, `amp` or
-    `image_size` is given; `photos` is about how many it will be asked about. `language` of the
-    names is "en" or "vi"; by default the session's. Other settings are those of `Config`. Raises
-    `InputError`.
+    `image_size` is given. `photos` is about how many it will be asked about: on a GPU the run
+    itself answers many. `language` of the names is "en" or "vi"; by default the session's. Other
+    settings are those of `Config`. Raises `InputError`.
     """
-    source = fastest_exported_file(str(run), typed, photos)
+    if language not in (None, *LANGUAGES):
+        raise InputError(f"language {unknown(str(language), LANGUAGES)}")
+    source = fastest_exported_file(os.fspath(run), typed, photos)
     wanted = {"batch_size": BATCH_SIZE, **typed}
     if Path(source).is_dir() or format_of(source) is None:
         best_of(source)  # before torch is imported
@@ -192,12 +200,17 @@ def model_of_network(source: str, typed: dict, language: str | None) -> Model:
     return Model(source, metadata, asked, config, language or session_language())
 
 
+def refused(photo) -> InputError:
+    kind = type(photo).__name__
+    return InputError(f"photo: give a path, a uint8 array or a Pillow image, not one of {kind}")
+
+
 def pixels_of(photo: np.ndarray | Image.Image, image_size: int) -> np.ndarray:
     """uint8 RGB (H, W, 3), as a file with these pixels would be read; raises `InputError`."""
     if isinstance(photo, Image.Image):
         photo = to_rgb(upright(photo))
     if not isinstance(photo, np.ndarray):
-        raise InputError(f"photo: give a path, a uint8 array or a Pillow image, not {photo!r}")
+        raise refused(photo)
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
         raise InputError(
             f"photo: an array has to be uint8 RGB (height, width, 3), not {photo.dtype} "

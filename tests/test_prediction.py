@@ -1,11 +1,15 @@
 """`lite0ca.load(RUN).predict(...)`: what a notebook asks."""
 
+import ntpath
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import lite0ca
 from lite0ca.__main__ import main
+from lite0ca.commands.predict import percent, short
 from lite0ca.errors import InputError
 from lite0ca.formats.checkpoint import load_best
 
@@ -32,28 +36,31 @@ def test_one_photo_however_it_is_given(model, path):
     assert answer.name == {"healthy": "khỏe mạnh", "brown_spot": "đốm nâu"}.get(
         answer.label, model.names[answer.label]
     )
-    assert model.predict(str(path)) == answer
+    assert model.predict(str(path)).probabilities == answer.probabilities
     image = Image.open(path)
     pixels = model.predict(np.asarray(image))
     # A file is decoded at a part of its scale, if that suffices.
     assert pixels.probabilities == pytest.approx(answer.probabilities, abs=0.05)
-    assert model.predict(image) == model.predict(image.convert("RGBA")) == pixels
+    for given in (image, image.convert("RGBA")):
+        assert model.predict(given).probabilities == pixels.probabilities
     assert answer.name in answer._repr_html_()
 
 
 def test_many_photos_are_a_table(model, path):
     table = model.predict(path.parent)
     assert list(table.columns[:6]) == ["path", "label", "name", "probability", "sure", "problem"]
-    assert list(table.columns[6:]) == model.classes and len(table) == 101
+    assert list(table.columns[6:]) == [f"p({name})" for name in model.classes] and len(table) == 101
     one = model.predict(table["path"][3])
     assert one.label == table["label"][3]
     assert one.probability == pytest.approx(table["probability"][3], abs=1e-5)
     photos = np.stack([np.asarray(Image.open(name)) for name in table["path"][:2]])
-    assert model.predict(list(table["path"][:2]))["label"].tolist() == table["label"].tolist()[:2]
+    answers_of_files = table["label"].tolist()[:2]
+    assert model.predict(list(table["path"][:2]))["label"].tolist() == answers_of_files
     answers = [model.predict(photo).label for photo in photos]
     for given in (photos, list(photos), map(Image.fromarray, photos)):
         assert model.predict(given)["label"].tolist() == answers
     assert model.predict([]).empty
+    assert model.predict(table["path"].to_numpy()[:2])["label"].tolist() == answers_of_files
 
 
 def test_a_file_that_cannot_be_read_has_a_row_with_its_problem(model, path, tmp_path):
@@ -75,6 +82,8 @@ def test_a_file_that_cannot_be_read_has_a_row_with_its_problem(model, path, tmp_
         np.zeros((0, 4, 3), np.uint8),
         [np.zeros((2, 4, 4, 1), np.uint8)],
         [3],
+        5,
+        None,
         ["none.jpg", np.zeros((4, 4, 3), np.uint8)],
     ],
 )
@@ -88,6 +97,25 @@ def test_the_limit_may_be_set(tiny_run, path):
     model.sure_from = 0.0
     assert model.predict(path).sure
     assert model.metadata["label2id"] == load_best(tiny_run)["label2id"]
+
+
+def test_a_language_that_is_not_known(tiny_run):
+    with pytest.raises(InputError, match="language 'fr' is unknown; known are en, vi"):
+        lite0ca.load(tiny_run, language="fr")
+
+
+def test_paths_as_people_read_them(monkeypatch):
+    assert short(["a/b/c.jpg", "a/d.jpg"], ["a"]) == ["a/b/c.jpg", "a/d.jpg"]
+    assert percent(0.404) == "40 %" and percent(0.9962) == "99.6 %" and percent(0.99999) == "99.9 %"
+    monkeypatch.setattr(os, "path", ntpath)
+    assert short(["D:\\photos\\a.jpg"], ["D:\\photos\\a.jpg"]) == ["D:\\photos\\a.jpg"]
+
+
+def test_a_table_for_a_pipe_is_alone(tiny_run, path, script):
+    command = ["predict", tiny_run, path, "--csv", "/dev/stdout", "--device", "cpu"]
+    done = script(*command, module="lite0ca")
+    assert done.returncode == 0 and done.stdout.startswith("path,prediction,")
+    assert done.stdout.count("\n") == 2 and "not sure: " in done.stderr
 
 
 def test_a_folder_of_runs_names_them(tiny_run, tmp_path, capsys):

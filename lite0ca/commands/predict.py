@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
 from lite0ca.errors import InputError, printable
@@ -25,11 +25,13 @@ WORDS = {
         "not sure": "not sure",
         "photos": "photos",
         "below": "below",
+        "left out": "left out",
     },
     "vi": {
         "not sure": "chưa chắc",
         "photos": "ảnh",
         "below": "dưới",
+        "left out": "bỏ qua",
     },
 }
 OF_A_RUN = ("config.json", "environment.json", "data.csv", "history.json", "metrics.json")
@@ -72,11 +74,28 @@ def run(
     if csv is not None:
         refuse_no_table(csv)
     from lite0ca.images.photo_batches import photo_paths
-    from lite0ca.prediction import load
 
     paths = photo_paths(photos)
     if csv is not None:
         refuse_photo(csv, paths)
+    # A stream, such as /dev/stdout, takes the table alone.
+    alone = csv is not None and is_stream(csv)
+    with redirect_stdout(sys.stderr) if alone else nullcontext():
+        return answered(run, photos, paths, csv, top, sure_from, language, typed)
+
+
+def answered(
+    run: str,
+    photos: list[str],
+    paths: list[str],
+    csv: str | None,
+    top: int,
+    sure_from: float | None,
+    language: str | None,
+    typed: dict,
+) -> int:
+    from lite0ca.prediction import load
+
     model = load(run, language, len(paths), **typed)
     if sure_from is not None:
         model.sure_from = sure_from
@@ -105,9 +124,10 @@ def run(
                 values = [f"{answer.probabilities[label]:.6f}" for label in model.classes]
                 said = [answer.label, f"{answer.probability:.6f}", "yes" if answer.sure else "no"]
                 table.write(csv_line([path, *said, *values], for_people=True))
-    if len(paths) > 1 and counts:
-        found = ", ".join(f"{count} {printable(name)}" for name, count in counts.most_common())
-        print(f"{counts.total()} {words['photos']}: {found}")
+    if len(paths) > 1:
+        found = [f"{count} {printable(name)}" for name, count in counts.most_common()]
+        found += [f"{unread} {words['left out']}"] if unread else []
+        print(f"{len(paths)} {words['photos']}: {', '.join(found)}")
     if words["not sure"] in counts:
         below = f"{words['below']} {percent(model.sure_from)}"
         print(f"{words['not sure']}: {below}; {not_sure_advice(language)}")
@@ -125,13 +145,22 @@ def as_text(answer, names: dict[str, str], top: int, words: dict[str, str]) -> s
 
 
 def percent(probability: float) -> str:
-    return f"{100 * probability:.0f} %"
+    """Without decimals, but for what would be rounded to 100."""
+    share = 100 * probability
+    return f"{share:.0f} %" if share < 99.5 or share == 100 else f"{min(share, 99.9):.1f} %"
 
 
 def short(paths: list[str], named: list[str]) -> list[str]:
     """The paths as people read them: from the folder that was named, or from here."""
     start = named[0] if len(named) == 1 and os.path.isdir(named[0]) else os.curdir
-    return [min(path, os.path.relpath(path, start), key=len) for path in paths]
+    return [min(path, from_folder(path, start), key=len) for path in paths]
+
+
+def from_folder(path: str, start: str) -> str:
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:  # of Windows: on another drive
+        return path
 
 
 def refuse_no_table(csv: str) -> None:

@@ -84,13 +84,14 @@ class DataSet:
 def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     """The table that the settings name or, without any, that is found. Raises `InputError`.
 
-    `label2id` of a trained model takes the place of the data's own.
+    `label2id` of a trained model, which has names as well, takes the place of the data's own.
     """
     source = find(config)
     rows = source.rows()
     refuse_unwritable_names(rows["label"], source.path)
     unused = source.left_out(rows)
     rows = without_untrained(rows)
+    file = names_file(config, source) if label2id is None else None
     if label2id is None:
         label2id = read_label2id(config, source.root, rows)
     spelled = {composed(label): label for label in label2id}  # a run may keep a Mac's spelling
@@ -98,14 +99,14 @@ def load(config: Config, label2id: dict[str, int] | None = None) -> DataSet:
     strange = sorted(set(rows["label"]) - set(label2id))
     if strange:
         raise InputError(f"{source.path}: label {unknown(strange[0], sorted(label2id))}")
-    file = names_file(config, source)
-    names = read_names(file, label2id) if file else {}
+    names = read_names(file, label2id, found=True) if file else {}
     data = DataSet(rows, label2id, source.root, source.path, names)
     print(
         f"data: {len(rows):,} {'drawings (the sample)' if data.is_sample else 'images'}, "
         f"{rows['label'].nunique()} classes in {printable(shown(source.path))} ({source.how})"
     )
-    called = [printable(f"names in {shown(file)}: {', '.join(names)}")] if file else []
+    called = ", ".join(names) or "none of these classes"
+    called = [printable(f"names in {shown(file)}: {called}")] if file else []
     for line in [*map(printable, source.notes), classes_said(rows), *called, *unused]:
         print(f"  {line}")
     warn_of_other_folders(rows)

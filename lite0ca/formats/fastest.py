@@ -8,6 +8,7 @@ from lite0ca.errors import opening, printable
 from lite0ca.formats.exported_file import FORMATS, format_of
 from lite0ca.formats.report import INSTEAD, read_report, refuse_replaced
 from lite0ca.formats.run_files import EXPORTS, REPORT, digest
+from lite0ca.settings.config import Config
 
 BEGINS_AT_ONCE = "onnx"  # other runtimes compile first
 FEW = 200  # photos, for which starting torch, or loading a network onto a GPU, takes longest
@@ -61,7 +62,5 @@ def computes_on_cpu() -> bool:
 
 
 def image_size_of(run: str) -> int:
-    """Of a run whose report is of version 0.3."""
-    from lite0ca.formats.checkpoint import load_best  # torch
-
-    return load_best(run)["config"]["image_size"]
+    """What a run was trained at, where its report does not say (version 0.3)."""
+    return Config.of_run(run).image_size

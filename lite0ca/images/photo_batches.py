@@ -62,7 +62,8 @@ def photo_batches(
     Raises `InputError` where no more files can be opened.
     """
     sizes, paths = itertools.tee(batches)
-    answers = in_order(partial(photo_of_file, image_size=image_size), flat(paths), threads)
+    read_one = partial(photo_of_file, image_size=image_size)
+    answers = in_order(read_one, itertools.chain.from_iterable(paths), threads)
     for batch in sizes:
         read = list(itertools.islice(answers, len(batch)))
         photos = [photo for photo, _ in read if photo is not None]
@@ -72,10 +73,6 @@ def photo_batches(
 def reading_threads(num_workers: int) -> int:
     """No more than cores."""
     return min(num_workers, cores())
-
-
-def flat(batches: Iterable[Sequence[str]]) -> Iterator[str]:
-    return itertools.chain.from_iterable(batches)
 
 
 def photo_of_file(path: str, image_size: int):

@@ -187,7 +187,11 @@ class Config:
         "machine", False, "torch.compile: a minute at first, pays on GPUs in long runs"
     )
     num_workers: int = setting(
-        "machine", 4, "loader processes of each device, at most one a core; 0 = none", low=0
+        "machine",
+        4,
+        "loader processes of each device, at most one a core; 0 = none. For predict and adapt: "
+        "threads that read",
+        low=0,
     )
     cache: str = setting(
         "machine",

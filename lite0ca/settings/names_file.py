@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from unicodedata import normalize
@@ -19,9 +20,17 @@ LOOKS_LIKE = '{"leaf_blast": {"en": "leaf blast", "vi": "đạo ôn"}, "rust": "
 composed = partial(normalize, "NFC")  # Macs write `ô` as two letters
 
 
-def read_names(file: Path, classes: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Class -> its name by language, as the file says. Raises `InputError`, `OSError`."""
+def read_names(
+    file: Path, classes: Iterable[str], found: bool = False
+) -> dict[str, dict[str, str]]:
+    """Class -> its name by language, as the file says. Raises `InputError`, `OSError`.
+
+    A file that was found beside data may be of several data sets, or another program's: what is
+    like no class in it is passed over then.
+    """
     content, classes = read_bytes(file), list(classes)
+    if found and content.lstrip().startswith(b"["):
+        return {}
     try:
         written = json_object(content.removeprefix(b"\xef\xbb\xbf"))
     except json.JSONDecodeError as error:
@@ -29,6 +38,9 @@ def read_names(file: Path, classes: Iterable[str]) -> dict[str, dict[str, str]]:
         raise InputError(f"{file}: is no JSON ({where}); it must look like {LOOKS_LIKE}") from None
     except (ValueError, RecursionError) as error:  # no UTF-8, no object, a class twice
         raise InputError(f"{file}: {error}; it must be JSON like {LOOKS_LIKE}") from None
+    if found:
+        like = partial(get_close_matches, possibilities=[composed(label) for label in classes])
+        written = {typed: said for typed, said in written.items() if like(composed(typed))}
     try:
         names = names_in(written, classes)
         refuse_same(names, classes)

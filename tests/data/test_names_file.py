@@ -98,3 +98,10 @@ def test_from_the_data_to_the_page(lay, tmp_path, monkeypatch):
     (run / "names.json").write_text("{")
     assert main([*exported, str(tmp_path / "again")]) == 2
     assert main(["adapt", str(run), str(lay)]) == 2
+
+
+@pytest.mark.parametrize("content", ['{"1": "rose", "2": "daisy"}', '["rose", "daisy"]', "{}"])
+def test_another_programs_names_are_passed_over_and_said(content, lay, capsys):
+    (lay / "names.json").write_text(content)
+    assert load(data_dir=lay).names == {}
+    assert "names.json: none of these classes" in capsys.readouterr().out
