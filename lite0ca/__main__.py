@@ -28,7 +28,8 @@ from lite0ca.folders import own_temporary_folder
 from lite0ca.machine import console, torchrun
 from lite0ca.machine.signals import Ending
 
-COMMANDS = ("sample", "shard", "train", "evaluate", "report", "predict", "adapt", "export")
+COMMANDS = ("train", "predict", "evaluate", "report", "adapt", "export", "batch", "bench")
+COMMANDS += ("sample", "shard")
 COMMANDS += ("bench", "batch")
 ABOUT = """Train on photos of leaves, and ask about others. To begin, with a folder for each class:
 lite0ca train --preset robust --data-dir my_photos"""
