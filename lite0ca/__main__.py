@@ -30,7 +30,6 @@ from lite0ca.machine.signals import Ending
 
 COMMANDS = ("train", "predict", "evaluate", "report", "adapt", "export", "batch", "bench")
 COMMANDS += ("sample", "shard")
-COMMANDS += ("bench", "batch")
 ABOUT = """Train on photos of leaves, and ask about others. To begin, with a folder for each class:
 lite0ca train --preset robust --data-dir my_photos"""
 AGAIN = "and try again"
