@@ -33,6 +33,7 @@ demo: $(SAMPLE)/metadata.csv  ## a drawn sample, a quick run on it, two drawings
 	echo "the run           $$run/" && \
 	echo "the model         $$run/best_model.pt" && \
 	echo "the curves        $$run/training_plot.png" && \
+	echo "a page to send    $$run/report.html" && \
 	echo "a photo of yours  $(PYTHON) -m lite0ca predict $$run IMG_0412.HEIC" && \
 	echo "for phones        $(PYTHON) -m lite0ca export $$run --web page (after make setup)" && \
 	echo "python            $(PYTHON)"

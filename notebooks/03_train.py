@@ -61,9 +61,10 @@ notebook.presets()
 # %% [markdown]
 # ## Train
 # One line an epoch; a star marks a new best macro-F1 on the valid split, and the line says whether
-# data or compute is the bottleneck. At the end the test photos are scored, once. Interrupt the cell, or set `"time_budget": 500` (minutes): it
-# saves between two steps, and `overrides = {"resume": "results/RUN"}` goes on from there. On T4 x2
-# `overrides = {"devices": 2}` trains on both.
+# data or compute is the bottleneck. At the end the test photos are scored, once. Interrupt the cell,
+# or set `"time_budget": 500` (minutes): it saves between two steps, and
+# `overrides = {"resume": "results/RUN"}` goes on from there. On T4 x2 `overrides = {"devices": 2}`
+# trains on both.
 
 # %%
 from lite0ca.errors import InputError
@@ -130,19 +131,21 @@ answers = answers_of(result.run, result.scores["split"], **machine)
 answers[["path", "label", "answer", "confidence"]].head(3)
 
 # %%
+import lite0ca
+
+asked = lite0ca.load(result.run)  # knows what people call the classes
 scores = result.scores
+names = [asked.names[label] for label in scores["classes"]]
 title = f"{scores['split']}: macro-F1 {scores['macro_f1']:.3f}"
-notebook.picture(confusion(scores["confusion"], list(scores["classes"]), title))
+notebook.picture(confusion(scores["confusion"], names, title))
 
 # %% [markdown]
 # ## Ask it
-# About one photo, or many; an answer below the probability from which the run was right in 95 of
-# 100 validation photos is not sure. Outside a notebook: `lite0ca predict RUN a.jpg folder`.
+# About one photo, or many, of what `lite0ca.load` gave; an answer below the probability from which
+# the run was right in 95 of 100 validation photos is not sure. Outside a notebook:
+# `lite0ca predict RUN a.jpg folder`.
 
 # %%
-import lite0ca
-
-asked = lite0ca.load(result.run)
 photos = answers["absolute_path"].tolist()
 asked.predict(photos[0])
 

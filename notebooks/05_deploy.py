@@ -62,7 +62,7 @@ notebook.table(config)  # what differs from the defaults; all=True shows every s
 from lite0ca.training.fit import fit
 
 if run is None:
-    run = notebook.attached_run() or fit(config).run
+    run = notebook.attached_run(overrides, metadata, data_dir) or fit(config).run
 
 # %% [markdown]
 # ## Export

@@ -61,7 +61,7 @@ from lite0ca.formats.opening import open_model
 from lite0ca.training.fit import fit
 
 if run is None:
-    run = notebook.attached_run() or fit(config).run
+    run = notebook.attached_run(overrides, metadata, data_dir) or fit(config).run
 about, model = open_model(run)
 label2id = about["label2id"]
 
@@ -120,11 +120,26 @@ notebook.picture(wall(*shown(both), columns=8), format="jpeg")
 # lesion at the very edge of a leaf can be cut away with the table.)
 
 # %%
-from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.images.background import KINDS, with_background
+from functools import partial
 
-found = {kind: answers_of(run, "test", background=kind, **machine) for kind in KINDS}
-first = found["unchanged"]
+from lite0ca.evaluation.metrics import macro_f1
+from lite0ca.evaluation.predictions import answered, with_answers
+from lite0ca.images.background import KINDS, with_background
+from lite0ca.images.loaders import score_loader
+
+plain = answered(run, "test", machine, background="unchanged")
+first = plain.rows
+
+
+def on_background(kind):
+    """The answers about the same photos, with what is around the leaf changed."""
+    change = partial(with_background, kind=kind)
+    photos = score_loader(first, label2id, plain.config, change=change)
+    return with_answers(first, photos, about, model, plain.config)
+
+
+# %%
+found = {"unchanged": first} | {kind: on_background(kind) for kind in KINDS[1:]}
 pd.DataFrame(
     {
         "macro-F1": [
@@ -167,7 +182,7 @@ notebook.picture(wall(photos, titles), format="jpeg") if photos else None
 # %%
 from lite0ca.evaluation.explanation import suspects
 
-unseen = pd.concat([answers_of(run, part, **machine) for part in ("valid", "test")])
+unseen = pd.concat([answers_of(run, "valid", **machine), answers])
 doubtful = suspects(unseen, label2id)
 print(f"{len(doubtful)} of {len(unseen)} labels of valid and test are doubtful")
 

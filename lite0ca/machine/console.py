@@ -97,7 +97,7 @@ def can_be_asked() -> bool:
     """
     try:
         request = sys.modules["IPython"].get_ipython().kernel.get_parent("shell")
-    except LookupError:  # a thread that no cell has started
+    except (LookupError, AttributeError, TypeError):  # no cell's thread; a kernel of another kind
         return False
     return bool(request.get("content", {}).get("allow_stdin"))
 

@@ -25,8 +25,8 @@ def cache_folder() -> Path:
 
 
 def kaggle_folders() -> list[Path]:
-    """The data sets attached to a Kaggle session, in the old mount layout and the new one."""
-    patterns = ("*", "datasets/*/*", "competitions/*")
+    """The data attached to a Kaggle session, in the old mount layout and the new one."""
+    patterns = ("*", "datasets/*/*", "competitions/*", "notebooks/*/*")
     found = [folder for pattern in patterns for folder in sorted(KAGGLE_INPUT.glob(pattern))]
     others = {KAGGLE_INPUT / name for name in ("datasets", "competitions", "notebooks")}
     others |= {run.parents[1] for run in kaggle_runs()}  # whose tables name photos elsewhere
@@ -37,7 +37,8 @@ def kaggle_runs() -> list[Path]:
     """The runs in attached outputs of other kernels, in both mount layouts; the newest last."""
     patterns = ("*", "notebooks/*/*")
     files = [f for p in patterns for f in KAGGLE_INPUT.glob(f"{p}/results/*/best_model.pt")]
-    return [file.parent for file in sorted(files, key=lambda file: file.stat().st_mtime)]
+    age = lambda file: (file.stat().st_mtime, file.parent.name)  # noqa: E731
+    return [file.parent for file in sorted(files, key=age)]
 
 
 def environment(device: torch.device) -> dict:

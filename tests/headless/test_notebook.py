@@ -156,13 +156,38 @@ def test_a_run_attached_on_kaggle_is_taken_and_is_no_data(
     output, tiny_run, elsewhere, monkeypatch, capsys
 ):
     monkeypatch.setattr(environment, "KAGGLE_INPUT", elsewhere / "input")
-    assert notebook.attached_run() is None
+    assert notebook.attached_run({}) is None
     (elsewhere / "input/leaves").mkdir(parents=True)
     shutil.copytree(tiny_run, elsewhere / "input" / output / "results/RUN")
     assert environment.kaggle_folders() == [elsewhere / "input/leaves"]
-    assert notebook.attached_run() == notebook.attached_run() == "results/RUN"
+    for typed in (({"epochs": 1},), ("epochs=1",), ({}, "mine.csv"), ({}, None, "my_photos")):
+        assert notebook.attached_run(*typed) is None
+        assert "is not taken" in capsys.readouterr().out
+    assert notebook.attached_run({}) == notebook.attached_run({}, "sample") == "results/RUN"
     assert (elsewhere / "results/RUN/best_model.pt").is_file()
     assert "attached run: " in capsys.readouterr().out
+
+
+def test_photos_in_the_output_of_a_kernel_are_data(elsewhere, monkeypatch):
+    monkeypatch.setattr(environment, "KAGGLE_INPUT", elsewhere / "input")
+    photos = elsewhere / "input/notebooks/ann/crops"
+    (photos / "blast").mkdir(parents=True)
+    assert environment.kaggle_folders() == [photos]
+
+
+def test_an_interrupted_copy_of_an_attached_run_is_none(tiny_run, elsewhere, monkeypatch):
+    monkeypatch.setattr(environment, "KAGGLE_INPUT", elsewhere / "input")
+    shutil.copytree(tiny_run, elsewhere / "input/a/results/RUN")
+
+    def interrupted(_, target, **__):
+        (target / "config.json").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(notebook.shutil, "copytree", interrupted)
+        notebook.attached_run({})
+    assert not (elsewhere / "results").exists()
+    assert (elsewhere / notebook.attached_run({}) / "best_model.pt").is_file()
 
 
 def test_the_preset_of_drawings_says_so_of_photos(elsewhere, capsys):

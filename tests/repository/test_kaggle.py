@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,8 @@ def test_everything_is_built(built):
         assert metadata["enable_internet"] is (name == "05_deploy")
         trained = ["ann/lite0ca-03-train"] if name in ("05_deploy", "06_explain") else []
         assert metadata["kernel_sources"] == trained
-        assert metadata["machine_shape"] == "NvidiaTeslaT4"
+        shape = None if name == "07_study" else "NvidiaTeslaT4"
+        assert metadata.get("machine_shape") == shape and metadata["enable_gpu"] is bool(shape)
         notebook = nbformat.read(built / name / f"{name}.ipynb", as_version=4)
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert not any(cell.outputs or cell.execution_count for cell in code)
@@ -51,8 +53,11 @@ def test_everything_is_built(built):
         lines = "\n" + parameters.source
         assert ('\npreset = "robust"  #' in lines) == (name != "07_study")
         assert ("\nmetadata = None  #" in lines) == (name != "07_study")
-        fetched = [c.source for c in code if "'onnxscript', 'onnxruntime'" in c.source]
+        fetched = [c.source for c in code if "onnxscript==" in c.source]
         assert len(fetched) == (name == "05_deploy")
+        locked = (REPO / "constraints.txt").read_text().splitlines()
+        pinned = [p for source in fetched for p in re.findall(r"'(onnx\w+==[^']+)'", source)]
+        assert len(pinned) == 2 * len(fetched) and set(pinned) <= set(locked)
         assert ("\npixels = 224  #" in parameters.source) == (name == "04_benchmark")
 
 
@@ -63,6 +68,9 @@ def test_another_preset_has_kernels_of_its_own(tmp_path):
     kaggle_build.build_notebook(REPO / "kaggle/06_explain", tmp_path / "06_explain", "ann", "fast")
     metadata = json.loads((tmp_path / "06_explain/kernel-metadata.json").read_text())
     assert metadata["kernel_sources"] == ["ann/lite0ca-03-train-fast"]
+    kaggle_build.build_notebook(REPO / "kaggle/07_study", tmp_path / "07_study", "ann", "fast")
+    metadata = json.loads((tmp_path / "07_study/kernel-metadata.json").read_text())
+    assert metadata["id"] == "ann/lite0ca-07-study"  # no preset reaches it
     assert 'preset = "max-speed"' in (tmp_path / "03_train/03_train.ipynb").read_text().replace(
         "\\", ""
     )
@@ -143,6 +151,7 @@ def test_mistakes_are_one_line_and_leave_nothing(arguments, message, tmp_path):
         ({"machine_shape": "NvidiaTeslaP100"}, "machine_shape"),
         ({"machine_shape": "NvidiaA100"}, "machine_shape"),  # it is NvidiaTeslaA100
         ({"machine_shape": None}, "machine_shape"),
+        ({"enable_gpu": False}, "spends quota"),
         ({"enable_internet": "false"}, "enable_internet must be"),
         ({"enable_internet": None}, "enable_internet must be"),
         ({"dataset_sources": ["lite0ca-wheels"]}, "dataset_sources: 'lite0ca-wheels'"),
