@@ -20,7 +20,7 @@ WORTH = {
     "test": "it chose nothing",
     "valid": "it chose the epoch: expect less on others",
     "train": "the run was trained on it: it says nothing of others",
-    "all": "the run was trained on most of it: it says little of others",
+    "all": "the run was trained on one of them: they say little of others",
 }
 
 

@@ -120,7 +120,7 @@ def test_of_other_data_a_page_of_its_own_says_so(tiny_run, sample, tmp_path, cap
     for data, part, said in (
         (moved, "valid", "its valid split; it chose the epoch"),
         (other, "test", f"its test split; it is {elsewhere}"),
-        (None, "all", "all its splits; the run was trained on most of it"),
+        (None, "all", "all its splits; the run was trained on one of them"),
     ):
         typed = ["--data-dir", str(data)] if data else []
         assert main(["report", str(run), *options, part, *typed]) == 0
