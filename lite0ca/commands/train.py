@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from lite0ca.errors import printable
+from lite0ca.formats.run_files import SETTINGS, best_of, runs_in
 from lite0ca.machine import torchrun
 from lite0ca.machine.signals import end_with_parent
-from lite0ca.settings.command_lines import after
+from lite0ca.settings.command_lines import after, resuming
 from lite0ca.settings.flags import add_flags, from_flags
 
 BEGIN_WITH = (
@@ -29,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(**typed) -> None:
     if torchrun.started():
         end_with_parent(os.getppid())
+    if typed.get("resume"):
+        refuse_folder_of_runs(Path(typed["resume"]))
     config = from_flags(typed)
     if torchrun.first() and not (
         config.preset or config.pretrained or config.weights or config.resume
@@ -41,16 +45,17 @@ def run(**typed) -> None:
         return
     metrics = result.metrics
     if metrics["best_epoch"]:
+        test = f", test macro-F1 {metrics['test_f1']:.4f}" if "test_f1" in metrics else ""
         print(
             f"best: epoch {metrics['best_epoch']} on {metrics['data']}, "
-            f"valid accuracy {metrics['valid_acc']:.4f}, macro-F1 {metrics['valid_f1']:.4f}; "
+            f"valid accuracy {metrics['valid_acc']:.4f}, macro-F1 {metrics['valid_f1']:.4f}{test}; "
             f"{metrics['num_params']:,} parameters, {metrics['size_mb']:.1f} MB, "
             f"{metrics['fps']:.0f} images/s at batch {metrics['fps_batch_size']} "
             f"on {metrics['fps_device']}"
         )
     print("\n".join(printable(str(path)) for path in sorted(result.run.iterdir())))
-    if result.scores:
-        print("next:", *after(result.run), sep="\n  ")
+    # A run that ends without scores was stopped by --time-budget.
+    print("next:", *(after if result.scores else resuming)(result.run), sep="\n  ")
     if config.plot and result.history:
         from lite0ca.plots import style
         from lite0ca.plots.runs import training_curves
@@ -58,3 +63,9 @@ def run(**typed) -> None:
         curves = training_curves(result.history, metrics["best_epoch"], result.run.name)
         if not style.show(curves):
             print("--plot: no screen here; --save-history keeps the curves as training_plot.png")
+
+
+def refuse_folder_of_runs(folder: Path) -> None:
+    """Raise `InputError` that names the runs, if it is a folder of them that is to go on."""
+    if not (folder / SETTINGS).exists() and runs_in(folder):
+        best_of(folder)

@@ -177,7 +177,7 @@ def find(config: Config) -> Source:
         return attached[0]
     raise InputError(
         "no data: give --metadata FILE.csv or --data-dir FOLDER, put it at data/metadata.csv, "
-        "or try the drawn sample: python -m lite0ca sample"
+        "or try the drawn sample: lite0ca sample"
     )
 
 

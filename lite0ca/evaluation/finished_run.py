@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from lite0ca.data import dataset, split
@@ -10,8 +11,17 @@ from lite0ca.errors import InputError, printable
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.run_files import BEST, TABLE, run_folder
+from lite0ca.images.reading import bytes_of
 from lite0ca.settings.config import Config
 from lite0ca.settings.trained import WHERE
+
+# What a part of a run's own data is worth, by its name.
+WORTH = {
+    "test": "it chose nothing",
+    "valid": "it chose the epoch: expect less on others",
+    "train": "the run was trained on it: it says nothing of others",
+    "all": "the run was trained on one of them: they say little of others",
+}
 
 
 def data_of(run: str, metadata: dict, config: Config) -> dataset.DataSet:
@@ -51,18 +61,41 @@ def with_known_split(data: dataset.DataSet, run: str, sha256: str | None) -> dat
     return made
 
 
+def is_own(data: dataset.DataSet, run: str, metadata: dict, typed: dict) -> bool:
+    """Whether a run learned from this data: it says so, or all photos of its table are in it."""
+    trained = checkpoint_beside(run) if format_of(run) else metadata
+    if not trained:
+        return False
+    named = [typed[name] for name in ("metadata", "data_dir") if typed.get(name)]
+    lay = {os.path.realpath(trained["config"].get(name) or "") for name in ("metadata", "data_dir")}
+    if not named or os.path.realpath(data.source) in lay:
+        return True
+    table = run_folder(run) / TABLE
+    if "split" not in data.rows or not table.is_file():
+        return False
+    # It may have moved since: the same paths, splits and sizes.
+    made = read_made_split(table, trained.get("sha256", {}).get(TABLE))
+    rows = split.with_keys(data.rows)
+    found = zip(rows["key"], rows["split"], rows["absolute_path"].map(bytes_of))
+    made = split.with_keys(made)
+    return set(zip(made["key"], made["split"], made["bytes"].astype(int))) <= set(found)
+
+
+def part_at_end(data: dataset.DataSet) -> str:
+    """The part that is scored by itself: test, or valid where there is no test."""
+    return "valid" if data.part("test").empty else "test"
+
+
 def choose(data: dataset.DataSet, part: str | None) -> tuple[dataset.DataSet, str]:
     """(the images to score, name of the part): test by default, valid where there is no test."""
     if "split" not in data.rows:
         if part not in (None, "all"):
             raise InputError(f"--split {part}: the data has no split; leave it out to score all")
         return data, "all"
-    if part is None and data.part("test").empty:
-        part = "valid"
+    if part is None and (part := part_at_end(data)) == "valid":
         print(
             "no test split: valid is scored, which chose the epoch if the run trained on this data"
         )
-    part = part or "test"
     rows = data.rows if part == "all" else data.part(part)
     if rows.empty:
         counts = ", ".join(f"{n} {name}" for name, n in data.rows["split"].value_counts().items())

@@ -11,8 +11,9 @@ import torch
 from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
-from lite0ca.evaluation.finished_run import choose, data_of
+from lite0ca.evaluation.finished_run import choose, data_of, is_own, part_at_end
 from lite0ca.evaluation.inference import logits_of
+from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.names import names_of
 from lite0ca.formats.opening import open_model
 from lite0ca.images.background import leaf_mask, with_background
@@ -36,6 +37,8 @@ class Answers:
     part: str  # of the data
     rows: pd.DataFrame
     background: str | None = None
+    own: bool = False  # whether the run learned from this data
+    at_end: bool = False  # whether it is what the run's training scores at its end
 
     @property
     def classes(self) -> list[str]:
@@ -54,7 +57,10 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
     """
     metadata, model = open_model(run, typed.get("image_size"))
     config = settings_of(metadata, typed)
-    data, part = choose(data_of(run, metadata, config), part)
+    data = data_of(run, metadata, config)
+    own, by_itself = is_own(data, run, metadata, typed), "split" in data.rows and part_at_end(data)
+    data, part = choose(data, part)
+    at_end = own and part == by_itself and not (background or format_of(run))
     data = dataset.without_bad_images(data, config.skip_bad_images)
     change = None
     if background:
@@ -63,7 +69,7 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
     keep_freed_memory()
     photos = score_loader(data.rows, metadata["label2id"], config, change=change)
     rows = with_answers(data.rows, photos, metadata, model, config)
-    return Answers(run, metadata, config, data, part, rows, background)
+    return Answers(run, metadata, config, data, part, rows, background, own, at_end)
 
 
 def with_answers(rows: pd.DataFrame, photos, metadata: dict, model, config: Config) -> pd.DataFrame:

@@ -10,47 +10,49 @@ import pandas as pd
 from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.errors import opening
 from lite0ca.evaluation.calibration import calibration_as_text
+from lite0ca.evaluation.finished_run import WORTH
 from lite0ca.evaluation.predictions import Answers
+from lite0ca.evaluation.scoring import name_of
 from lite0ca.files import beginning, known_json, refuse_others, whole
+from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import is_number
 from lite0ca.formats.run_files import TABLE, run_folder
 from lite0ca.images.reading import read_image
 from lite0ca.settings import command_lines
 from lite0ca.settings.config import Config, flag
 
-PAGE = "report.html"
+PAGE = "report.html"  # of what the training scored at its end
 MISTAKES = 12  # pictures, the surest ones
 MOST_CELLS = 20  # classes of a confusion matrix; of more the most frequent mistakes are listed
-SPLITS = {
-    "test": "photos of the test split, which chose nothing: no epoch, no setting",
-    "valid": "photos of the valid split, which chose the epoch: expect less on others",
-    "train": "photos that the run was trained on: they say nothing of others",
-}
-WHERE = ("preset", "metadata", "data_dir", "label2id", "output_dir", "cache_dir")
+TOLD_ELSEWHERE = ("preset", "metadata", "data_dir", "label2id", "output_dir", "cache_dir")
 MACHINE = ("device", "threads", "cores", "platform", "lite0ca", "git_commit", "python")
 CURVES = ("train_loss", "valid_loss", "train_acc", "valid_acc", "valid_f1")
 
 
-def check_place(folder: Path) -> None:
-    """Raise `InputError` if a page of somebody else's lies where ours is to be."""
+def place_of(asked: Answers, folder: Path) -> Path:
+    """Where the page is to be; raises `InputError` if one of somebody else's lies there."""
     from lite0ca.plots.report_page import GENERATOR
 
-    ours = GENERATOR.encode() in (beginning(folder / PAGE, 500) or b"")
-    refuse_others(folder / PAGE, ours)
+    place = folder / (PAGE if asked.at_end else f"report_{name_of(asked)}.html")
+    ours = GENERATOR.encode() in (beginning(place, 500) or b"")
+    refuse_others(place, ours)
+    return place
 
 
 def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
     """Write what is known of a run and of its answers; returns the page's path."""
+    place = place_of(asked, folder)
     from lite0ca.plots.report_page import page
 
     run = run_folder(asked.run)
+    title = run.resolve().name
     environment, metrics = (known_json(run / name) for name in ("environment.json", "metrics.json"))
     settings = Config.of_stored(asked.metadata["config"])
     content = page(
-        title=run.resolve().name,
+        title=f"{title}, {Path(asked.run).name}" if format_of(asked.run) else title,
         system=asked.metadata["system"],
         drawn=asked.data.is_sample,
-        asked_about=SPLITS.get(asked.part, "photos, all of them"),
+        asked_about=worth_of(asked),
         data=asked.data.root.resolve().name,
         background=asked.background,
         scores=scores,
@@ -67,14 +69,23 @@ def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
         bins=scores["bins"],
         **curves_of(run / "history.json", asked.metadata["epoch"]),
         counts=counts_of(run / TABLE, asked),
-        settings=settings_of(settings),
+        settings=changed_rows(settings),
         machine=machine_of(environment),
         made_by=command_lines.of_training(settings),
-        next=command_lines.after(asked.run),
+        next=command_lines.after(command_lines.from_here(asked.run)),
     )
-    with whole(folder / PAGE) as file:
+    with whole(place) as file:
         file.write(content)
-    return folder / PAGE
+    return place
+
+
+def worth_of(asked: Answers) -> str:
+    """Which photos these are, and what scores on them say."""
+    part = "all its splits" if asked.part == "all" else f"its {asked.part} split"
+    if not asked.own:
+        which = "all of it" if asked.part == "all" else part
+        return f"{which}; it is another data set than the one that the run was trained on"
+    return f"{part}; {WORTH[asked.part]}"
 
 
 def matrix_of(confusion: list[list[int]], names: list[str]) -> list[tuple]:
@@ -99,23 +110,26 @@ def confused_of(confusion: list[list[int]], names: list[str]) -> list[tuple[str,
 
 
 def mistakes_of(asked: Answers) -> dict:
-    """How many answers are wrong, and the surest of them with their pictures."""
+    """How many answers are wrong, and the surest of them with their pictures.
+
+    The answers may come from the cache: a photo that is gone since is counted, and not shown.
+    """
     from lite0ca.plots.photos import thumbnail
     from lite0ca.plots.report_page import as_data
 
     called = dict(zip(asked.classes, asked.names))
     wrong = asked.rows[asked.rows["label"] != asked.rows["answer"]]
-    shown = [
-        {
-            "picture": as_data(thumbnail(read_image(row.absolute_path, side=160))),
-            "truth": called[row.label],
-            "said": called[row.answer],
-            "confidence": row.confidence,
-            "path": row.path,
-        }
-        for row in wrong.nlargest(MISTAKES, "confidence").itertuples()
-    ]
-    return {"count": len(wrong), "shown": shown}
+    shown, unreadable = [], 0
+    for row in wrong.nlargest(MISTAKES, "confidence").itertuples():
+        try:
+            photo = read_image(row.absolute_path, side=160)
+        except OSError:
+            unreadable += 1
+            continue
+        facts = {"truth": called[row.label], "said": called[row.answer], "path": row.path}
+        facts |= {"picture": as_data(thumbnail(photo)), "confidence": row.confidence}
+        shown.append(facts)
+    return {"count": len(wrong), "shown": shown, "unreadable": unreadable}
 
 
 def reliability_of(bins: list[dict]):
@@ -178,13 +192,13 @@ def machine_of(environment: dict) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in found.items() if value is not None]
 
 
-def settings_of(config: Config) -> list[tuple[str, str, str]]:
+def changed_rows(config: Config) -> list[tuple[str, str, str]]:
     """(flag, value, default) of what differs from the defaults; the data is told elsewhere."""
     default = Config()
     return [
         (flag(name), shown(value), shown(getattr(default, name)))
         for name, value in command_lines.changed(config, default).items()
-        if name not in WHERE
+        if name not in TOLD_ELSEWHERE
     ]
 
 

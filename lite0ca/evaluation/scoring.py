@@ -40,7 +40,7 @@ def write_scores(asked: Answers, scores: dict, folder: Path) -> list[Path]:
     from lite0ca.plots.scores import confusion, reliability
 
     name = name_beside_others(folder, name_of(asked), scores["data"])
-    written = files_of(name)
+    written = score_files(name)
     title = f"{scores['system']['name']}\n{name}\n"
     score = f"macro-F1 {scores['macro_f1']:.3f}"
     error = f"calibration error {scores['calibration_error']:.3f}"
@@ -65,14 +65,14 @@ def name_of(asked: Answers) -> str:
     return f"{cut(Path(asked.run).name)}_{name}" if format_of(asked.run) else name
 
 
-def files_of(name: str) -> tuple[str, str, str]:
+def score_files(name: str) -> tuple[str, str, str]:
     return f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"
 
 
 def name_beside_others(folder: Path, name: str, data: str) -> str:
     """`name`, or with a number behind it where its files are of another data set, or not ours."""
     for tried in numbered(name):
-        scores, *pictures = (folder / file for file in files_of(tried))
+        scores, *pictures = (folder / file for file in score_files(tried))
         same = not os.path.lexists(scores) or is_scores_of(scores, data)
         if same and all(is_picture(file) or not os.path.lexists(file) for file in pictures):
             return tried

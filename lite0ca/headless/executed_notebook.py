@@ -121,11 +121,13 @@ def row_of(file: Path, status: str) -> dict:
     record = read_notebook(file).get("metadata", {}).get("papermill", {})
     run = run_of(file)
     row = {"status": status, "system": "", "valid_accuracy": None, "valid_macro_f1": None}
+    row |= {"test_macro_f1": None}
     row |= {"seconds": record.get("duration"), "train_images_per_s": None}
     row |= {"data": "", "run": str(run or "")}
     found = metrics_of(file)
     if found and status != "failed":
         row |= {"system": found["model_name"], "data": found["data"]}
         row |= {"valid_accuracy": found.get("valid_acc"), "valid_macro_f1": found.get("valid_f1")}
+        row |= {"test_macro_f1": found.get("test_f1")}
         row |= {"train_images_per_s": found.get("train_images_per_s")}
     return row | {"notebook": str(file)}

@@ -33,8 +33,8 @@ def write_leaderboard(table: pd.DataFrame, folder: Path) -> None:
     """
     table = table.sort_values("valid_macro_f1", ascending=False, kind="stable")
     seeded = ["seed"] if "seed" in table else []
-    shown = ["preset", *seeded, "status", "valid_accuracy", "valid_macro_f1", "seconds"]
-    shown += ["train_images_per_s"]
+    shown = ["preset", *seeded, "status", "valid_accuracy", "valid_macro_f1", "test_macro_f1"]
+    shown += ["seconds", "train_images_per_s"]
     write_shown(table, folder / TABLE, shown)
     if seeded:
         spread = over_seeds(table)

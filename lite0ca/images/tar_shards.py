@@ -1,6 +1,6 @@
 """Photos inside tar files: what `--data-dir "shards/{000..099}.tar"` names, and in which order.
 
-`python -m lite0ca shard` writes them, in WebDataset's layout, with a table beside: metadata.csv, in
+`lite0ca shard` writes them, in WebDataset's layout, with a table beside: metadata.csv, in
 which a path is `000.tar#OFFSET-END#CRC32`. So one photo is read without the rest of its tar, every
 epoch sees every photo exactly once, and all else works as with files. An epoch goes through the
 tars a few at a time, so that a slow disk or a network is read in one sweep.
@@ -66,7 +66,7 @@ def table_of(files: list[Path]) -> Path:
     if not table.is_file():
         raise InputError(
             f"{files[0].parent}: has tars but no metadata.csv that says where their photos lie; "
-            "write both with: python -m lite0ca shard"
+            "write both with: lite0ca shard"
         )
     refuse_changed(table.parent)
     return table

@@ -58,7 +58,7 @@ def line_chart(
     return Chart(
         title,
         x_label,
-        [(across(x), f"{x:g}") for x in ticks(x_low, x_high, whole)],
+        [(across(x), f"{x:g}") for x in ticks(x_low, x_high, whole) if x <= max(xs)],
         [(up(y), f"{y:g}") for y in ticks(y_low, y_high)],
         [
             Curve(

@@ -10,29 +10,37 @@ from pathlib import Path
 from lite0ca.settings.config import Config
 from lite0ca.settings.flags import as_typed
 
-SCRIPT = "python train_EfficientNet_Lite0_CA.py"
-COMMAND = "python -m lite0ca"
+COMMAND = "lite0ca"
+SCRIPT = f"{COMMAND} train"
 PATHS = ("metadata", "data_dir", "label2id", "weights", "output_dir", "cache_dir")
 
 
 def of_training(config: Config) -> str:
-    """The command with these settings: the preset, and what differs from it."""
+    """The command with these settings, for a page that is sent: paths tell nothing of the machine.
+
+    It is the preset, and what differs from it.
+    """
     preset = f" --preset {config.preset}" if config.preset else ""
-    changes = changed(config, Config.of(config.preset))
-    changes |= {name: from_here(changes[name]) for name in PATHS if name in changes}
-    return f"{SCRIPT}{preset} {as_typed(changes)}".rstrip()
+    return f"{SCRIPT}{preset} {as_typed(changed(config, Config.of(config.preset)))}".rstrip()
 
 
 def changed(config: Config, other: Config) -> dict:
-    """The settings that differ from another's, by name; what cannot be typed is left out."""
+    """The settings that differ from another's, by name, paths as others may read them.
+
+    What cannot be typed is left out.
+    """
     names = (field.name for field in dataclasses.fields(Config) if field.name != "resume")
     values = {name: getattr(config, name) for name in names}
-    return {n: v for n, v in values.items() if v is not None and v != getattr(other, n)}
+    return {
+        name: from_here(value) if name in PATHS else value
+        for name, value in values.items()
+        if value is not None and value != getattr(other, name)
+    }
 
 
 def after(run: str | Path) -> list[str]:
     """The commands that come next: an answer, a score elsewhere, a page for phones."""
-    name = shlex.quote(str(run))
+    name = quoted(run)
     return [
         f"{COMMAND} predict {name} photo.jpg",
         f"{COMMAND} evaluate {name} --data-dir photos_from_elsewhere",
@@ -40,7 +48,18 @@ def after(run: str | Path) -> list[str]:
     ]
 
 
-def from_here(path: str) -> str:
-    """A path as a person reads it: from this folder, where it lies below."""
+def resuming(run: str | Path) -> list[str]:
+    """The command that goes on with a run that has stopped early."""
+    return [f"{SCRIPT} --resume {quoted(run)}"]
+
+
+def quoted(path: str | Path) -> str:
+    """As every shell takes it: of a Windows path the backslashes would need quotes."""
+    return shlex.quote(Path(path).as_posix())
+
+
+def from_here(path: str | Path) -> str:
+    """A path as others may read it: from this folder where it lies below, else its last name."""
     here, there = Path.cwd(), Path(os.path.abspath(path))
-    return str(there.relative_to(here) if there.is_relative_to(here) else path)
+    inside = there.is_relative_to(here)
+    return there.relative_to(here).as_posix() if inside else f".../{there.name}"

@@ -44,7 +44,7 @@ def benchmark_exported_files(
     place = Path(folder)
     files = sorted(file for file in place.glob("*") if format_of(file) and file.is_file())
     if not files:
-        raise InputError(f"--forms {folder}: holds no exported file; python -m lite0ca export RUN")
+        raise InputError(f"--forms {folder}: holds no exported file; lite0ca export RUN")
     sizes = {open_file(file)[0]["image_size"] for file in files}
     if len(sizes) > 1:
         raise InputError(f"--forms {folder}: its files take pictures of {sorted(sizes)} pixels")

@@ -31,7 +31,7 @@ from lite0ca.settings.config import Config
 from lite0ca.training.epoch import one_epoch
 from lite0ca.training.epoch_line import epoch_line, header
 from lite0ca.training.launch import trained_on_devices
-from lite0ca.training.outcome import scored_once
+from lite0ca.training.outcome import outcome
 from lite0ca.training.run_folder import Record, stored
 from lite0ca.training.state import NonFinite, State
 from lite0ca.training.stopping import Paused, Watch, wish
@@ -135,8 +135,7 @@ def training(config: Config, device: torch.device) -> Result:
             if stop_reason(state, config):
                 if noted.signal:
                     leave(noted.signal, f"; {saved}")
-                scores = scored_once(record, reader)
-                metrics = record.results(reason, scores)
+                metrics, scores = outcome(record, reader, reason)
     return Result(run, metrics, state.history, scores)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lite0ca.errors import InputError, printable
 from lite0ca.evaluation import scoring
+from lite0ca.evaluation.finished_run import WORTH, part_at_end
 from lite0ca.evaluation.predictions import Answers, with_answers
 from lite0ca.evaluation.run_report import write_page
 from lite0ca.formats.checkpoint import load_best
@@ -10,31 +12,41 @@ from lite0ca.images.loaders import score_loader
 from lite0ca.machine import distributed
 from lite0ca.training.run_folder import Record
 
-TEST = "test: scored once, at the end; it chose nothing"
-VALID = "no test split: these are the valid photos, which chose the epoch; expect less on others"
 
+def outcome(record: Record, reader, reason: str) -> tuple[dict, dict]:
+    """(metrics, scores) of the best epoch on test, or on valid where there is no test; printed.
 
-def scored_once(record: Record, reader) -> dict:
-    """The scores of the best epoch on test, or on valid where there is no test; printed.
-
-    With --save-history they are written as `evaluate` does it, and report.html. Nothing of it is
+    With --save-history they are written, and as `evaluate` and `report` do it. Nothing of it is
     drawn by chance: a second time it comes to the same.
     """
-    return distributed.from_first(lambda: scored(record, reader))
+    return distributed.from_first(lambda: finished(record, reader, reason))
 
 
-def scored(record: Record, reader) -> dict:
+def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
+    asked = answered(record, reader)
+    scores = scoring.scores_of(asked)
+    without_test = "" if asked.part == "test" else "no test split; "
+    said = (
+        f"{without_test}{asked.part}: scored at the end, with the best epoch; {WORTH[asked.part]}"
+    )
+    print(f"{said}\n{scoring.as_text(asked, scores)}", flush=True)
+    metrics = record.write_results(reason, scores)
+    if record.config.save_history:
+        for command, write in (("evaluate", scoring.write_scores), ("report", write_page)):
+            try:
+                write(asked, scores, record.run)
+            except (OSError, InputError) as error:  # the training is done: nothing of it is lost
+                again = f"lite0ca {command} {record.run} writes it"
+                print(printable(f"not written: {error}; {again}"), flush=True)
+    return metrics, scores
+
+
+def answered(record: Record, reader) -> Answers:
     config, data, run = record.config, record.data, str(record.run)
     metadata, model = load_best(run), record.state.scored
     model.load_state_dict(metadata["model"])
-    part = "valid" if data.part("test").empty else "test"
+    part = part_at_end(data)
     rows = data.part(part).reset_index(drop=True)
     photos = score_loader(rows, data.label2id, config, reader, alone=True)
     rows = with_answers(rows, photos, metadata, model, config)
-    asked = Answers(run, metadata, config, data, part, rows)
-    scores = scoring.scores_of(asked)
-    print(f"{TEST if part == 'test' else VALID}\n{scoring.as_text(asked, scores)}", flush=True)
-    if config.save_history:
-        scoring.write_scores(asked, scores, record.run)
-        write_page(asked, scores, record.run)
-    return scores
+    return Answers(run, metadata, config, data, part, rows, own=True, at_end=True)

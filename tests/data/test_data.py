@@ -129,7 +129,7 @@ def test_found_without_flags_in_the_stated_order(photos, tmp_path, monkeypatch, 
     monkeypatch.chdir(work)
     monkeypatch.setattr(environment, "KAGGLE_INPUT", kaggle)
     monkeypatch.delenv("LITE0CA_DATA", raising=False)
-    with pytest.raises(InputError, match="python -m lite0ca sample"):
+    with pytest.raises(InputError, match="drawn sample: lite0ca sample"):
         load()
     for layout in ("paddy", "datasets/owner/paddy", "competitions/paddy"):
         photos({"a": 2, "b": 2}, kaggle / layout / "train_images")

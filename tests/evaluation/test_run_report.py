@@ -16,7 +16,7 @@ from lite0ca.data.dataset import DataSet
 from lite0ca.errors import InputError
 from lite0ca.evaluation import scoring
 from lite0ca.evaluation.predictions import Answers
-from lite0ca.evaluation.run_report import MISTAKES, check_place, write_page
+from lite0ca.evaluation.run_report import MISTAKES, place_of, write_page
 from lite0ca.settings.config import Config
 
 HOSTILE = "<script>alert('x')</script>"
@@ -69,7 +69,7 @@ def answers(folder: Path, classes: list[str], photos: int = 40) -> Answers:
     system = {"name": "EfficientNet_Lite0_CA", "backbone": "<i>", "attention": "ca"}
     metadata = {"config": config.as_dict(), "label2id": label2id, "system": system, "epoch": 2}
     data = DataSet(rows, label2id, folder, folder)
-    return Answers(str(folder), metadata, config, data, "test", rows)
+    return Answers(str(folder), metadata, config, data, "test", rows, own=True, at_end=True)
 
 
 @pytest.mark.parametrize("number", [3, 60])
@@ -95,13 +95,50 @@ def test_a_page_of_a_run(tiny_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LC_ALL", "vi_VN.UTF-8")
     options = ["--num-workers", "0", "--split", "valid", "--output-dir", str(tmp_path)]
     assert main(["report", str(tiny_run), *options]) == 0
-    assert capsys.readouterr().out.endswith(f"{tmp_path}/report.html\n")
-    page = Page(tmp_path / "report.html")
-    for text in ("đạo ôn", "leaf_blast", "Drawn leaves.", "which chose the epoch", "--head-lr"):
+    file = tmp_path / "report_data_valid_drawn_sample.html"
+    assert capsys.readouterr().out.endswith(f"{file}\n")
+    page = Page(file)
+    for text in ("đạo ôn", "leaf_blast", "Drawn leaves.", "it chose the epoch", "--head-lr"):
         assert text in page.text, text
-    assert "--preset basic" in page.text and f"predict {tiny_run} photo.jpg" in page.text
+    assert "--preset basic" in page.text and f"predict .../{tiny_run.name} photo.jpg" in page.text
     assert page.tags.count("polyline") == 2 + 2 + 3, "calibration, loss, scores"
     assert "all401260" in page.text, "photos of train, valid and test"
+    assert str(tiny_run.parent) not in file.read_text(encoding="utf-8"), "it is sent to others"
+
+
+def test_of_other_data_a_page_of_its_own_says_so(tiny_run, sample, tmp_path, capsys):
+    """The training's page stays; what the run never saw is called so; moved data is its own."""
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "report.html").write_text("mine")
+    moved, other = tmp_path / "moved", tmp_path / "other"
+    shutil.copytree(sample.parent, moved)
+    shutil.copytree(sample.parent, other)
+    for photo in other.rglob("*.jpg"):
+        photo.write_bytes(photo.read_bytes() + b" ")
+    options = ["--num-workers", "0", "--device", "cpu", "--split"]
+    elsewhere = "another data set than the one that the run was trained on"
+    for data, part, said in (
+        (moved, "valid", "its valid split; it chose the epoch"),
+        (other, "test", f"its test split; it is {elsewhere}"),
+        (None, "all", "all its splits; the run was trained on one of them"),
+    ):
+        typed = ["--data-dir", str(data)] if data else []
+        assert main(["report", str(run), *options, part, *typed]) == 0
+        file = Path(capsys.readouterr().out.splitlines()[-1])
+        assert file.parent == run and file.name.startswith("report_") and part in file.name
+        assert said in Page(file).text, (data, part)
+    assert (run / "report.html").read_text() == "mine"
+    assert main(["report", str(run), *options, "test", "--data-dir", str(moved)]) == 2
+    assert "report.html: is there, and lite0ca did not make it" in capsys.readouterr().err
+
+
+def test_a_photo_that_is_gone_is_left_out(tmp_path):
+    asked = answers(tmp_path / "photos", ["a", "b"])
+    wrong = asked.rows[asked.rows["label"] != asked.rows["answer"]]
+    Path(wrong["absolute_path"].iloc[0]).unlink()
+    page = Page(write_page(asked, scoring.scores_of(asked), tmp_path))
+    assert page.tags.count("img") == len(wrong) - 1
+    assert "; 1 more cannot be shown" in page.text
 
 
 def test_a_run_without_curves_or_with_bad_ones(tiny_run, tmp_path, capsys):
@@ -114,19 +151,19 @@ def test_a_run_without_curves_or_with_bad_ones(tiny_run, tmp_path, capsys):
     for name in ("history.json", "metrics.json", "environment.json"):
         (run / name).unlink()
     assert main(["report", str(run / "best_model.pt"), *options]) == 0
-    page = Page(run / "report.html")
+    page = Page(run / "report_data_valid_drawn_sample.html")
     assert page.tags.count("polyline") == 2 and "Machine" not in page.text
     assert "neck & leaf blast" in page.text, "what its own names.json says"
 
 
 def test_the_page_takes_the_place_of_its_own_kind_only(tmp_path):
     asked = answers(tmp_path / "photos", ["a", "b"])
-    check_place(tmp_path)
-    write_page(asked, scoring.scores_of(asked), tmp_path)
-    check_place(tmp_path)
+    scores = scoring.scores_of(asked)
+    assert write_page(asked, scores, tmp_path) == place_of(asked, tmp_path)
+    assert write_page(asked, scores, tmp_path) == tmp_path / "report.html"
     (tmp_path / "report.html").write_text("<html>mine</html>")
     with pytest.raises(InputError, match="lite0ca did not make it"):
-        check_place(tmp_path)
+        write_page(asked, scores, tmp_path)
 
 
 def test_all_right_is_no_mistake(tmp_path):

@@ -38,7 +38,7 @@ def test_two_ranks_train_as_one_process_does(sample, tmp_path, capsys):
     assert out.count("epoch 1/2") == 1 and "on 2 x cpu" in out, "one rank speaks"
     (run,) = (tmp_path / "two").iterdir()
     assert both.run == run, "one rank writes"
-    assert out.count("test: scored once") == 1 and both.scores["images"] == 60
+    assert out.count("test: scored at the end") == 1 and both.scores["images"] == 60
     one = fit(settings(sample, tmp_path / "one", micro_batch_size=4, class_weights=True))
     for name in ("train_loss", "valid_loss"):
         assert both.history[name] == pytest.approx(one.history[name], rel=0.03), name

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lite0ca.plots.line_chart import line_chart
 from lite0ca.plots.photos import thumbnail, wall, with_heat
 
 
@@ -26,3 +27,8 @@ def test_light_falls_where_the_map_is_high():
     lit = with_heat(photo, heat)
     assert lit[2, 2].mean() > 180 and lit[60, 60].mean() < 60
     assert (with_heat(photo, np.ones((4, 4))) == 30).all(), "a flat map lights nothing"
+
+
+def test_curves_of_one_epoch_have_one_tick():
+    chart = line_chart("score", "epoch", {("train", "train"): ([1], [0.5])}, (0, 1), 1)
+    assert [label for _, label in chart.x_ticks] == ["1"]

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from lite0ca.__main__ import parse
-from lite0ca.settings.command_lines import COMMAND, SCRIPT, after, of_training
+from lite0ca.settings.command_lines import COMMAND, SCRIPT, after, of_training, resuming
 from lite0ca.settings.config import Config
 from lite0ca.settings.flags import from_flags
 
@@ -31,11 +31,12 @@ def test_data_below_this_folder_is_named_from_here(tmp_path, monkeypatch):
     config = Config.of("fast", data_dir=str(tmp_path / "photos"))
     assert of_training(config) == f"{SCRIPT} --preset fast --data-dir photos"
     away = Config.of("fast", data_dir=str(tmp_path.parent))
-    assert of_training(away).endswith(str(tmp_path.parent))
+    assert of_training(away).endswith(f" .../{tmp_path.parent.name}"), "a page is sent to others"
 
 
 def test_what_comes_next_can_be_typed():
-    lines = after("results/my run")
-    for line in lines:
+    for line in after("results/my run"):
         words = shlex.split(line.removeprefix(COMMAND))
         assert parse(words, None)[1]["run"] == "results/my run"
+    (line,) = resuming("results/my run")
+    assert parse(shlex.split(line)[1:], None)[1]["resume"] == "results/my run"

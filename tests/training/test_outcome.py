@@ -15,6 +15,7 @@ from lite0ca.training.fit import fit
 
 SMALL = {"epochs": 3, "train_limit": 16, "valid_limit": 8, "image_size": 64, "batch_size": 8}
 SMALL |= {"num_workers": 0, "patience": 0, "device": "cpu"} | LITTLE
+TEST = "test: scored at the end, with the best epoch; it chose nothing"
 TEST_FILES = {
     "scores_data_test_drawn_sample.json", "confusion_data_test_drawn_sample.png",
     "reliability_data_test_drawn_sample.png", "report.html",
@@ -35,7 +36,7 @@ def test_a_run_ends_with_the_scores_of_its_test_split(sample, tmp_path, monkeypa
     result = fit(settings(sample, tmp_path, save_history=True, epochs=2))
     assert len(drawn) == 1, "the curves of short epochs are drawn at the end"
     run, shown = result.run, capsys.readouterr().out
-    assert f"{outcome.TEST}\naccuracy  0." in shown and "\nbrown spot " in shown
+    assert f"\n{TEST}\naccuracy  0." in shown and "\nbrown spot " in shown
     assert "60 images; intervals by bootstrap over 40 groups" in shown
     kept = contents(run, {*TEST_FILES, "metrics.json", "history.json", "training_plot.png"})
     scores = json.loads(kept["scores_data_test_drawn_sample.json"])
@@ -56,7 +57,8 @@ def test_a_run_ends_with_the_scores_of_its_test_split(sample, tmp_path, monkeypa
             else:
                 assert again[name] == kept[name], (command[0], name)
     shown = capsys.readouterr().out
-    assert shown.count(outcome.TEST) == 1 and "  python -m lite0ca export " in shown
+    assert shown.count(TEST) == 1 and "  lite0ca export " in shown
+    assert f", test macro-F1 {metrics['test_f1']:.4f}; " in shown
 
 
 def test_curves_are_drawn_while_a_long_training_runs(sample, tmp_path, monkeypatch):
@@ -74,7 +76,7 @@ def test_without_a_test_split_it_is_valid_which_chose(photos, tmp_path, capsys):
     where = {"metadata": None, "data_dir": str(folder), "cache": "none"}
     result = fit(settings(None, tmp_path / "out", epochs=1, **limits, **where))
     shown = capsys.readouterr().out
-    assert outcome.VALID in shown and "12 images" in shown
+    assert "no test split; valid: scored at the end" in shown and "12 images" in shown
     assert result.scores["split"] == "valid" and "test_f1" not in result.metrics
     assert result.scores["macro_f1"] == pytest.approx(result.metrics["valid_f1"])
     left = {path.name for path in result.run.iterdir()}
@@ -100,14 +102,35 @@ def test_a_signal_while_it_scores_leaves_a_run_that_is_scored_later(
     assert not list(run.glob("scores_*")) and (run / "training_plot.png").is_file()
     monkeypatch.setattr(scoring, "scores_of", real)
     assert main(["train", "--resume", str(run)]) == 0
-    assert outcome.TEST in capsys.readouterr().out
+    assert TEST in capsys.readouterr().out
     assert json.loads((run / "metrics.json").read_text())["test_images"] == 60
 
 
 def test_what_is_not_finished_is_not_scored(sample, tmp_path, capsys):
-    result = fit(settings(sample, tmp_path, time_budget=1e-9, save_history=True))
-    assert result.scores == {} and outcome.TEST not in capsys.readouterr().out
-    shutil.rmtree(result.run)
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in SMALL.items()] + ["--time-budget=1e-9"]
+    flags += [f"--metadata={sample}", f"--output-dir={tmp_path}"]
+    assert main(["train", *flags]) == 0
+    (run,) = tmp_path.iterdir()
+    shown = capsys.readouterr().out
+    assert TEST not in shown and shown.endswith(f"next:\n  lite0ca train --resume {run}\n")
+
+
+def test_a_folder_of_runs_is_not_gone_on_with(tiny_run, tmp_path, capsys):
+    shutil.copytree(tiny_run, tmp_path / "first")
+    assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert f"is no run; name one in it: {tmp_path / 'first'}" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_fails_no_training(sample, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr(outcome, "write_page", full)
+    result = fit(settings(sample, tmp_path, save_history=True, epochs=1))
+    said = [line for line in capsys.readouterr().out.splitlines() if "not written" in line]
+    assert len(said) == 1 and "No space left" in said[0]
+    assert said[0].endswith(f"lite0ca report {result.run} writes it")
+    assert "test_f1" in json.loads((result.run / "metrics.json").read_text())
 
 
 def test_random_weights_are_said_first(sample, capsys):
