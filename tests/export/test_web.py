@@ -545,7 +545,8 @@ def test_the_camera(visit):
     assert page.locator("#photo").is_visible() and not page.locator("#video").is_visible()
     assert sum(answer(page)) == pytest.approx(1, abs=1e-4)
     last = page.locator("#answer").inner_text().lower(), page.locator("#best").inner_text()
-    assert page.evaluate("heard")[1:] == [", ".join(last)]
+    heard = page.evaluate("heard")  # the last sentence twice only if it is another one
+    assert heard[-1] == ", ".join(last) and len(heard) <= 2
 
 
 def test_what_goes_wrong_is_said(visit, served, tmp_path):
