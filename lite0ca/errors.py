@@ -4,12 +4,18 @@ failed its check (4), a signal."""
 import contextlib
 import errno
 import signal
+import unicodedata
 
 
 def printable(text: str) -> str:
     """A name of a stranger's as it can be printed: no control characters, no endless line."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return shown if len(shown) <= 2000 else f"{shown[:2000]}…"
+
+
+def composed(name: str) -> str:
+    """Letters as one code each (NFC): Macs write `ô` as two, and a zip keeps that."""
+    return unicodedata.normalize("NFC", name)
 
 
 class InputError(ValueError):

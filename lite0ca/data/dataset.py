@@ -17,8 +17,7 @@ import pandas as pd
 from lite0ca.data.classes import classes_of
 from lite0ca.data.metadata_csv import refuse_other_than_text_files
 from lite0ca.data.sources import Source, find
-from lite0ca.errors import InputError, printable
-from lite0ca.images.folder_walk import composed
+from lite0ca.errors import InputError, composed, printable
 from lite0ca.images.reading import (
     bytes_of,
     in_threads,

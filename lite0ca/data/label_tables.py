@@ -15,8 +15,8 @@ import pandas as pd
 
 from lite0ca.data.layout import named, split_named, split_within
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
-from lite0ca.errors import InputError, first_line, opening
-from lite0ca.images.folder_walk import Below, composed
+from lite0ca.errors import InputError, composed, first_line, opening
+from lite0ca.images.folder_walk import Below
 
 IDS = ("path", "image_path", "file_path", "filepath", "filename", "file_name", "file", "image_id")
 IDS += ("image", "image_name", "image_file", "img", "img_path", "img_id", "img_name", "photo")

@@ -11,9 +11,9 @@ import pandas as pd
 from lite0ca.data.label_tables import read_labels, table_beside, why_not
 from lite0ca.data.layout import Layout, read_layout
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv, without_repeats
-from lite0ca.errors import InputError, printable
+from lite0ca.errors import InputError, composed, printable
 from lite0ca.images import tar_shards
-from lite0ca.images.folder_walk import USED, Below, PassedOver, composed, on_disk, walk
+from lite0ca.images.folder_walk import USED, Below, PassedOver, on_disk, walk
 from lite0ca.images.tar_shards import expanded, place_of, refuse_changed, rows_in, table_of
 from lite0ca.machine.environment import kaggle_folders
 from lite0ca.settings.config import Config

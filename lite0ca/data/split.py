@@ -15,8 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from lite0ca.data.dataset import READ_UP_TO, DataSet, without_bad_images
 from lite0ca.data.layout import SPLITS
 from lite0ca.data.near_duplicates import equal_starts, find_groups
-from lite0ca.errors import InputError
-from lite0ca.images.folder_walk import composed
+from lite0ca.errors import InputError, composed
 from lite0ca.images.reading import bytes_of, read_image
 from lite0ca.machine import console
 from lite0ca.settings.config import Config

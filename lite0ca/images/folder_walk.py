@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lite0ca.errors import InputError, printable
+from lite0ca.errors import InputError, composed, printable
 from lite0ca.images.reading import why_no_photo
 
 # What macOS, Windows, NAS systems and viewers put among photos, beside what begins with a dot.
@@ -19,11 +19,6 @@ SYSTEM_NAMES = {"lost+found", "system volume information", "network trash folder
 SYSTEM_NAMES |= {"temporary items", "thumbnails", "thumbs", "thumb", "_thumb", "_thumbs"}
 NAMED = 6  # kinds that are named beside a count
 USED = "links to photos used already"
-
-
-def composed(name: str) -> str:
-    """Letters as one code each (NFC): Macs write `ô` as two, and a zip keeps that."""
-    return unicodedata.normalize("NFC", name)
 
 
 def on_disk(folder: str | Path, name: str) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from unicodedata import normalize
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, composed
 from lite0ca.files import json_object, read_bytes
 from lite0ca.settings.config import unknown
 from lite0ca.settings.names import LANGUAGES, display_name
@@ -17,7 +16,6 @@ from lite0ca.settings.names import LANGUAGES, display_name
 NAMES = "names.json"
 LONGEST = 60  # letters: what fits a phone and a plot
 LOOKS_LIKE = '{"leaf_blast": {"en": "leaf blast", "vi": "đạo ôn"}, "rust": "gỉ sắt"}'
-composed = partial(normalize, "NFC")  # Macs write `ô` as two letters
 
 
 def read_names(
