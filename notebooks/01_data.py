@@ -60,7 +60,8 @@ notebook.table(config)  # what differs from the defaults; all=True shows every s
 
 # %%
 from lite0ca.data import dataset, split
-from lite0ca.images.reading import in_threads, problem_of, read_image, size_of
+from lite0ca.images.reading import problem_of, read_image, size_of
+from lite0ca.images.threads import in_threads
 from lite0ca.plots.photos import class_counts
 from lite0ca.plots.scores import confusion
 

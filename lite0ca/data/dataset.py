@@ -20,11 +20,11 @@ from lite0ca.data.sources import Source, find
 from lite0ca.errors import InputError, composed, printable
 from lite0ca.images.reading import (
     bytes_of,
-    in_threads,
     problem_at_a_glance,
     problem_of,
     read_image,
 )
+from lite0ca.images.threads import in_threads
 from lite0ca.machine import console
 from lite0ca.settings.config import Config, unknown
 from lite0ca.settings.names_file import NAMES, read_names

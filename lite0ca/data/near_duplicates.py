@@ -18,7 +18,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.neighbors import NearestNeighbors
 
-from lite0ca.images.reading import bytes_of, content_of, in_threads, read_image
+from lite0ca.images.reading import bytes_of, content_of, read_image
+from lite0ca.images.threads import in_threads
 
 SIDE = 256  # pixels; photos are compared at this size
 NEIGHBOURS = 20  # candidates an image

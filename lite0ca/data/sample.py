@@ -16,7 +16,7 @@ from lite0ca.data.dataset import DRAWN
 from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json, write_table
 from lite0ca.folders import refuse_full, whole_folder
-from lite0ca.images.reading import in_threads
+from lite0ca.images.threads import in_threads
 
 CLASSES = ("bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast")
 LEAVES = 67  # a class; every second leaf is photographed twice, so 100 photos

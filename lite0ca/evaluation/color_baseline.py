@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 
-from lite0ca.images.reading import in_threads, read_image
+from lite0ca.images.reading import read_image
+from lite0ca.images.threads import in_threads
 
 
 def color_numbers(files: Sequence[str | Path]) -> np.ndarray:

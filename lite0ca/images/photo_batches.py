@@ -1,7 +1,6 @@
 """Photo files -> uint8 batches, read ahead by threads: a folder of any size in constant memory.
 
-Decoding and OpenCV release Python's lock, so threads do what loader processes would, and begin at
-once.
+Threads do what loader processes would (`threads.py`), and begin at once.
 """
 
 from __future__ import annotations
@@ -9,9 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -20,9 +17,9 @@ from lite0ca.errors import InputError, printable
 from lite0ca.images.folder_walk import on_disk, walk
 from lite0ca.images.reading import HIDDEN, holds_image, read_image, side_for, why_no_photo
 from lite0ca.images.resizing import squeezed
+from lite0ca.images.threads import in_order
 from lite0ca.machine.processor import cores
 
-AHEAD = 4  # photos a thread that may wait for the network
 Files = list[tuple[str, str | None]]  # (path, what is wrong with the file) each
 
 
@@ -81,21 +78,3 @@ def photo_of_file(path: str, image_size: int):
         return squeezed(read_image(path, side_for(image_size)), image_size), (path, None)
     except OSError as error:
         return None, (path, str(error))
-
-
-def in_order(work: Callable, items: Iterable, threads: int) -> Iterator:
-    """`map(work, items)` in threads, of which each is a few items ahead."""
-    if threads < 2:
-        yield from map(work, items)
-        return
-    pool = ThreadPoolExecutor(threads)
-    try:
-        waiting, items = deque(), iter(items)
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= AHEAD * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

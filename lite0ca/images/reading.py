@@ -12,14 +12,12 @@ import os
 import stat
 import struct
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
-from threadpoolctl import threadpool_limits
 
 from lite0ca.errors import InputError
 from lite0ca.images.tar_shards import is_intact, place_of, read_ahead
@@ -305,13 +303,3 @@ def problem_at_a_glance(path: str | Path) -> str | None:
     except (OSError, ValueError, OverflowError) as error:  # NUL in a name, an offset in a tar
         return getattr(error, "strerror", None) or str(error)
     return None if begins_as_image(start) else "no image by its first bytes"
-
-
-def in_threads(work: Callable, items: Sequence, bar: Callable | None = None) -> list:
-    """`[work(item) for item in items]` on all cores; decoding and OpenCV release Python's lock.
-
-    `bar(results, how many)` passes the results on, and shows how far they are.
-    """
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(work, items)
-        return list(bar(results, len(items)) if bar else results)

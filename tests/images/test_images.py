@@ -137,7 +137,8 @@ def test_odd_tags_are_not_spoken_of(tmp_path, capfd):
             places = rng.integers(20, 120, 3) if name == "a.jpg" else rng.integers(-170, -1, 3)
             damaged[places] = rng.integers(0, 256, 3)
             paths[-1].write_bytes(damaged.tobytes())
-    code = "import sys; from lite0ca.images.reading import in_threads, problem_of\n"
+    code = "import sys\nfrom lite0ca.images.reading import problem_of\n"
+    code += "from lite0ca.images.threads import in_threads\n"
     code += "in_threads(problem_of, sys.argv[1:]); [problem_of(path) for path in sys.argv[1:]]"
     subprocess.run([sys.executable, "-W", "always", "-c", code, *paths], cwd=REPO, check=True)
     assert capfd.readouterr().err == ""

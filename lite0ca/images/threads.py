@@ -1,0 +1,40 @@
+"""Work on photos in threads: decoding and OpenCV release Python's lock."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import threadpool_limits
+
+AHEAD = 4  # items a thread that may wait for who takes them
+
+
+def in_threads(work: Callable, items: Sequence, bar: Callable | None = None) -> list:
+    """`[work(item) for item in items]` on all cores.
+
+    `bar(results, how many)` passes the results on, and shows how far they are.
+    """
+    with threadpool_limits(1):
+        results = in_order(work, items, os.cpu_count() or 1)
+        return list(bar(results, len(items)) if bar else results)
+
+
+def in_order(work: Callable, items: Iterable, threads: int) -> Iterator:
+    """`map(work, items)` in threads, of which each is a few items ahead."""
+    if threads < 2:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(threads)
+    try:
+        waiting = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
