@@ -24,23 +24,25 @@ WORTH = {
 }
 
 
-def data_of(run: str, metadata: dict, config: Config) -> dataset.DataSet:
-    """The data that a model is asked about, with the run's own split where it has none."""
-    trained = metadata
-    if format_of(run):
-        # An exported file does not say where the data lay; the run that it lies in does.
-        trained = checkpoint_beside(run)
-        if not (config.metadata or config.data_dir):
-            lay = {key: trained["config"].get(key) for key in WHERE} if trained else {}
-            config = replace(config, **lay)
-    sha256 = trained.get("sha256", {}).get(TABLE)
-    return with_known_split(dataset.load(config, metadata["label2id"]), run, sha256)
-
-
-def checkpoint_beside(file: str) -> dict:
-    """The best checkpoint of the run that an exported file lies in; empty if it lies in none."""
-    path = run_folder(file) / BEST
+def trained_as(run: str, metadata: dict) -> dict:
+    """What the checkpoint says of the training. Of an exported file, which does not say where the
+    data lay, it is the one of the run that it lies in; empty if it lies in none.
+    """
+    if not format_of(run):
+        return metadata
+    path = run_folder(run) / BEST
     return load_best(path) if path.is_file() else {}
+
+
+def data_of(run: str, trained: dict, config: Config, label2id: dict) -> dataset.DataSet:
+    """The data that a model is asked about, with the run's own split where it has none.
+
+    `trained` is as `trained_as` gives it.
+    """
+    if trained and not (config.metadata or config.data_dir):
+        config = replace(config, **{key: trained["config"].get(key) for key in WHERE})
+    sha256 = trained.get("sha256", {}).get(TABLE)
+    return with_known_split(dataset.load(config, label2id), run, sha256)
 
 
 def with_known_split(data: dataset.DataSet, run: str, sha256: str | None) -> dataset.DataSet:
@@ -61,9 +63,8 @@ def with_known_split(data: dataset.DataSet, run: str, sha256: str | None) -> dat
     return made
 
 
-def is_own(data: dataset.DataSet, run: str, metadata: dict, typed: dict) -> bool:
+def is_own(data: dataset.DataSet, run: str, trained: dict, typed: dict) -> bool:
     """Whether a run learned from this data: it says so, or all photos of its table are in it."""
-    trained = checkpoint_beside(run) if format_of(run) else metadata
     if not trained:
         return False
     named = [typed[name] for name in ("metadata", "data_dir") if typed.get(name)]

@@ -11,7 +11,7 @@ import torch
 from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
-from lite0ca.evaluation.finished_run import choose, data_of, is_own, part_at_end
+from lite0ca.evaluation.finished_run import choose, data_of, is_own, part_at_end, trained_as
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.names import names_of
@@ -57,8 +57,9 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
     """
     metadata, model = open_model(run, typed.get("image_size"))
     config = settings_of(metadata, typed)
-    data = data_of(run, metadata, config)
-    own, by_itself = is_own(data, run, metadata, typed), "split" in data.rows and part_at_end(data)
+    trained = trained_as(run, metadata)
+    data = data_of(run, trained, config, metadata["label2id"])
+    own, by_itself = is_own(data, run, trained, typed), "split" in data.rows and part_at_end(data)
     data, part = choose(data, part)
     at_end = own and part == by_itself and not (background or format_of(run))
     data = dataset.without_bad_images(data, config.skip_bad_images)

@@ -216,7 +216,8 @@ def source_of(run: str, opset: int | None, typed: dict) -> Source:
     network = model_of(checkpoint, typed.get("image_size"))
     config = settings_of(checkpoint, typed)
     metadata = metadata_of(checkpoint, network, config.image_size, __version__)
-    data = dataset.without_bad_images(data_of(run, checkpoint, config), config.skip_bad_images)
+    data = data_of(run, checkpoint, config, checkpoint["label2id"])
+    data = dataset.without_bad_images(data, config.skip_bad_images)
     test, part = choose(data, None)
     if part == "all" or data.part("train").empty:
         raise InputError(f"{data.source}: has no train split; give the data that the run has seen")
