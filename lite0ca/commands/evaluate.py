@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from lite0ca.errors import printable
-from lite0ca.folders import check_writable, refuse_among_photos
 from lite0ca.settings.flags import add_run, add_run_flags, add_split
 
 
@@ -35,14 +34,9 @@ def run(
     a plain one count.
     """
     from lite0ca.evaluation import scoring
-    from lite0ca.evaluation.predictions import answered
 
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
-    check_writable(folder)
-    if typed.get("data_dir"):
-        refuse_among_photos(folder, Path(typed["data_dir"]))
-    asked = answered(run, split, typed, background)
-    refuse_among_photos(folder, asked.data.source)
+    asked = scoring.answered_for(folder, run, split, typed, background)
     scores = scoring.scores_of(asked)
     written = scoring.write_scores(asked, scores, folder)
     name = written[0].stem.removeprefix("scores_")

@@ -74,6 +74,7 @@ def run(
     if csv is not None:
         refuse_no_table(csv)
     from lite0ca.images.photo_batches import photo_paths
+    from lite0ca.prediction import load
 
     paths = photo_paths(photos)
     if csv is not None:
@@ -81,29 +82,19 @@ def run(
     # A stream, such as /dev/stdout, takes the table alone.
     alone = csv is not None and is_stream(csv)
     with redirect_stdout(sys.stderr) if alone else nullcontext():
-        return answered(run, photos, paths, csv, top, sure_from, language, typed)
+        model = load(run, language, len(paths), **typed)
+        if sure_from is not None:
+            model.sure_from = sure_from
+        shown = short(paths, photos)
+        unread = say(model, paths, shown, csv, top, language or session_language())
+    return 2 if unread and not model.config.skip_bad_images else 0
 
 
-def answered(
-    run: str,
-    photos: list[str],
-    paths: list[str],
-    csv: str | None,
-    top: int,
-    sure_from: float | None,
-    language: str | None,
-    typed: dict,
-) -> int:
-    from lite0ca.prediction import load
-
-    model = load(run, language, len(paths), **typed)
-    if sure_from is not None:
-        model.sure_from = sure_from
+def say(model, paths: list[str], shown: list[str], csv: str | None, top: int, language: str) -> int:
+    """Print the answers, and write them to `csv`; returns how many files could not be read."""
     if model.metadata.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
-    language = language or session_language()
     words = WORDS[language]
-    shown = short(paths, photos)
     width = min(max(map(len, shown)), WIDEST)
     unread, counts = 0, Counter()
     with ExitStack() as stack:
@@ -133,7 +124,7 @@ def answered(
         print(f"{words['not sure']}: {below}; {not_sure_advice(language)}")
     if csv is not None:
         print(printable(csv))
-    return 2 if unread and not model.config.skip_bad_images else 0
+    return unread
 
 
 def as_text(answer, names: dict[str, str], top: int, words: dict[str, str]) -> str:

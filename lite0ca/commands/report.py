@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from lite0ca.errors import printable
-from lite0ca.folders import check_writable, refuse_among_photos
 from lite0ca.settings.flags import add_run, add_run_flags, add_split
 
 
@@ -20,13 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(run: str, split: str | None, output_dir: str | None = None, **typed) -> None:
     from lite0ca.evaluation import run_report, scoring
-    from lite0ca.evaluation.predictions import answered
     from lite0ca.formats.run_files import run_folder
 
     folder = Path(output_dir or run_folder(run))
-    check_writable(folder)
-    if typed.get("data_dir"):
-        refuse_among_photos(folder, Path(typed["data_dir"]))
-    asked = answered(run, split, typed)
-    refuse_among_photos(folder, asked.data.source)
+    asked = scoring.answered_for(folder, run, split, typed)
     print(printable(str(run_report.write_page(asked, scoring.scores_of(asked), folder))))

@@ -6,12 +6,26 @@ import os
 from pathlib import Path
 
 from lite0ca.evaluation import calibration, metrics
-from lite0ca.evaluation.predictions import Answers
+from lite0ca.evaluation.predictions import Answers, answered
 from lite0ca.files import cut, is_picture, known_json, numbered, write_json
-from lite0ca.folders import whole_folder
+from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
 from lite0ca.machine.device import describe, device_of
+
+
+def answered_for(
+    folder: Path, run: str, part: str | None, typed: dict, background: str | None = None
+) -> Answers:
+    """As `answered`, for files in a folder. Raises `InputError`, before any work where that can be
+    known, if they cannot be written there, or would lie among the photos.
+    """
+    check_writable(folder)
+    if typed.get("data_dir"):
+        refuse_among_photos(folder, Path(typed["data_dir"]))
+    asked = answered(run, part, typed, background)
+    refuse_among_photos(folder, asked.data.source)
+    return asked
 
 
 def scores_of(asked: Answers) -> dict:
