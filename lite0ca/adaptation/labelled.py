@@ -12,15 +12,16 @@ import torch
 
 from lite0ca.adaptation import judgement
 from lite0ca.adaptation.classes import classes_as_text, matched, widen, with_new
+from lite0ca.adaptation.familiarity import distance_of_both
 from lite0ca.adaptation.maps import Maps, maps_of
+from lite0ca.adaptation.training_photos import TrainingPhotos, training_photos
 from lite0ca.adaptation.tuning import logits_of_maps, tuned
 from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of
 from lite0ca.data.near_duplicates import find_groups
-from lite0ca.data.split import limited
 from lite0ca.errors import InputError, printable
 from lite0ca.evaluation.calibration import calibration
-from lite0ca.evaluation.finished_run import data_of, is_own
+from lite0ca.evaluation.finished_run import is_own
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.files import read_bytes, whole, write_json
 from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
@@ -30,14 +31,12 @@ from lite0ca.formats.run_files import BEST, SETTINGS, TABLE, digest, run_folder
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
-from lite0ca.model.distance import TrainingDistance
 from lite0ca.model.network import LeafClassifier
 from lite0ca.settings.config import Config
 from lite0ca.settings.names import display_names, language
-from lite0ca.settings.trained import WHERE, settings_of
+from lite0ca.settings.trained import settings_of
 
 LEAST, MOST = 3, 200  # photos of a class: fewer cannot be divided, more are better trained with
-BESIDE, TESTED = 400, 300  # training photos that are trained with, and others that are scored
 REPORT = "adaptation.json"
 
 
@@ -48,8 +47,7 @@ class Place:
     rows: pd.DataFrame
     label2id: dict[str, int]  # the model's, and new classes behind
     name: str
-    training: pd.DataFrame | None  # None if the training photos are not at hand
-    valid: pd.DataFrame | None
+    training: TrainingPhotos | None  # None if they are not at hand
 
 
 def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
@@ -128,12 +126,12 @@ def place_of(run: str, checkpoint: dict, config: Config, typed: dict) -> Place:
     label2id = with_new(list(rows["label"]), checkpoint["label2id"])
     if (most := int(rows["label"].value_counts().max())) > MOST:
         print(f"{most} photos of a class: with so many, train anew with them beside the others")
-    training, valid = training_photos(run, checkpoint, config)
+    training = training_photos(run, checkpoint, config.seed)
     counts = rows["label"].value_counts().to_dict()
     for line in classes_as_text(counts, checkpoint["label2id"], training is not None):
         print(line)
     rows = rows.reset_index(drop=True)
-    return Place(rows, label2id, data.root.resolve().name, training, valid)
+    return Place(rows, label2id, data.root.resolve().name, training)
 
 
 FOUND = "looking for photos of one leaf"
@@ -158,35 +156,14 @@ def refuse_few(rows: pd.DataFrame, source) -> None:
         )
 
 
-def training_photos(run: str, checkpoint: dict, config: Config) -> tuple:
-    """(rows to train with, rows to score) of the run's own data; (None, None) if it is gone."""
-    own = settings_of(checkpoint, {"skip_bad_images": True, "seed": config.seed})
-    own = replace(own, **{name: checkpoint["config"].get(name) for name in WHERE})
-    try:
-        data = data_of(run, checkpoint, own, checkpoint["label2id"])
-        parts = []
-        for name, most in (("train", BESIDE), ("valid", TESTED)):
-            rows = limited(data.part(name), name, max(most, len(data.label2id)), config.seed)
-            parts.append(dataset.without_bad_images(replace(data, rows=rows), True).rows)
-    except (InputError, OSError, KeyError) as error:
-        print(
-            printable(
-                f"the training photos are not at hand ({error}): the model is fitted to the new "
-                "place alone and will know its old one less (docs/log.md)"
-            )
-        )
-        return None, None
-    return (parts[0], parts[1]) if len(parts[0]) else (None, None)
-
-
 def fitted(model: LeafClassifier, place: Place, config: Config, precision: Precision) -> tuple:
     """(what it is worth, the fitted model)."""
     look = lambda rows, of: maps_of(model, rows, place.label2id, config, precision, of)  # noqa: E731
     own = look(place.rows, "the labelled photos")
     beside = valid = None
     if place.training is not None:
-        beside = look(place.training, "training photos")
-        valid = look(place.valid, "valid photos") if len(place.valid) else None
+        beside = look(place.training.train, "training photos")
+        valid = look(place.training.valid, "others of its training's place")
     before = logits_of_maps(model, own, precision)
     groups = place.rows["group"].to_numpy()
     fold = judgement.folds_of(own.numbers, groups, config.seed)
@@ -217,19 +194,12 @@ def fitted(model: LeafClassifier, place: Place, config: Config, precision: Preci
             },
         }
     if beside is not None and valid is not None:
-        adapted.distance = distance_of_both(own, beside, valid)
+        adapted.distance = distance_of_both(beside.pooled, own.pooled, valid.pooled)
     return found, adapted
 
 
 def part(maps: Maps, chosen: np.ndarray) -> Maps:
     return Maps(maps.features[chosen], maps.pooled[chosen], maps.numbers[chosen])
-
-
-def distance_of_both(own: Maps, beside: Maps, valid: Maps) -> TrainingDistance:
-    """To the training photos and those of the new place, which weigh as much together."""
-    often = max(1, len(beside) // len(own))
-    both = np.concatenate([beside.pooled, np.repeat(own.pooled, often, axis=0)])
-    return TrainingDistance.fitted(both, valid.pooled)
 
 
 def training_as_text(found: dict) -> str:
@@ -246,7 +216,7 @@ def report_of(run: str, place: Place, found: dict) -> dict:
         "from_sha256": digest(run),
         "data": place.name,
         "photos": {label: int(n) for label, n in place.rows["label"].value_counts().items()},
-        "training_photos": 0 if place.training is None else len(place.training),
+        "training_photos": 0 if place.training is None else len(place.training.train),
         "by_cross_validation": found["place"],
         "valid_split_of_training": found["training"],
     }
