@@ -71,7 +71,7 @@ def test_logits_are_the_models(tiny_run, sample):
     with torch.inference_mode():
         by_hand = model((photo.permute(2, 0, 1)[None].float() / 127.5) - 1)[0]
     ((photos, files),) = photo_batches([[path]], 64, 0)
-    answer = Network(model, CPU).logits(photos)[0]
+    answer = Network(model, CPU).answers(photos)[0][0]
     assert files == [(path, None)] and np.allclose(answer, by_hand, atol=1e-5)
 
 
