@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import pandas as pd
+import torch
 
 from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of

@@ -55,10 +55,11 @@ def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
         str(folder / name) for name in ("alpha.webp", "grey photo.tiff", "một.png")
     ]
     for row in rows:
-        values = {name: float(row[name]) for name in list(row)[4:]}
+        values = {name: float(row[name]) for name in list(row)[6:]}
         assert sum(values.values()) == pytest.approx(1, abs=1e-4)
         assert row["prediction"] == max(values, key=values.get)
         sure = max(values.values()) >= load_best(tiny_run)["sure_from"]
+        sure &= row["unlike"] == "no"
         assert row["sure"] == ("yes" if sure else "no")
 
 
