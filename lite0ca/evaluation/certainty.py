@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 LIMIT = 1.0  # of distances to the training photos: what is farther is unlike them
-# Beyond it lie 67 to 74 % of 27 pictures of no leaf (a face, a cup, text), 5 to 12 % of 308 leaves in
-# fields elsewhere and no photo of the test split (rice, three runs of `robust`): "perhaps".
+# Beyond it lie 67 to 74 % of 27 pictures of no leaf (a face, a cup, text), 5 to 12 % of 308 leaves
+# in fields elsewhere and no photo of the test split (rice, three runs of `robust`): "perhaps".
 NO_LEAF = 1.5
 
 
