@@ -122,7 +122,8 @@ def mistakes_of(asked: Answers) -> dict:
     called = dict(zip(asked.classes, asked.names))
     wrong = asked.rows[asked.rows["label"] != asked.rows["answer"]]
     shown, unreadable = [], 0
-    wrong = wrong.assign(unlike=is_unlike(wrong.get("distance")))
+    distances = wrong["distance"].to_numpy() if "distance" in wrong else None
+    wrong = wrong.assign(unlike=is_unlike(distances))
     surest = wrong.sort_values(["unlike", "confidence"], ascending=[True, False], kind="stable")
     for row in surest.head(MISTAKES).itertuples():
         try:

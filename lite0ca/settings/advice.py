@@ -12,7 +12,7 @@ DOUBTS = {
     "vi": {
         "not sure": "chưa chắc",
         "unlike": "khác ảnh huấn luyện",
-        "no leaf": "có lẽ không phải lá",
+        "no leaf": "có lẽ không phải lá cây",
     },
 }
 NOT_SURE = {
