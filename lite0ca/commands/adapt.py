@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from lite0ca.errors import printable
 from lite0ca.settings.flags import add_run, add_run_flags
+
+NEVER_SURE = "it is never sure of an answer: how often it is right there, only labels can say"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,4 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(run: str, photos: list[str], output_dir: str | None, **typed) -> None:
     from lite0ca.evaluation.adaptation import adapt_run
 
-    print(printable(str(adapt_run(run, photos, output_dir, **typed))))
+    folder = adapt_run(run, photos, output_dir, **typed)
+    print(NEVER_SURE, file=sys.stderr)
+    print(printable(str(folder)))

@@ -37,6 +37,10 @@ KEPT = (SETTINGS, TABLE)  # beside the model they make a folder a run's
 def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> str:
     """Write a run folder with the adapted model, `RUN_adapted` or `output_dir`; returns its path.
 
+    It is never sure. With other statistics the maps that the distance is read from are others:
+    nine of ten photos of the first place would be unlike its training photos, and half of those of
+    the new one like them. From which probability on it is right there, no label says.
+
     Raises `InputError` for fewer than `LEAST` photos, an unreadable one, and for a network without
     BatchNorm.
     """
@@ -58,8 +62,9 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
             if (source / file).is_file():
                 with whole(made / file, "wb") as kept:
                     kept.write(read_bytes(source / file))
-        adapted = {"model": model.cpu().state_dict(), "names": names}
-        save_checkpoint(made / BEST, checkpoint | adapted)
+        adapted = {"model": model.cpu().state_dict(), "names": names, "sure_from": None}
+        kept = {name: value for name, value in checkpoint.items() if name != "distance"}
+        save_checkpoint(made / BEST, kept | adapted)
     return str(folder)
 
 
