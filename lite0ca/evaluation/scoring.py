@@ -40,7 +40,9 @@ def scores_of(asked: Answers) -> dict:
     scores |= {"split": asked.part, "image_size": config.image_size}
     scores |= {"background": asked.background} if asked.background else {}
     confidence, limit = rows["confidence"].to_numpy(), limit_of(metadata)
-    scores |= calibration.calibration_report(confidence, truth == predicted, limit)
+    distances = rows["distance"].to_numpy() if "distance" in rows else None
+    right = truth == predicted
+    scores |= calibration.calibration_report(confidence, right, limit, distances)
     seed, device = metadata["config"]["seed"], describe(device_of(config.device))
     return scores | {"seed": seed, "device": device}
 
