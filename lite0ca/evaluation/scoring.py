@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 from lite0ca.evaluation import calibration, metrics
+from lite0ca.evaluation.missed_disease import missed_as_text, missed_disease
 from lite0ca.evaluation.predictions import Answers, answered
 from lite0ca.files import cut, is_picture, known_json, numbered, write_json
 from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
+from lite0ca.formats.names import names_of
 from lite0ca.machine.device import describe, device_of
+from lite0ca.settings.names import is_healthy
 
 
 def answered_for(
@@ -41,6 +44,10 @@ def scores_of(asked: Answers) -> dict:
     scores |= {"background": asked.background} if asked.background else {}
     confidence, limit = rows["confidence"].to_numpy(), limit_of(metadata)
     scores |= calibration.calibration_report(confidence, truth == predicted, limit)
+    names = names_of(asked.run, metadata)
+    healthy = [number for label, number in label2id.items() if is_healthy(label, names)]
+    missed = missed_disease(truth, predicted, healthy, groups, sure=confidence >= limit)
+    scores |= {"diseased_called_healthy": missed} if missed else {}
     seed, device = metadata["config"]["seed"], describe(device_of(config.device))
     return scores | {"seed": seed, "device": device}
 
@@ -68,7 +75,9 @@ def write_scores(asked: Answers, scores: dict, folder: Path) -> list[Path]:
 def as_text(asked: Answers, scores: dict) -> str:
     """The scores as a person reads them, the classes by the names that people have for them."""
     called = dict(zip(asked.classes, asked.names))
-    return f"{metrics.as_text(scores, called)}\n{calibration.calibration_as_text(scores)}"
+    missed = scores.get("diseased_called_healthy")
+    lines = [metrics.as_text(scores, called), *([missed_as_text(missed)] if missed else [])]
+    return "\n".join([*lines, calibration.calibration_as_text(scores)])
 
 
 def name_of(asked: Answers) -> str:
