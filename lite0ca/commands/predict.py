@@ -10,7 +10,7 @@ from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
 from lite0ca.errors import InputError, printable
-from lite0ca.files import csv_line, is_stream, is_table, refuse_others, whole
+from lite0ca.files import BYTE_ORDER_MARK, csv_line, is_stream, is_table, refuse_others, whole
 from lite0ca.folders import check_length, check_writable
 from lite0ca.settings.advice import not_sure_advice
 from lite0ca.settings.flags import add_run, add_run_flags
@@ -18,7 +18,6 @@ from lite0ca.settings.names import LANGUAGES
 from lite0ca.settings.names import language as session_language
 
 HEADER = ("path", "prediction", "probability", "sure")  # then a column a class
-BYTE_ORDER_MARK = "\ufeff"
 WIDEST = 60  # of the column of paths
 WORDS = {
     "en": {
@@ -102,7 +101,7 @@ def say(model, paths: list[str], shown: list[str], csv: str | None, top: int, la
         if csv is not None:
             table = stack.enter_context(whole(csv))
             if not all(map(str.isascii, [*paths, *model.classes])):
-                table.write(BYTE_ORDER_MARK)  # by which Excel knows UTF-8
+                table.write(BYTE_ORDER_MARK)
             table.write(csv_line([*HEADER, *model.classes], for_people=True))
         for (path, answer, problem), name in zip(model.answers(paths), shown):
             if answer is None:
