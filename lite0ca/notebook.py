@@ -215,15 +215,14 @@ def labelling(
     sheet = sheets.taken_up(run, photos, output_dir, **typed)
     if sheet is None:
         sheet = sheets.choose(run, photos, count, output_dir, **typed)
-        sheets.write_page(sheet)
-        sheets.write_table(sheet)
+        sheets.write(sheet)
     sheets.say_unread(sheet)
     captions = [f"{n}: {sheet.answer(n - 1)}" for n in range(1, len(sheet.paths) + 1)]
 
     def on_label(number: int, label: str) -> str:
         if number >= 0:
             sheet.labels[number] = label
-            sheets.write_table(sheet)
+            sheets.write_table(sheet, sheet.table)
         done = sum(map(bool, sheet.labels))
         return f"{done} of {len(sheet.paths)} labelled, in {sheet.table}"
 

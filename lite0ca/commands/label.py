@@ -32,7 +32,7 @@ def run(run: str, photos: list[str], count: int | None, output_dir: str | None, 
 
     sheet = labelling.choose(run, photos, count, output_dir, **typed)
     labelling.say_unread(sheet)
-    written = [labelling.write_page(sheet), labelling.write_table(sheet)]
+    written = labelling.write(sheet)
     wanted = "" if count is None or len(sheet.paths) == count else f" of {count:,} wanted"
     print(
         f"{len(sheet.paths):,}{wanted} to label of {sheet.looked_at:,} photos, each of another leaf"

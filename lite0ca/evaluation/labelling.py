@@ -28,7 +28,7 @@ from lite0ca.files import (
     refuse_others,
     whole,
 )
-from lite0ca.folders import check_writable, own_temporary_folder, refuse_among_photos
+from lite0ca.folders import check_writable, own_temporary_folder, refuse_among_photos, whole_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
 from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
@@ -211,18 +211,26 @@ def filled(table: Path) -> list[tuple[str, str]]:
     ]
 
 
-def write_table(sheet: Sheet) -> Path:
+def write(sheet: Sheet) -> list[Path]:
+    """The page and the table, both or none; returns them. Raises `InputError` as `choose`."""
+    refuse_what_is_there(sheet.folder)  # now: looking at the photos may have taken minutes
+    with whole_folder(sheet.folder) as made:
+        write_page(sheet, made / PAGE)
+        write_table(sheet, made / TABLE)
+    return [sheet.page, sheet.table]
+
+
+def write_table(sheet: Sheet, place: Path) -> None:
     """The photos' paths with their labels, as `--metadata` takes it once it is filled in."""
-    with whole(sheet.table) as file:
+    with whole(place) as file:
         if not all(map(str.isascii, [*sheet.paths, *sheet.labels])):
             file.write(BYTE_ORDER_MARK)
         file.write(csv_line(HEADER))
         for number, row in enumerate(zip(sheet.paths, sheet.labels), 1):
             file.write(csv_line([number, *row]))
-    return sheet.table
 
 
-def write_page(sheet: Sheet) -> Path:
+def write_page(sheet: Sheet, place: Path) -> None:
     """Every photo with its number, its path and what the run says of it, on one page."""
     from lite0ca.plots.report_page import as_data, page
 
@@ -246,9 +254,8 @@ def write_page(sheet: Sheet) -> Path:
         classes=list(zip(sheet.classes, sheet.names)),
         next=sheet.next_command,
     )
-    with whole(sheet.page) as file:
+    with whole(place) as file:
         file.write(content)
-    return sheet.page
 
 
 def pictures_of(sheet: Sheet) -> list[np.ndarray]:
