@@ -8,21 +8,25 @@ from scipy.special import log_softmax, softmax
 
 RIGHT_WHEN_SURE = 0.95
 BINS = 10
+LIMIT = 1.0  # of distances to the training photos: what is farther is unlike them
 TEMPERATURES = (0.1, 10.0)  # beyond them lie only splits that are all right or all wrong
 
 
-def calibration(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def calibration(
+    logits: np.ndarray, truth: np.ndarray, distances: np.ndarray | None = None
+) -> dict[str, float]:
     """`temperature` and `sure_from` of a model, read off its valid split.
 
     `logits` are (images, classes), `truth` the (images,) class numbers. As far as new photos are
     like the split, the probabilities softmax(logits / temperature) are right as often as they
-    say, and answers of at least `sure_from` in 95 of 100 cases.
+    say, and answers of at least `sure_from` in 95 of 100 cases. With `distances` (images,) to the
+    training photos that is so for those which are like them; no answer about another is sure.
     """
     temperature = temperature_of(logits, truth)
-    return {
-        "temperature": temperature,
-        "sure_from": sure_from(softmax(logits / temperature, axis=1), truth),
-    }
+    near = np.ones(len(truth), bool) if distances is None else distances <= LIMIT
+    probabilities = softmax(logits[near] / temperature, axis=1)
+    limit = sure_from(probabilities, truth[near]) if near.any() else 1.0
+    return {"temperature": temperature, "sure_from": limit}
 
 
 def temperature_of(logits: np.ndarray, truth: np.ndarray) -> float:

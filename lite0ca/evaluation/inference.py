@@ -1,4 +1,4 @@
-"""Photos -> logits of a torch network, batch by batch."""
+"""Photos -> what a torch network says of them, batch by batch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import nn
 
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, to_device
+from lite0ca.model.distance import pooled
 from lite0ca.model.network import LeafClassifier
 
 
@@ -19,11 +20,12 @@ class Network:
         self.precision = precision
 
     @torch.inference_mode()
-    def logits(self, photos: np.ndarray) -> np.ndarray:
-        """uint8 RGB (B, S, S, 3) -> float32 (B, classes)."""
+    def answers(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """uint8 RGB (B, S, S, 3) -> float32 logits (B, classes), distances (B,) if it has them."""
         with self.precision.autocast():
             images = to_device(torch.from_numpy(photos), self.precision.device)
-            return self.model(self.model.normalize(images)).float().cpu().numpy()
+            logits, distances = self.model.with_distance(self.model.normalize(images))
+        return logits.float().cpu().numpy(), None if distances is None else distances.cpu().numpy()
 
     @torch.inference_mode()
     def features_and_logits(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,13 +38,45 @@ class Network:
 
 
 @torch.inference_mode()
-def logits_of(model: LeafClassifier, loader, precision: Precision) -> tuple[torch.Tensor, ...]:
-    """(logits (N, classes) float32, class numbers (N,)) of all batches of a loader, on the CPU."""
+def answers_of_batches(
+    model: LeafClassifier, loader, precision: Precision
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """(logits (N, classes), distances (N,) or None, class numbers (N,)) of a loader's photos.
+
+    float32 on the CPU. `distances` are to the training photos, of a network that knows them.
+    """
     model.eval()
-    logits, numbers = [], []
+    logits, distances, numbers = [], [], []
     for photos, number in bar(loader, "scoring"):
         photos = to_device(photos, precision.device)
         with precision.autocast():
-            logits.append(model(model.normalize(photos)).float())
+            some, far = model.with_distance(model.normalize(photos))
+        logits.append(some.float())
+        distances += [] if far is None else [far]
         numbers.append(number)
-    return torch.cat(logits).cpu(), torch.cat(numbers)
+    found = torch.cat(distances).cpu() if distances else None
+    return torch.cat(logits).cpu(), found, torch.cat(numbers)
+
+
+def logits_of(model: LeafClassifier, loader, precision: Precision) -> tuple[torch.Tensor, ...]:
+    """(logits (N, classes) float32, class numbers (N,)) of all batches of a loader, on the CPU."""
+    logits, _, numbers = answers_of_batches(model, loader, precision)
+    return logits, numbers
+
+
+@torch.inference_mode()
+def looked_at(model: LeafClassifier, loader, precision: Precision, what: str) -> tuple:
+    """(pooled maps (N, D), logits (N, classes), class numbers (N,)) of a loader's photos, numpy.
+
+    D are the channels of the maps that a distance is read from.
+    """
+    model.eval()
+    maps, logits, numbers = [], [], []
+    for photos, number in bar(loader, what):
+        photos = to_device(photos, precision.device)
+        with precision.autocast():
+            features, found = model.forward_intermediates(model.normalize(photos))
+            logits.append(model.forward_head(features).float())
+        maps.append(pooled(found).float())
+        numbers.append(number)
+    return tuple(torch.cat(values).cpu().numpy() for values in (maps, logits, numbers))

@@ -16,6 +16,7 @@ from lite0ca.formats import seal
 from lite0ca.formats.metadata import check_metadata
 from lite0ca.formats.run_files import best_of
 from lite0ca.model.archive import is_zip, loaded, read_tensors
+from lite0ca.model.distance import TrainingDistance, strided
 from lite0ca.model.network import LeafClassifier, build_model
 from lite0ca.settings.systems import SYSTEMS, System
 
@@ -94,7 +95,22 @@ def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
         model.load_state_dict(state)
     if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
         raise InputError(f"the checkpoint holds NaN or infinity in {bad[0]}: it answers nothing")
+    model.distance = distance_of(checkpoint.get("distance"), model)
     return model.eval()
+
+
+def distance_of(kept, model: LeafClassifier) -> TrainingDistance | None:
+    """What a checkpoint says of its training photos; runs before 0.5 say nothing."""
+    if kept is None:
+        return None
+    stages = [model.backbone.feature_info[number] for number in strided(model.backbone)]
+    channels = sum(stage["num_chs"] for stage in stages)
+    shapes = {"mean": (channels,), "whitening": (channels, channels)}
+    with opening("the checkpoint", "is damaged: its distance is no such thing"):
+        for name, shape in shapes.items():
+            if kept[name].shape != shape or not kept[name].isfinite().all():
+                raise ValueError(name)
+        return TrainingDistance(kept["mean"], kept["whitening"])
 
 
 class Unfilled(TorchFunctionMode):

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lite0ca.errors import InputError
 from lite0ca.model.attention import build_attention
+from lite0ca.model.distance import TrainingDistance, strided
 from lite0ca.settings.systems import System
 
 
@@ -21,17 +22,20 @@ class LeafClassifier(nn.Module):
     """(B, 3, H, W) normalised images -> (B, classes) logits.
 
     The backbone is timm's own, classifier included: `forward_head` pools, drops out and
-    classifies. `normalize` is its weights' normalisation.
+    classifies. `normalize` is its weights' normalisation. `distance` is fitted at the end of a
+    training.
     """
 
     backbone: Any  # one of timm's networks, which share methods but no class
     mean: torch.Tensor
     std: torch.Tensor
+    distance: TrainingDistance | None
 
     def __init__(self, backbone: Any, attention: nn.Module):
         super().__init__()
         self.backbone = backbone
         self.attention = attention
+        self.distance = None
         cfg = backbone.pretrained_cfg
         self.register_buffer("mean", torch.tensor(cfg["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(cfg["std"]).view(3, 1, 1), persistent=False)
@@ -57,6 +61,20 @@ class LeafClassifier(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Features as `forward_features` gives them, and the maps that `distance` is read from."""
+        x, maps = self.backbone.forward_intermediates(x, indices=strided(self.backbone))
+        return self.attention(x), maps  # B C h w
+
+    def with_distance(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B, 3, H, W) -> logits (B, classes), and (B,) how far from the training photos; None of
+        a network that does not know them.
+        """
+        if self.distance is None:
+            return self(x), None
+        features, maps = self.forward_intermediates(x)
+        return self.forward_head(features), self.distance(maps)
 
     def get_classifier(self) -> nn.Module:
         return self.backbone.get_classifier()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from lite0ca.data.split import limited
 from lite0ca.errors import InputError, printable
 from lite0ca.evaluation import scoring
+from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.finished_run import WORTH, part_at_end
+from lite0ca.evaluation.inference import looked_at
 from lite0ca.evaluation.predictions import Answers, with_answers
 from lite0ca.evaluation.run_report import write_page
-from lite0ca.formats.checkpoint import load_best
+from lite0ca.formats.checkpoint import load_best, save_checkpoint
+from lite0ca.formats.run_files import BEST
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import distributed
+from lite0ca.model.distance import TrainingDistance, strided
 from lite0ca.training.run_folder import Record
+
+LOOKED_AT = 500  # training photos: more of them tell no more (docs/log.md)
 
 
 def outcome(record: Record, reader, reason: str) -> tuple[dict, dict]:
@@ -23,6 +30,7 @@ def outcome(record: Record, reader, reason: str) -> tuple[dict, dict]:
 
 
 def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
+    know_the_training_photos(record, reader)
     asked = answered(record, reader)
     scores = scoring.scores_of(asked)
     without_test = "" if asked.part == "test" else "no test split; "
@@ -39,6 +47,29 @@ def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
                 again = f"lite0ca {command} {record.run} writes it"
                 print(printable(f"not written: {error}; {again}"), flush=True)
     return metrics, scores
+
+
+def know_the_training_photos(record: Record, reader) -> None:
+    """Give the best model a measure of how unlike its training photos a photo is, and write it."""
+    config, data, model = record.config, record.data, record.state.scored
+    if not strided(model.backbone):
+        print(f"timm's {config.system.backbone} shows no maps: it cannot say what is unlike them")
+        return
+    kept = load_best(record.run)
+    model.load_state_dict(kept["model"])
+    most = max(LOOKED_AT, len(data.label2id))
+    training = limited(data.part("train"), "train", most, config.seed)
+    valid = data.part("valid")
+    loaders = [
+        score_loader(rows, data.label2id, config, reader, alone=True) for rows in (training, valid)
+    ]
+    maps, _, _ = looked_at(model, loaders[0], record.precision, "looking at the training photos")
+    others, logits, truth = looked_at(model, loaders[1], record.precision, "scoring")
+    model.distance = TrainingDistance.fitted(maps, others)
+    distances = model.distance.of_pooled(others)
+    kept |= calibration(logits, truth, distances) | {"distance": model.distance.as_dict()}
+    save_checkpoint(record.run / BEST, kept)
+    model.distance.to(record.precision.device)
 
 
 def answered(record: Record, reader) -> Answers:

@@ -16,7 +16,7 @@ STOREYS = [
     "data model",
     "formats",
     "evaluation speed",
-    "training export headless notebook prediction",
+    "training adaptation export headless notebook prediction",
     "commands",
     "__main__",
 ]

@@ -17,6 +17,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lite0ca.adaptation.familiarity import distance_of_both
+from lite0ca.adaptation.maps import maps_of
+from lite0ca.adaptation.training_photos import training_photos
 from lite0ca.errors import InputError
 from lite0ca.files import read_bytes, whole
 from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
@@ -27,10 +30,14 @@ from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_thr
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
 from lite0ca.machine.memory import keep_freed_memory
+from lite0ca.model.distance import pooled
+from lite0ca.model.late_stages import early_maps
+from lite0ca.model.network import LeafClassifier
 from lite0ca.settings.trained import settings_of
 
 SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (docs/log.md)
 LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new
+LOOKED_AT = 500  # of them, for what is near them
 KEPT = (SETTINGS, TABLE)  # beside the model they make a folder a run's
 
 
@@ -53,14 +60,33 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     model.to(precision.device, memory_format=torch.channels_last)
     with own_temporary_folder():
         adapt(model, batches_of(paths[:MOST], config), precision)
+        distance = distance_of_place(run, checkpoint, model, paths[:LOOKED_AT], config, precision)
     with whole_folder(folder, shared=False) as made:
         for file in KEPT:
             if (source / file).is_file():
                 with whole(made / file, "wb") as kept:
                     kept.write(read_bytes(source / file))
-        adapted = {"model": model.cpu().state_dict(), "names": names}
+        adapted = {"model": model.cpu().state_dict(), "names": names, "distance": distance}
         save_checkpoint(made / BEST, checkpoint | adapted)
     return str(folder)
+
+
+def distance_of_place(
+    run: str, checkpoint: dict, model: LeafClassifier, paths: list[str], config, precision
+) -> dict | None:
+    """As a checkpoint keeps it: the maps have moved, so what is near has to be seen anew."""
+    if model.distance is None or not (photos := training_photos(run, checkpoint, config.seed)):
+        return None
+    training, others = (
+        maps_of(model, rows, checkpoint["label2id"], config, precision, of).pooled
+        for rows, of in ((photos.train, "training photos"), (photos.valid, "others of its place"))
+    )
+    with torch.inference_mode():
+        place = [
+            pooled(early_maps(model, model.normalize(to_device(batch, precision.device)))).cpu()
+            for batch in batches_of(paths, config)
+        ]
+    return distance_of_both(training, torch.cat(place).numpy(), others).as_dict()
 
 
 def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:

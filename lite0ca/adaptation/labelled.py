@@ -1,0 +1,222 @@
+"""A run fitted to another place by a few labelled photos of it, and what that is worth there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lite0ca.adaptation import judgement
+from lite0ca.adaptation.classes import classes_as_text, matched, widen, with_new
+from lite0ca.adaptation.familiarity import distance_of_both
+from lite0ca.adaptation.maps import Maps, maps_of
+from lite0ca.adaptation.training_photos import TrainingPhotos, training_photos
+from lite0ca.adaptation.tuning import logits_of_maps, tuned
+from lite0ca.data import dataset
+from lite0ca.data.classes import classes_of
+from lite0ca.data.near_duplicates import find_groups
+from lite0ca.errors import InputError, printable
+from lite0ca.evaluation.calibration import calibration
+from lite0ca.evaluation.finished_run import is_own
+from lite0ca.evaluation.metrics import macro_f1
+from lite0ca.files import read_bytes, whole, write_json
+from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
+from lite0ca.formats.checkpoint import load_best, model_of, save_checkpoint
+from lite0ca.formats.names import names_of
+from lite0ca.formats.run_files import BEST, SETTINGS, TABLE, digest, run_folder
+from lite0ca.machine.console import bar
+from lite0ca.machine.device import Precision, device_of
+from lite0ca.machine.memory import keep_freed_memory
+from lite0ca.model.network import LeafClassifier
+from lite0ca.settings.config import Config
+from lite0ca.settings.names import display_names, language
+from lite0ca.settings.trained import settings_of
+
+LEAST, MOST = 3, 200  # photos of a class: fewer cannot be divided, more are better trained with
+REPORT = "adaptation.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is known of the new place and of the training: rows with absolute_path, label, group."""
+
+    rows: pd.DataFrame
+    label2id: dict[str, int]  # the model's, and new classes behind
+    name: str
+    training: TrainingPhotos | None  # None if they are not at hand
+
+
+def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
+    """Write a run folder with the fitted model, `RUN_adapted` or `output_dir`; returns its path.
+
+    `typed` names the labelled photos by `data_dir` or `metadata`. Prints what it was worth, by
+    cross-validation, and keeps that as `adaptation.json`. Raises `InputError`.
+    """
+    folder = refuse_existing(run, output_dir)
+    checkpoint, source = load_best(run), run_folder(run)
+    model = model_of(checkpoint)
+    config = settings_of(checkpoint, typed)
+    place = place_of(run, checkpoint, config, typed)
+    names = names_of(run, checkpoint)
+    classes = classes_of(place.label2id)
+    called = dict(zip(classes, display_names(classes, names, language())))
+    if len(classes) > len(checkpoint["label2id"]):
+        widen(model, len(classes))
+    keep_freed_memory()
+    precision = Precision.of(device_of(config.device), config.amp)
+    model.to(precision.device, memory_format=torch.channels_last)
+    with own_temporary_folder():
+        found, adapted = fitted(model, place, config, precision)
+    print(judgement.as_text(found["place"], called) if found["place"] else NOT_ASKED)
+    if found["training"]:
+        print(training_as_text(found["training"]))
+    content = checkpoint | {
+        "model": adapted.cpu().state_dict(),
+        "names": names,
+        "label2id": place.label2id,
+        **found["calibration"],
+    }
+    content.pop("distance", None)
+    if adapted.distance is not None:
+        content["distance"] = adapted.distance.as_dict()
+    with whole_folder(folder, shared=False) as made:
+        for file in (SETTINGS, TABLE):
+            if (source / file).is_file():
+                with whole(made / file, "wb") as kept:
+                    kept.write(read_bytes(source / file))
+        save_checkpoint(made / BEST, content)
+        write_json(made / REPORT, report_of(run, place, found))
+    return str(folder)
+
+
+NOT_ASKED = (
+    "no class has photos of two leaves: what the adaptation is worth cannot be said; label more"
+)
+
+
+def refuse_existing(run: str, output_dir: str | None) -> Path:
+    """The folder to be made; raises `InputError` if it is there already."""
+    folder = Path(output_dir or f"{run_folder(run).resolve()}_adapted")
+    if os.path.lexists(folder):
+        raise InputError(f"{folder}: is there already; name another folder with --output-dir")
+    check_writable(folder)
+    return folder
+
+
+def place_of(run: str, checkpoint: dict, config: Config, typed: dict) -> Place:
+    """The labelled photos and, where they are at hand, those of the training."""
+    data = dataset.load(config)
+    if is_own(data, run, checkpoint, typed):
+        raise InputError(f"{data.source}: the run was trained on these photos; give others")
+    labels = matched(data.classes, checkpoint["label2id"])
+    for label, known in labels.items():
+        if label != known and label in set(data.rows["label"]):
+            print(printable(f"{label} is taken for the model's class {known}"))
+    rows = data.rows.assign(label=data.rows["label"].map(labels))
+    data = dataset.without_bad_images(replace(data, rows=rows), config.skip_bad_images)
+    rows = to_learn_from(data.rows)
+    refuse_few(rows, data.source)
+    if "group" not in rows:
+        files = [str(file) for file in rows["absolute_path"]]
+        rows = rows.assign(group=find_groups(files, lambda steps, total: bar(steps, FOUND, total)))
+    label2id = with_new(list(rows["label"]), checkpoint["label2id"])
+    if (most := int(rows["label"].value_counts().max())) > MOST:
+        print(f"{most} photos of a class: with so many, train anew with them beside the others")
+    training = training_photos(run, checkpoint, config.seed)
+    counts = rows["label"].value_counts().to_dict()
+    for line in classes_as_text(counts, checkpoint["label2id"], training is not None):
+        print(line)
+    rows = rows.reset_index(drop=True)
+    return Place(rows, label2id, data.root.resolve().name, training)
+
+
+FOUND = "looking for photos of one leaf"
+
+
+def to_learn_from(rows: pd.DataFrame) -> pd.DataFrame:
+    """The train split where there is one, so that the rest can test; else all."""
+    if "split" not in rows or not (rows["split"] == "train").any():
+        return rows
+    kept = rows[rows["split"] == "train"]
+    if others := len(rows) - len(kept):
+        print(f"left for tests: {others:,} photos that are not in the train split")
+    return kept
+
+
+def refuse_few(rows: pd.DataFrame, source) -> None:
+    counts = rows["label"].value_counts()
+    if counts.min() < LEAST:
+        raise InputError(
+            f"{source}: {counts.min()} photos of {counts.idxmin()!r}; label {LEAST} or more of "
+            "each class, 10 if you can, or leave the class out"
+        )
+
+
+def fitted(model: LeafClassifier, place: Place, config: Config, precision: Precision) -> tuple:
+    """(what it is worth, the fitted model)."""
+    look = lambda rows, of: maps_of(model, rows, place.label2id, config, precision, of)  # noqa: E731
+    own = look(place.rows, "the labelled photos")
+    beside = valid = None
+    if place.training is not None:
+        beside = look(place.training.train, "training photos")
+        valid = look(place.training.valid, "others of its training's place")
+    before = logits_of_maps(model, own, precision)
+    groups = place.rows["group"].to_numpy()
+    fold = judgement.folds_of(own.numbers, groups, config.seed)
+    after = np.zeros_like(before)
+    for number in range(fold.max() + 1):
+        rest, asked = part(own, fold != number), part(own, fold == number)
+        steps = lambda s, n=number: bar(s, f"asking photos it did not learn from, {n + 1}")  # noqa: E731
+        trained = tuned(model, rest, beside, precision, config.seed, steps)
+        after[fold == number] = logits_of_maps(trained, asked, precision)
+    steps = lambda s: bar(s, "fitting to all labelled photos")  # noqa: E731
+    adapted = tuned(model, own, beside, precision, config.seed, steps)
+    asked = fold >= 0
+    found: dict = {"place": None, "training": None, "calibration": {"sure_from": None}}
+    truth = own.numbers[asked]
+    if asked.any():
+        answers = (logits[asked].argmax(1) for logits in (before, after))
+        classes = classes_of(place.label2id)
+        found["place"] = judgement.judged(truth, *answers, groups[asked], classes)
+        found["calibration"] = calibration(after[asked], truth)
+    if valid is not None:
+        found["training"] = {
+            "images": len(valid),
+            **{
+                f"macro_f1_{name}": macro_f1(
+                    valid.numbers, logits_of_maps(network, valid, precision).argmax(1)
+                )
+                for name, network in (("before", model), ("after", adapted))
+            },
+        }
+    if beside is not None and valid is not None:
+        adapted.distance = distance_of_both(beside.pooled, own.pooled, valid.pooled)
+    return found, adapted
+
+
+def part(maps: Maps, chosen: np.ndarray) -> Maps:
+    return Maps(maps.features[chosen], maps.pooled[chosen], maps.numbers[chosen])
+
+
+def training_as_text(found: dict) -> str:
+    return (
+        f"on {found['images']} photos of its training's valid split: macro-F1 "
+        f"{found['macro_f1_before']:.3f} before, {found['macro_f1_after']:.3f} now"
+    )
+
+
+def report_of(run: str, place: Place, found: dict) -> dict:
+    """Plain data: where the model comes from, and what it is worth."""
+    return {
+        "from_run": run_folder(run).resolve().name,
+        "from_sha256": digest(run),
+        "data": place.name,
+        "photos": {label: int(n) for label, n in place.rows["label"].value_counts().items()},
+        "training_photos": 0 if place.training is None else len(place.training.train),
+        "by_cross_validation": found["place"],
+        "valid_split_of_training": found["training"],
+    }

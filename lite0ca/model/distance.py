@@ -1,0 +1,81 @@
+"""How far a photo lies from those that a network was trained on.
+
+The mean of each channel of the feature maps at strides 4, 8 and 16, and their Mahalanobis distance
+to the training photos' (Lee et al. 2018, arXiv 1807.03888). These maps show another camera, light
+or scene; the last ones, which the classes are read from, were trained to ignore it, and tell far
+less (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+STRIDES = (4, 8, 16)
+NEAR = 0.95  # of photos like the training photos lie within a distance of 1
+SMALLEST = 1e-6
+
+
+class TrainingDistance(nn.Module):
+    """Feature maps (B, C, h, w), one a stride -> (B,) distances; 1 is the limit.
+
+    `mean` is (D,), `whitening` (D, D), D the channels of all maps. They are no weights: a
+    checkpoint keeps them beside the network's.
+    """
+
+    mean: torch.Tensor
+    whitening: torch.Tensor
+
+    def __init__(self, mean: torch.Tensor, whitening: torch.Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean.float(), persistent=False)
+        self.register_buffer("whitening", whitening.float(), persistent=False)
+
+    def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        return (self.whitened(pooled(maps)) ** 2).sum(1).sqrt()  # B
+
+    def whitened(self, features: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(features.float() - self.mean, self.whitening)  # B D
+
+    def of_pooled(self, features: np.ndarray) -> np.ndarray:
+        """(N, D) pooled maps -> (N,) distances."""
+        return self.whitened(torch.from_numpy(features)).norm(dim=1).numpy()
+
+    @classmethod
+    def fitted(cls, training: np.ndarray, others: np.ndarray) -> TrainingDistance:
+        """To `training` (N, D) pooled maps; the limit is what 95 % of `others` (M, D) keep, photos
+        like them on which the network was not trained.
+
+        The covariance is Ledoit and Wolf's (2004), which holds for few photos as well.
+        """
+        from sklearn.covariance import ledoit_wolf  # a second, which answering need not wait for
+
+        mean, spread = training.mean(0, dtype=np.float64), training.std(0, dtype=np.float64)
+        spread = np.maximum(spread, SMALLEST)
+        covariance, _ = ledoit_wolf((training - mean) / spread, assume_centered=True)
+        variances, directions = np.linalg.eigh(covariance)
+        variances = np.maximum(variances, SMALLEST)
+        whitening = (directions / np.sqrt(variances)).T / spread  # D D
+        distances = np.linalg.norm((others - mean) @ whitening.T, axis=1)
+        whitening /= max(np.quantile(distances, NEAR), SMALLEST)
+        return cls(torch.from_numpy(mean), torch.from_numpy(whitening))
+
+    def as_dict(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint keeps."""
+        return {"mean": self.mean.cpu().clone(), "whitening": self.whitening.cpu().clone()}
+
+
+def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([features.mean((2, 3)) for features in maps], dim=1)  # B D
+
+
+def strided(backbone) -> list[int]:
+    """Which of a timm backbone's intermediate maps are meant; none of one that shows none."""
+    if not hasattr(backbone, "forward_intermediates"):
+        return []
+    return [
+        number
+        for number, stage in enumerate(backbone.feature_info)
+        if stage["reduction"] in STRIDES
+    ]
