@@ -88,7 +88,9 @@ def main() -> None:
         asked = Asked(run, {})
         label2id = {label: number for number, label in enumerate(asked.classes)}
         rows = dataset.load(config, label2id).rows
-        rows["group"] = rows["group"] if "group" in rows else find_groups(rows["absolute_path"])
+        rows["group"] = (
+            rows["group"] if "group" in rows else find_groups(rows["absolute_path"].tolist())
+        )
         rows = rows.set_index("absolute_path")
         read, features, odds, _ = asked.about(rows.index.tolist())
         labels, groups = (rows.loc[read, name].to_numpy() for name in ("label", "group"))

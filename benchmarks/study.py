@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lite0ca.adaptation.statistics import adapt_run
 from lite0ca.data import dataset
 from lite0ca.evaluation import calibration, comparison
-from lite0ca.adaptation.statistics import adapt_run
 from lite0ca.evaluation.color_baseline import color_answers
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.evaluation.missed_disease import missed_disease

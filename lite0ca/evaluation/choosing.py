@@ -50,9 +50,10 @@ def middles(points: np.ndarray, clusters: int) -> Iterator[int]:
     """The number of the point nearest to each centre of k-means, the largest cluster first."""
     with warnings.catch_warnings():  # of fewer different points than clusters
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(min(clusters, len(points)), n_init=3, random_state=0).fit(points)
-    labels, sizes = np.unique(found.labels_, return_counts=True)
+        found = KMeans(min(clusters, len(points)), n_init=3, random_state=0)
+        number = found.fit_predict(points)
+    labels, sizes = np.unique(number, return_counts=True)
     for label in labels[np.argsort(-sizes, kind="stable")]:
-        members = np.flatnonzero(found.labels_ == label)
+        members = np.flatnonzero(number == label)
         away = np.linalg.norm(points[members] - found.cluster_centers_[label], axis=1)
         yield int(members[away.argmin()])

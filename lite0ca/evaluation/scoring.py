@@ -38,18 +38,24 @@ def scores_of(asked: Answers) -> dict:
     groups = rows["group"].to_numpy() if "group" in rows else None
     truth, predicted = (rows[name].map(label2id).to_numpy() for name in ("label", "answer"))
     scores = metrics.report(truth, predicted, asked.classes, groups)
+    if missed := missed_in(asked, truth, predicted, groups):
+        scores["diseased_called_healthy"] = missed
     scores |= {"run": str(Path(asked.run)), "epoch": metadata["epoch"]}
     scores |= {"system": metadata["system"], "data": str(asked.data.root.resolve())}
     scores |= {"split": asked.part, "image_size": config.image_size}
     scores |= {"background": asked.background} if asked.background else {}
     confidence, limit = rows["confidence"].to_numpy(), limit_of(metadata)
     scores |= calibration.calibration_report(confidence, truth == predicted, limit)
-    names = names_of(asked.run, metadata)
-    healthy = [number for label, number in label2id.items() if is_healthy(label, names)]
-    missed = missed_disease(truth, predicted, healthy, groups, sure=confidence >= limit)
-    scores |= {"diseased_called_healthy": missed} if missed else {}
     seed, device = metadata["config"]["seed"], describe(device_of(config.device))
     return scores | {"seed": seed, "device": device}
+
+
+def missed_in(asked: Answers, truth, predicted, groups) -> dict | None:
+    """`missed_disease` among the answers; which class is healthy its label or its name says."""
+    names, label2id = names_of(asked.run, asked.metadata), asked.metadata["label2id"]
+    healthy = [number for label, number in label2id.items() if is_healthy(label, names)]
+    sure = asked.rows["confidence"].to_numpy() >= limit_of(asked.metadata)
+    return missed_disease(truth, predicted, healthy, groups, sure)
 
 
 def write_scores(asked: Answers, scores: dict, folder: Path) -> list[Path]:
