@@ -8,7 +8,8 @@ most; the photos of all other leaves are scored. A row a way, number, draw and r
 it. `training_f1` is of the training's own test split.
 
 The early stages are left alone in all ways but "all layers", so their maps are looked at once a
-run, and a way is fitted in seconds.
+run, and a way is fitted in seconds. "all layers" is plain fine-tuning: the same batches and steps,
+BatchNorm on its batches, and takes minutes.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ from lite0ca.adaptation.tuning import balanced, logits_of_maps, tuned, turned
 from lite0ca.data import dataset
 from lite0ca.data.near_duplicates import find_groups
 from lite0ca.evaluation.finished_run import data_of
+from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.files import whole
 from lite0ca.formats.checkpoint import load_best, model_of
-from lite0ca.machine.device import CPU
+from lite0ca.images.loaders import score_loader
+from lite0ca.machine.device import CPU, to_device
 from lite0ca.machine.processor import cpu_name
 from lite0ca.model.late_stages import late_stages
 from lite0ca.settings.config import Config
@@ -58,6 +61,7 @@ class Given:
     own: Maps
     beside: Maps
     seed: int
+    photos: tuple[torch.Tensor, torch.Tensor]  # uint8 (N, S, S, 3) of both, for "all layers"
 
 
 def adapted(given: Given, beside: bool = True, **constants) -> nn.Module:
@@ -98,6 +102,28 @@ def otherwise(given: Given, layers: str = "late", norms: str = "kept", loss=None
         cost = F.cross_entropy(logits, numbers, label_smoothing=tuning.SMOOTHING)
         if loss is not None:
             cost = cost + loss(features_of[0], numbers)
+        optimizer.zero_grad()
+        cost.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def all_layers(given: Given) -> nn.Module:
+    """Plain fine-tuning, half of each batch from the place."""
+    model = copy.deepcopy(given.model).train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), tuning.RATE, weight_decay=tuning.DECAY)
+    rng = np.random.default_rng(given.seed)
+    half = tuning.BATCH // 2
+    for step in range(tuning.STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step)
+        own = balanced(given.own.numbers, half, rng)
+        beside = rng.integers(len(given.beside), size=half)
+        photos = torch.cat([given.photos[0][own], given.photos[1][beside]])
+        numbers = np.concatenate([given.own.numbers[own], given.beside.numbers[beside]])
+        images = turned(model.normalize(to_device(photos, CPU.device)), rng)
+        logits = model(images.contiguous(memory_format=torch.channels_last))
+        cost = F.cross_entropy(logits, torch.from_numpy(numbers), label_smoothing=tuning.SMOOTHING)
         optimizer.zero_grad()
         cost.backward()
         optimizer.step()
@@ -170,7 +196,8 @@ FITTED = {
     "one of four from the place": partial(adapted, SHARE=0.25),
 }
 PREDICTED = {"logistic regression": logistic, "prototypes": prototypes}
-WAYS = [NOTHING, *PREDICTED, *FITTED]
+ALL = "all layers"
+WAYS = [NOTHING, *PREDICTED, *FITTED, ALL]
 
 
 def drawn(rows: pd.DataFrame, count: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
@@ -209,21 +236,32 @@ def rows_of(run: str, rows: pd.DataFrame, jobs: list[tuple], done: pd.DataFrame)
             (rows, "the place"), (beside.train, "training photos"), (own.part("test"), "test"),
         )
     )  # fmt: skip
+    pixels = lambda some: torch.cat(  # noqa: E731
+        [photos for photos, _ in score_loader(some, label2id, config)]
+    )
+    photos = (pixels(rows), pixels(beside.train))
     name = f"seed {checkpoint['config']['seed']}"
     for way, count, draw in jobs:
         key = dict(zip(DONE, (name, way, count, draw)))
         if len(done) and (done[DONE] == pd.Series(key)).all(axis=1).any():
             continue
         chosen, rest = drawn(rows, count, draw)
-        given = Given(model, part(place, chosen), training, draw)
+        given = Given(model, part(place, chosen), training, draw, (photos[0][chosen], photos[1]))
         asked, began = part(place, rest), time.process_time()
         if way in PREDICTED:
             answers, at_home = PREDICTED[way](given, asked), None
         else:
-            fitted = model if way == NOTHING else FITTED[way](given)
+            fitted = model if way == NOTHING else (FITTED | {ALL: all_layers})[way](given)
             answers, at_home = (
                 logits_of_maps(fitted, maps, CPU).argmax(1) for maps in (asked, test)
             )
+            if way == ALL:  # its early stages have moved: their maps are others now
+                answers, at_home = (
+                    logits_of(fitted, score_loader(some, label2id, config), CPU)[0]
+                    .argmax(1)
+                    .numpy()
+                    for some in (rows.iloc[rest], own.part("test"))
+                )
         row = key | {"f1": macro_f1(asked.numbers, answers), "scored": len(rest)}
         if at_home is not None:
             row["training_f1"] = macro_f1(test.numbers, at_home)

@@ -28,11 +28,14 @@ from lite0ca.data import dataset
 from lite0ca.evaluation import calibration, comparison
 from lite0ca.evaluation.color_baseline import color_answers
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.evaluation.predictions import answers_of, with_plain_background
+from lite0ca.evaluation.missed_disease import missed_disease
+from lite0ca.evaluation.predictions import answered, with_plain_background
 from lite0ca.files import whole
+from lite0ca.formats.metadata import limit_of
 from lite0ca.images.background import KINDS
 from lite0ca.machine.processor import cpu_name
 from lite0ca.settings.config import Config
+from lite0ca.settings.names import is_healthy
 from lite0ca.training.fit import fit
 
 STUDY = Path(__file__).resolve().parent / "study"
@@ -72,7 +75,7 @@ ARMS = {
     "ca, scenes": Arm({}, "scenes"),
     "robust, scenes": Arm({}, "scenes", recipe={"preset": "robust"}),
 }
-FLOOR, HEALTHY = "six colour numbers", "healthy"
+FLOOR = "six colour numbers"
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -88,21 +91,24 @@ def made_split(name: str, data: dataset.DataSet, folder: Path) -> Path:
     # Photos of one leaf stay together: in the field, if any of them was taken there.
     trains = is_plain & ~rows["group"].isin(rows["group"][~is_plain])
     if name == "scenes":
-        fields = np.sort(rows["group"][~trains & (rows["label"] == HEALTHY)].unique())
+        is_well = rows["label"].map(is_healthy)
+        fields = np.sort(rows["group"][~trains & is_well].unique())
         known = np.random.default_rng(0).permutation(fields)[: len(fields) // 2]
-        trains |= rows["group"].isin(known) & (rows["label"] == HEALTHY)
+        trains |= rows["group"].isin(known) & is_well
     rows["split"] = np.where(trains, rows["split"].replace("test", "train"), "test")
     write(rows[["path", "label", "group", "split"]], folder / f"{name}.csv")
     return folder / f"{name}.csv"
 
 
 def answers_to(run: Path, kinds: list[str], label2id: dict) -> dict[str, pd.Series]:
-    """kind of background -> class number and confidence of each test photo, by path."""
+    """kind of background -> class number, confidence and whether it is sure, by path."""
     found = {}
     for kind in kinds:
-        rows = answers_of(run, "test", background=None if kind == "test" else kind)
+        asked = answered(str(run), "test", {}, None if kind == "test" else kind)
+        rows, limit = asked.rows, limit_of(asked.metadata)
         rows = rows.assign(answer=rows["answer"].map(label2id), path=rows["path"].map(short))
-        found[kind] = rows.set_index("path")[["answer", "confidence"]]
+        rows = rows.assign(sure=rows["confidence"] >= limit)
+        found[kind] = rows.set_index("path")[["answer", "confidence", "sure"]]
     return found
 
 
@@ -117,8 +123,8 @@ def test_of(data: dataset.DataSet) -> pd.DataFrame:
     return rows.assign(path=rows["path"].map(short), truth=rows["label"].map(data.label2id))
 
 
-def scores(found: dict, truth: pd.Series) -> dict:
-    """Macro-F1 of each kind of background; calibration on the test split."""
+def scores(found: dict, truth: pd.Series, label2id: dict) -> dict:
+    """Macro-F1 of each kind of background; calibration and missed disease on the test split."""
     row = {}
     for kind, rows in found.items():
         name = "test" if kind == "test" else f"background_{kind}"
@@ -126,6 +132,13 @@ def scores(found: dict, truth: pd.Series) -> dict:
     test = found["test"]
     right = (truth[test.index] == test["answer"]).to_numpy()
     row["test_accuracy"] = right.mean()
+    healthy = [number for label, number in label2id.items() if is_healthy(label)]
+    sure = test["sure"].to_numpy() if "sure" in test else None
+    known = truth[test.index].to_numpy(), test["answer"].to_numpy()
+    if missed := missed_disease(*known, healthy, sure=sure):
+        row["diseased_called_healthy"] = missed["share"]
+        if sure is not None:
+            row["diseased_surely_healthy"] = missed["surely"] / missed["diseased"]
     if "confidence" in test:
         known = test["confidence"].to_numpy()
         row["calibration_error"] = calibration.calibration_error(known, right)
@@ -176,7 +189,7 @@ def trained(
     row |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
     valid = {name: result.metrics["valid_f1"]}  # not of what is adapted to other photos
     return [
-        {"arm": one, **row, "valid_f1": valid.get(one), **scores(answers, truth)}
+        {"arm": one, **row, "valid_f1": valid.get(one), **scores(answers, truth, data.label2id)}
         for one, answers in found.items()
     ]
 
@@ -188,7 +201,7 @@ def floor(data: dataset.DataSet, split: str, folder: Path) -> dict:
     found = {"test": pd.DataFrame({"answer": answers.to_numpy()}, index=test["path"])}
     keep(folder, split, f"{FLOOR} 0", found, test[PHOTO])
     truth = test.set_index("path")["truth"]
-    return {"arm": FLOOR, "seed": 0, "split": split, **scores(found, truth)}
+    return {"arm": FLOOR, "seed": 0, "split": split, **scores(found, truth, data.label2id)}
 
 
 def main() -> None:

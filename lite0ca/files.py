@@ -30,6 +30,7 @@ TEXT = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
 ON_STREAMS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)  # wait for no reader
 LINKS = 40  # that a name may lead through, as for the system
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # how a spreadsheet's begins
+BYTE_ORDER_MARK = "\ufeff"  # by which Excel knows UTF-8
 SOFTWARE = "lite0ca"  # says every picture of ours of itself
 
 

@@ -192,6 +192,50 @@ def attached_run(
     return str(copy)
 
 
+def labelling(
+    run: str,
+    folder: str | list[str],
+    count: int | None = None,
+    output_dir: str | None = None,
+    **typed,
+):
+    """The photos of a place that are worth a label, each with a button for each class.
+
+    They are those of `lite0ca label RUN FOLDER`, and its table is written anew at each click. What
+    was filled in earlier is taken up. Where ipywidgets is missing it is a picture of the photos,
+    and the table has to be filled in by hand. Raises `InputError`.
+    """
+    from lite0ca.evaluation import labelling as sheets
+    from lite0ca.plots.label_buttons import label_buttons
+    from lite0ca.plots.photos import wall
+    from lite0ca.plots.report_page import as_jpeg
+
+    photos = [folder] if isinstance(folder, (str, os.PathLike)) else list(folder)
+    photos = [os.fspath(photo) for photo in photos]
+    sheet = sheets.taken_up(run, photos, output_dir, **typed)
+    if sheet is None:
+        sheet = sheets.choose(run, photos, count, output_dir, **typed)
+        sheets.write(sheet)
+    sheets.say_unread(sheet)
+    captions = [f"{n}: {sheet.answer(n - 1)}" for n in range(1, len(sheet.paths) + 1)]
+
+    def on_label(number: int, label: str) -> str:
+        if number >= 0:
+            sheet.labels[number] = label
+            sheets.write_table(sheet, sheet.table)
+        done = sum(map(bool, sheet.labels))
+        return f"{done} of {len(sheet.paths)} labelled, in {sheet.table}"
+
+    pictures = sheets.pictures_of(sheet)
+    try:
+        jpegs = [as_jpeg(photo) for photo in pictures]
+        return label_buttons(jpegs, captions, sheet.labels, sheet.classes, sheet.names, on_label)
+    except ImportError:
+        print("ipywidgets is not installed, so there are no buttons: fill in the column label of")
+        print(f"{sheet.table} with one of {', '.join(sheet.classes)}")
+        return picture(wall(pictures, captions, columns=4), format="jpeg")
+
+
 def study_folder(study: str) -> str:
     """The folder of a study; where it is not there, what came with the wheels on Kaggle."""
     packed = importlib.util.find_spec("lite0ca_study")

@@ -10,7 +10,7 @@ from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
 from lite0ca.errors import InputError, printable
-from lite0ca.files import csv_line, is_stream, is_table, refuse_others, whole
+from lite0ca.files import BYTE_ORDER_MARK, csv_line, is_stream, is_table, refuse_others, whole
 from lite0ca.folders import check_length, check_writable
 from lite0ca.settings.advice import DOUBTS, not_sure_advice, unlike_advice
 from lite0ca.settings.command_lines import quoted
@@ -20,7 +20,6 @@ from lite0ca.settings.names import language as session_language
 
 FORMER_HEADER = ("path", "prediction", "probability", "sure")  # before 0.5
 HEADER = (*FORMER_HEADER, "unlike", "distance")  # then a column a class
-BYTE_ORDER_MARK = "\ufeff"
 WIDEST = 60  # of the column of paths
 WORDS = {
     "en": {
@@ -104,7 +103,7 @@ def say(
         if csv is not None:
             table = stack.enter_context(whole(csv))
             if not all(map(str.isascii, [*paths, *model.classes])):
-                table.write(BYTE_ORDER_MARK)  # by which Excel knows UTF-8
+                table.write(BYTE_ORDER_MARK)
             table.write(csv_line([*HEADER, *model.classes], for_people=True))
         for (path, answer, problem), name in zip(model.answers(paths), shown):
             if answer is None:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from lite0ca.errors import InputError
+from lite0ca.settings.names import is_healthy
 
 SPLITS = ("train", "valid", "test")
 SPLIT_WORDS: dict[str, str] = dict.fromkeys(("train", "training", "trn"), "train")
@@ -21,7 +22,6 @@ FILLERS = re.compile(
 VERSIONS = {"original", "originals", "raw", "augmented", "augmentation", "aug", "processed"}
 VERSIONS |= {"preprocessed", "resized", "cropped", "segmented", "color", "colour", "grayscale"}
 VERSIONS |= {"greyscale", "gray", "grey", "rgb", "enhanced", "balanced", "unbalanced"}
-ALWAYS_A_CLASS = {"healthy", "normal", "khỏe", "khoẻ"}  # what lies above it is no class
 FIRST_FOLDER = "the first folder is the class; those below it are of that class"
 SHOWN = 5
 
@@ -175,7 +175,7 @@ def refuse_data_sets(paths: list[tuple[str, list[str]]], top: Counter[str]) -> N
     versions = all(VERSIONS & set(words_of(name)) for name in top)
     for name in sorted(several):
         inner = inside[name]
-        has_class = any(set(words_of(one)) & ALWAYS_A_CLASS for one in inner)
+        has_class = any(map(is_healthy, inner))  # which is always a class: above it lies none
         in_splits = all(map(split_named, inner)) and all(
             len(parts) > 3 for _, parts in paths if parts[0] == name
         )

@@ -68,8 +68,11 @@ def read_csv(
     rows[named] = rows[named].apply(lambda column: column.str.strip())
     for column in named:
         if (rows[column] == "").any():
-            line = (rows[column] == "").idxmax()
-            raise InputError(f"{path}: line {line} has no {column}")
+            lines = rows.index[rows[column] == ""]
+            more = f", nor have {len(lines) - 1:,} more" if len(lines) > 1 else ""
+            raise InputError(
+                f"{path}: line {lines[0]} has no {column}{more}: fill it in, or remove the line"
+            )
     if "split" in rows:
         split = rows["split"].map(split_named)
         if split.isna().any():

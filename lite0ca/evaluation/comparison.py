@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lite0ca.evaluation.metrics import drawn_matrices, macro_f1, macro_f1_of
+from lite0ca.evaluation.metrics import drawn_matrices, drawn_shares, macro_f1, macro_f1_of
+from lite0ca.evaluation.missed_disease import interval_of_share
+from lite0ca.settings.names import is_healthy
 
 DRAWS = 4000
 RUNS_FOR_A_CLAIM = 3  # of each side
@@ -33,15 +35,45 @@ def difference(
     matrices = drawn_matrices(truth, [*one, *other], groups, DRAWS, seed)
     scores = macro_f1_of(matrices, classes)  # draws runs
     rng = np.random.default_rng(seed)
-    means = []
-    for side in (scores[:, : len(one)], scores[:, len(one) :]):
-        runs = rng.integers(side.shape[1], size=side.shape)
-        drawn, centre = np.take_along_axis(side, runs, axis=1).mean(axis=1), side.mean(axis=1)
-        n = side.shape[1]
-        means.append(centre + (drawn - centre) * np.sqrt(n / max(1, n - 1)))
+    means = [drawn_means(side, rng) for side in (scores[:, : len(one)], scores[:, len(one) :])]
     low, high = np.percentile(means[1] - means[0], [2.5, 97.5])
     first, second = (np.mean([macro_f1(truth, run) for run in side]) for side in (one, other))
     return {"difference": float(second - first), "low": float(low), "high": float(high)}
+
+
+def drawn_means(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(draws,) means over runs, drawn with replacement in each draw, of scores (draws, runs)."""
+    n = scores.shape[1]
+    runs = rng.integers(n, size=scores.shape)
+    drawn, centre = np.take_along_axis(scores, runs, axis=1).mean(axis=1), scores.mean(axis=1)
+    return centre + (drawn - centre) * np.sqrt(n / max(1, n - 1))
+
+
+def called_healthy(folder: str | Path, split: str) -> pd.DataFrame:
+    """How many diseased test photos of a split are called healthy, from the kept answers alone.
+
+    A row an arm: its runs, the diseased photos, the mean share of the runs, and the 95 % interval
+    of that mean, over groups and runs as in `difference`. Empty where no class is healthy.
+    """
+    table = pd.read_csv(Path(folder) / ANSWERS.format(split))
+    well = table["label"].map(is_healthy)
+    healthy, ill = table["truth"][well].unique(), table[~well]
+    groups, rows, runs = ill["group"].to_numpy(), [], runs_of(folder)
+    for arm, of_arm in runs[runs["split"] == split].groupby("arm", sort=False):
+        if not len(healthy) or ill.empty:
+            break
+        missed = [ill[f"{arm} {seed} test"].isin(healthy).to_numpy() for seed in of_arm["seed"]]
+        if np.any(missed):
+            drawn = drawn_means(
+                drawn_shares(missed, groups, DRAWS, seed=0), np.random.default_rng(0)
+            )
+            low, high = np.percentile(drawn, [2.5, 97.5]).clip(0, 1)
+        else:
+            low, high = interval_of_share(missed[0], groups)
+        row = {"arm": arm, "runs": len(missed), "diseased": len(ill)}
+        rows.append(row | {"share": np.mean(missed), "low": low, "high": high})
+    columns = ["arm", "runs", "diseased", "share", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).set_index("arm")
 
 
 def runs_of(folder: str | Path) -> pd.DataFrame:

@@ -27,6 +27,15 @@ class Network:
             logits, distances = self.model.with_distance(self.model.normalize(images))
         return logits.float().cpu().numpy(), None if distances is None else distances.cpu().numpy()
 
+    @torch.inference_mode()
+    def features_and_logits(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 RGB (B, S, S, 3) -> float32 (B, C), pooled behind the attention; (B, classes)."""
+        with self.precision.autocast():
+            images = to_device(torch.from_numpy(photos), self.precision.device)
+            maps = self.model.forward_features(self.model.normalize(images))  # B C h w
+            logits = self.model.forward_head(maps)
+        return maps.float().mean((2, 3)).cpu().numpy(), logits.float().cpu().numpy()
+
 
 @torch.inference_mode()
 def answers_of_batches(

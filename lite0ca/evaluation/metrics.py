@@ -57,6 +57,14 @@ def drawn_matrices(
     return np.reshape(drawn, (draws, len(answers), size, size))
 
 
+def drawn_shares(found: list[np.ndarray], groups: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """(draws, runs): shares of the (N,) booleans of each run over groups as `drawn_matrices`."""
+    none, answers = np.zeros(len(groups), int), [one.astype(int) for one in found]
+    of_two = [*answers, none + 1]  # so that there are two answers, whatever was found
+    matrices = drawn_matrices(none, of_two, groups, draws, seed)[:, :-1]  # draws runs 2 2
+    return matrices[..., 0, 1] / matrices.sum((2, 3))
+
+
 def macro_f1_of(matrices: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """(…,) mean F1 of `classes` of confusion matrices (…, truth, predicted)."""
     right = np.einsum("...ii->...i", matrices)[..., classes]

@@ -12,6 +12,7 @@ from lite0ca.errors import opening
 from lite0ca.evaluation.calibration import calibration_as_text
 from lite0ca.evaluation.certainty import is_unlike
 from lite0ca.evaluation.finished_run import WORTH
+from lite0ca.evaluation.missed_disease import missed_as_text
 from lite0ca.evaluation.predictions import Answers
 from lite0ca.evaluation.scoring import name_of
 from lite0ca.files import beginning, known_json, refuse_others, whole
@@ -47,6 +48,7 @@ def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
 
     run = run_folder(asked.run)
     title = run.resolve().name
+    missed = scores.get("diseased_called_healthy")
     environment, metrics = (known_json(run / name) for name in ("environment.json", "metrics.json"))
     settings = Config.of_stored(asked.metadata["config"])
     content = page(
@@ -57,6 +59,7 @@ def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
         data=asked.data.root.resolve().name,
         background=asked.background,
         scores=scores,
+        missed=missed_as_text(missed) if missed else "",
         metrics={name: value for name, value in metrics.items() if is_number(value)},
         classes=[
             (name, "" if label.replace("_", " ") == name else label, row)

@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 from lite0ca.evaluation import calibration, metrics
+from lite0ca.evaluation.missed_disease import missed_as_text, missed_disease
 from lite0ca.evaluation.predictions import Answers, answered
 from lite0ca.files import cut, is_picture, known_json, numbered, write_json
 from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
+from lite0ca.formats.names import names_of
 from lite0ca.machine.device import describe, device_of
+from lite0ca.settings.names import is_healthy
 
 
 def answered_for(
@@ -35,6 +38,8 @@ def scores_of(asked: Answers) -> dict:
     groups = rows["group"].to_numpy() if "group" in rows else None
     truth, predicted = (rows[name].map(label2id).to_numpy() for name in ("label", "answer"))
     scores = metrics.report(truth, predicted, asked.classes, groups)
+    if missed := missed_in(asked, truth, predicted, groups):
+        scores["diseased_called_healthy"] = missed
     scores |= {"run": str(Path(asked.run)), "epoch": metadata["epoch"]}
     scores |= {"system": metadata["system"], "data": str(asked.data.root.resolve())}
     scores |= {"split": asked.part, "image_size": config.image_size}
@@ -45,6 +50,14 @@ def scores_of(asked: Answers) -> dict:
     scores |= calibration.calibration_report(confidence, right, limit, distances)
     seed, device = metadata["config"]["seed"], describe(device_of(config.device))
     return scores | {"seed": seed, "device": device}
+
+
+def missed_in(asked: Answers, truth, predicted, groups) -> dict | None:
+    """`missed_disease` among the answers; which class is healthy its label or its name says."""
+    names, label2id = names_of(asked.run, asked.metadata), asked.metadata["label2id"]
+    healthy = [number for label, number in label2id.items() if is_healthy(label, names)]
+    sure = asked.rows["sure"].to_numpy(bool)
+    return missed_disease(truth, predicted, healthy, groups, sure)
 
 
 def write_scores(asked: Answers, scores: dict, folder: Path) -> list[Path]:
@@ -70,7 +83,9 @@ def write_scores(asked: Answers, scores: dict, folder: Path) -> list[Path]:
 def as_text(asked: Answers, scores: dict) -> str:
     """The scores as a person reads them, the classes by the names that people have for them."""
     called = dict(zip(asked.classes, asked.names))
-    return f"{metrics.as_text(scores, called)}\n{calibration.calibration_as_text(scores)}"
+    missed = scores.get("diseased_called_healthy")
+    lines = [metrics.as_text(scores, called), *([missed_as_text(missed)] if missed else [])]
+    return "\n".join([*lines, calibration.calibration_as_text(scores)])
 
 
 def name_of(asked: Answers) -> str:

@@ -35,6 +35,14 @@ def thumbnail(photo: np.ndarray) -> np.ndarray:
     return cv2.resize(square, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
 
 
+def fitted(photo: np.ndarray, side: int) -> np.ndarray:
+    """The whole photo, (h, w, 3), with its longer side at most `side`."""
+    height, width = photo.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+
+
 def with_heat(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A photo (H, W, 3) in the light of a map (h, w) of any range: dark is least, bright most."""
     span = heat.max() - heat.min()

@@ -13,25 +13,29 @@ import cv2
 import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 
-SOURCE = Path(__file__).with_name("report.html")
+REPORT = "report.html"
 GENERATOR = '<meta name="generator" content="lite0ca">'  # says of a page that it is ours
 JPEG_QUALITY = 80
 
 
-def page(**facts) -> str:
-    """The page; `facts` are what `report.html` names."""
-    return template().render(**facts)
+def page(source: str = REPORT, **facts) -> str:
+    """The page; `facts` are what `source` names, a file beside this one."""
+    return template(source).render(**facts)
 
 
 @functools.cache
-def template() -> Template:
+def template(source: str) -> Template:
     blocks = {"trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(autoescape=True, undefined=StrictUndefined, **blocks)
-    return environment.from_string(SOURCE.read_text(encoding="utf-8"))
+    return environment.from_string(Path(__file__).with_name(source).read_text(encoding="utf-8"))
 
 
 def as_data(photo: np.ndarray) -> str:
     """A uint8 RGB photo (H, W, 3) as the address of a JPEG that is the picture itself."""
+    return f"data:image/jpeg;base64,{base64.b64encode(as_jpeg(photo)).decode()}"
+
+
+def as_jpeg(photo: np.ndarray) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     _, content = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), options)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
+    return content.tobytes()

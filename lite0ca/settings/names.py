@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 LANGUAGES = ("en", "vi")
@@ -21,6 +23,11 @@ KNOWN = {
     "normal": {"en": "healthy", "vi": "khỏe mạnh"},
     "tungro": {"en": "tungro", "vi": "tungro"},
 }
+
+# How data sets call a leaf without a disease, words with blanks between them, without accents.
+HEALTHY = ("healthy", "normal", "no disease", "disease free", "undiseased", "uninfected")
+HEALTHY += ("khoe", "khoe manh", "binh thuong", "khong benh", "khong bi benh", "sach benh")
+NOT_HEALTHY = re.compile(rf"\b(not|non|un|khong|chua) ({'|'.join(HEALTHY)})\b")
 
 
 def language() -> str:
@@ -46,3 +53,28 @@ def display_names(
     """`display_name` of each; two classes that would be called the same keep their labels."""
     shown = [display_name(label, names, language) for label in classes]
     return [label if shown.count(name) > 1 else name for label, name in zip(classes, shown)]
+
+
+def is_healthy(label: str, names: Mapping[str, Mapping[str, str]] | None = None) -> bool:
+    """Whether a class is that of leaves without a disease, by its label or what people call it.
+
+    One of `HEALTHY` must be words of it, whatever lies around: `Rice_Healthy`, `Tomato___healthy`,
+    `HealthyLeaf`, `lá khỏe`. Not `unhealthy` or `not-healthy`. `names` are as for `display_name`.
+    """
+    said = [label, *(names or {}).get(label, {}).values()]
+    return any(says_healthy(plain_words(name)) for name in said)
+
+
+def says_healthy(words: str) -> bool:
+    rest = NOT_HEALTHY.sub(" ", words)
+    return any(f" {name} " in f" {rest} " for name in HEALTHY)
+
+
+def plain_words(name: str) -> str:
+    """Small words with blanks between them, without accents and digits: `LáKhỏe_2` -> `la khoe`."""
+    name = unicodedata.normalize("NFC", name)
+    humps = zip(f" {name}", name)  # as of HealthyLeaf
+    name = "".join(f" {c}" if c.isupper() and before.islower() else c for before, c in humps)
+    letters = unicodedata.normalize("NFKD", name.casefold().replace("đ", "d"))
+    letters = "".join(c for c in letters if not unicodedata.combining(c))
+    return " ".join(re.findall(r"[^\W\d_]+", letters))

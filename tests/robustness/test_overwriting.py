@@ -320,6 +320,7 @@ COMMANDS = {
     "predict": ["predict", "RUN", "LEAVES", "--csv", "new/deep/answers.csv"],
     "evaluate": ["evaluate", "RUN", "--data-dir", "LEAVES", *WORK, "--output-dir", "new/scores"],
     "adapt": ["adapt", "RUN", "LEAVES", "LEAVES", *WORK, "--output-dir", "new/run"],
+    "label": ["label", "RUN", "LEAVES", "--count", "3", *WORK, "--output-dir", "new/deep/labels"],
     "export": ["export", "RUN", "--data-dir", "LEAVES", *WORK, "--output-dir", "new/files"],
     "shard": ["shard", "new/shards", "--data-dir", "LEAVES", "--shard-mb", "0.01"],
     "sample": ["sample", "new/data"],

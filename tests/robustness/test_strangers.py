@@ -191,7 +191,7 @@ def test_code_in_a_pickle_does_not_run(command, run, leaves, tmp_path, answer, m
         assert not os.path.exists("pwned")
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "adapt"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "adapt", "label"])
 def test_a_torchscript_program_is_never_opened(command, tmp_path, answer, leaves):
     class Writes(torch.nn.Module):
         def forward(self, x: torch.Tensor):
@@ -201,7 +201,7 @@ def test_a_torchscript_program_is_never_opened(command, tmp_path, answer, leaves
     file = tmp_path / "evil.torchscript"
     with warnings.catch_warnings(action="ignore"):  # torch has deprecated its own format
         torch.jit.save(torch.jit.script(Writes()), file)
-    photos = {"predict": [leaves], "adapt": [leaves]}.get(command, [])
+    photos = {name: [leaves] for name in ("predict", "adapt", "label")}.get(command, [])
     code, _, said = answer(command, file, *photos)
     assert code == 2 and "runs no TorchScript any more" in said
     assert sorted(tmp_path.iterdir()) == [file]

@@ -6,7 +6,7 @@ import pytest
 
 from lite0ca.errors import InputError
 from lite0ca.settings.advice import NOT_SURE, not_sure_advice
-from lite0ca.settings.names import KNOWN, LANGUAGES, display_names, language
+from lite0ca.settings.names import KNOWN, LANGUAGES, display_names, is_healthy, language
 from lite0ca.settings.names_file import NAMES, are_names, names_in, read_names
 
 CLASSES = ["blast", "brown_spot", "healthy", "rust"]
@@ -33,6 +33,18 @@ def test_built_in_names():
         assert tuple(names) == LANGUAGES
         assert all(unicodedata.is_normalized("NFC", name) for name in names.values())
     assert are_names(KNOWN, KNOWN)
+
+
+HEALTHY = ["healthy", "Normal", "Tomato___healthy", "HealthyLeaf", "no-disease", "Rice_Normal2"]
+HEALTHY += ["lá khỏe", "LáKhỏe", "Lúa_khoẻ_mạnh", "BÌNH THƯỜNG", "không bị bệnh"]
+ILL = ["unhealthy", "UNHEALTHY", "not_healthy", "abnormal", "không khỏe", "leaf_blast", "4", ""]
+
+
+@pytest.mark.parametrize("label", [*HEALTHY, *ILL])
+def test_what_is_healthy(label):
+    for written in (label, unicodedata.normalize("NFD", label)):
+        assert is_healthy(written) is (label in HEALTHY)
+    assert is_healthy(label, {label: {"vi": "lá khỏe"}}), "what people call it counts"
 
 
 @pytest.mark.parametrize(
