@@ -6,6 +6,7 @@ import html
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
+from lite0ca.evaluation.certainty import is_no_leaf, is_sure, is_unlike
 from lite0ca.formats.exported_file import format_of, open_exported, refuse_other_size
 from lite0ca.formats.fastest import fastest_exported_file
 from lite0ca.formats.metadata import limit_of
@@ -23,6 +25,7 @@ from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_thr
 from lite0ca.images.reading import shrunk, side_for, to_rgb, upright
 from lite0ca.images.resizing import squeezed
 from lite0ca.machine.processor import threads
+from lite0ca.settings.advice import DOUBTS
 from lite0ca.settings.config import Config, unknown
 from lite0ca.settings.names import LANGUAGES, display_names
 from lite0ca.settings.names import language as session_language
@@ -37,14 +40,33 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a model says of one photo. `name` is the label as people call it."""
+    """What a model says of one photo. `name` is the label as people call it.
+
+    `distance` is how far the photo lies from those that the model was trained on; beyond 1 it is
+    `unlike` them, and the answer is not sure however probable. It is None, and `unlike` False, of
+    a model that does not know its training photos.
+    """
 
     label: str
     name: str
     probability: float
     sure: bool  # such answers were right in 95 of 100 photos of the valid split
+    unlike: bool
+    distance: float | None
     probabilities: dict[str, float]  # by label, the likeliest first
     names: dict[str, str] = field(repr=False)  # of all labels
+
+    @property
+    def perhaps_no_leaf(self) -> bool:
+        """Whether the photo is so far from the training photos that it perhaps shows no leaf."""
+        return bool(is_no_leaf(self.distance))
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the answer is not sure, one of `DOUBTS`; None if it is."""
+        if self.sure:
+            return None
+        return "no leaf" if self.perhaps_no_leaf else "unlike" if self.unlike else "not sure"
 
     def _repr_html_(self) -> str:
         rows = (
@@ -52,8 +74,8 @@ class Answer:
             f"<td style='text-align:right'>{value:.1%}</td></tr>"
             for label, value in self.probabilities.items()
         )
-        sure = "" if self.sure else "not sure: "
-        said = f"{sure}{html.escape(self.name)}, {self.probability:.0%}"
+        doubt = "" if self.doubt is None else f"{DOUBTS['en'][self.doubt]}: "
+        said = f"{doubt}{html.escape(self.name)}, {self.probability:.0%}"
         return f"<b>{said}</b><table>{''.join(rows)}</table>"
 
 
@@ -80,6 +102,12 @@ class Model:
         self.temperature = metadata.get("temperature", 1.0)
         self.sure_from = limit_of(metadata)
 
+    @cached_property
+    def knows_training_photos(self) -> bool:
+        """Whether it says of a photo that it is unlike them; runs before 0.5 do not."""
+        black = np.zeros((1, self.config.image_size, self.config.image_size, 3), np.uint8)
+        return self.asked.answers(black)[1] is not None
+
     def __repr__(self) -> str:
         name, size = self.metadata["system"]["name"], self.config.image_size
         return f"<lite0ca {name}, {len(self.classes)} classes, {size} pixels, {self.source}>"
@@ -89,8 +117,9 @@ class Model:
 
         One is the path of a file, a uint8 RGB array (H, W, 3) or a Pillow image. Several are the
         path of a folder, a list of these, or an array (N, H, W, 3). The table has a row a photo:
-        path, label, name, probability, sure, problem (what is wrong with a file that cannot be
-        read), and the probability of each class, in a column called `p(CLASS)`.
+        path, label, name, probability, sure, unlike, distance (see `Answer`), problem (what is
+        wrong with a file that cannot be read), and the probability of each class, in a column
+        called `p(CLASS)`.
 
         Raises `InputError` for what is no photo.
         """
@@ -140,16 +169,20 @@ class Model:
 
     def _of_batch(self, photos: np.ndarray) -> list[Answer]:
         """uint8 RGB (B, S, S, 3) -> the answer about each."""
-        logits = self.asked.logits(photos).astype(np.float64) / self.temperature  # B classes
+        logits, distances = self.asked.answers(photos)  # B classes, and B
+        logits = logits.astype(np.float64) / self.temperature
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return [self._answer(one) for one in odds / odds.sum(axis=1, keepdims=True)]
+        far = [None] * len(photos) if distances is None else map(float, distances)
+        return [self._answer(*one) for one in zip(odds / odds.sum(axis=1, keepdims=True), far)]
 
-    def _answer(self, probabilities: np.ndarray) -> Answer:
+    def _answer(self, probabilities: np.ndarray, distance: float | None) -> Answer:
         order = np.argsort(-probabilities, kind="stable")
         by_label = {self.classes[number]: float(probabilities[number]) for number in order}
         label, probability = next(iter(by_label.items()))
-        sure = probability >= self.sure_from
-        return Answer(label, self.names[label], probability, sure, by_label, self.names)
+        sure = bool(is_sure(probability, distance, self.sure_from))
+        unlike = bool(is_unlike(distance))
+        name = self.names[label]
+        return Answer(label, name, probability, sure, unlike, distance, by_label, self.names)
 
     def _table(self, answered: Iterable[Answered]) -> pd.DataFrame:
         import pandas as pd
@@ -157,13 +190,15 @@ class Model:
         rows = []
         for path, answer, problem in answered:
             if answer is None:
-                said = (None, None, None, False, problem, *[None] * len(self.classes))
+                said = (None, None, None, False, False, None, problem, *[None] * len(self.classes))
             else:
-                said = (answer.label, answer.name, answer.probability, answer.sure, None)
+                said = (answer.label, answer.name, answer.probability, answer.sure)
+                said += (answer.unlike, answer.distance, None)
                 said += tuple(answer.probabilities[label] for label in self.classes)
             rows.append((path, *said))
-        columns = ["path", "label", "name", "probability", "sure", "problem"]
-        return pd.DataFrame(rows, columns=[*columns, *(f"p({label})" for label in self.classes)])
+        columns = ["path", "label", "name", "probability", "sure", "unlike", "distance", "problem"]
+        columns += [f"p({label})" for label in self.classes]
+        return pd.DataFrame(rows, columns=columns).astype({"distance": float})
 
 
 def load(run: str | os.PathLike, language: str | None = None, photos: int = 1, **typed) -> Model:

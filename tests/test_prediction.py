@@ -32,7 +32,8 @@ def test_one_photo_however_it_is_given(model, path):
     assert answer.label == next(iter(answer.probabilities))
     assert answer.probability == answer.probabilities[answer.label]
     assert sum(answer.probabilities.values()) == pytest.approx(1)
-    assert answer.sure == (answer.probability >= model.sure_from)
+    assert answer.unlike == (answer.distance > 1)
+    assert answer.sure == (answer.probability >= model.sure_from and not answer.unlike)
     assert answer.name == {"healthy": "khỏe mạnh", "brown_spot": "đốm nâu"}.get(
         answer.label, model.names[answer.label]
     )
@@ -48,8 +49,9 @@ def test_one_photo_however_it_is_given(model, path):
 
 def test_many_photos_are_a_table(model, path):
     table = model.predict(path.parent)
-    assert list(table.columns[:6]) == ["path", "label", "name", "probability", "sure", "problem"]
-    assert list(table.columns[6:]) == [f"p({name})" for name in model.classes] and len(table) == 101
+    said = ["path", "label", "name", "probability", "sure", "unlike", "distance", "problem"]
+    assert list(table.columns[:8]) == said
+    assert list(table.columns[8:]) == [f"p({name})" for name in model.classes] and len(table) == 101
     one = model.predict(table["path"][3])
     assert one.label == table["label"][3]
     assert one.probability == pytest.approx(table["probability"][3], abs=1e-5)

@@ -44,6 +44,9 @@ KEPT = (SETTINGS, TABLE)  # beside the model they make a folder a run's
 def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> str:
     """Write a run folder with the adapted model, `RUN_adapted` or `output_dir`; returns its path.
 
+    It is never sure: from which probability on it is right there, no label says. What is near the
+    photos that it knows is seen anew, if the training photos are at hand.
+
     Raises `InputError` for fewer than `LEAST` photos, an unreadable one, and for a network without
     BatchNorm.
     """
@@ -66,8 +69,8 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
             if (source / file).is_file():
                 with whole(made / file, "wb") as kept:
                     kept.write(read_bytes(source / file))
-        adapted = {"model": model.cpu().state_dict(), "names": names, "distance": distance}
-        save_checkpoint(made / BEST, checkpoint | adapted)
+        moved = {"model": model.cpu().state_dict(), "names": names, "distance": distance}
+        save_checkpoint(made / BEST, checkpoint | moved | {"sure_from": None})
     return str(folder)
 
 

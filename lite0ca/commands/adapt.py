@@ -13,6 +13,7 @@ With labels (--data-dir or --metadata): 3 photos or more of each class, 10 if yo
 stages are trained on them, beside the training photos where those are at hand. Without labels
 (PHOTO ...): 32 photos or more, healthy leaves and sick ones; only what photos of the place look
 like is taken over."""
+NEVER_SURE = "it is never sure of an answer: how often it is right there, only labels can say"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,5 +50,6 @@ def run(run: str, photos: list[str], output_dir: str | None, **typed) -> None:
         from lite0ca.adaptation.statistics import adapt_run
 
         folder = adapt_run(run, photos, output_dir, **typed)
+        print(NEVER_SURE)
     print(printable(folder))
     print("next:", *after(folder), sep="\n  ")

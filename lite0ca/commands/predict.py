@@ -12,22 +12,22 @@ from pathlib import Path
 from lite0ca.errors import InputError, printable
 from lite0ca.files import BYTE_ORDER_MARK, csv_line, is_stream, is_table, refuse_others, whole
 from lite0ca.folders import check_length, check_writable
-from lite0ca.settings.advice import not_sure_advice
+from lite0ca.settings.advice import DOUBTS, not_sure_advice, unlike_advice
+from lite0ca.settings.command_lines import quoted
 from lite0ca.settings.flags import add_run, add_run_flags
 from lite0ca.settings.names import LANGUAGES
 from lite0ca.settings.names import language as session_language
 
-HEADER = ("path", "prediction", "probability", "sure")  # then a column a class
+FORMER_HEADER = ("path", "prediction", "probability", "sure")  # before 0.5
+HEADER = (*FORMER_HEADER, "unlike", "distance")  # then a column a class
 WIDEST = 60  # of the column of paths
 WORDS = {
     "en": {
-        "not sure": "not sure",
         "photos": "photos",
         "below": "below",
         "left out": "left out",
     },
     "vi": {
-        "not sure": "chưa chắc",
         "photos": "ảnh",
         "below": "dưới",
         "left out": "bỏ qua",
@@ -85,17 +85,19 @@ def run(
         if sure_from is not None:
             model.sure_from = sure_from
         shown = short(paths, photos)
-        unread = say(model, paths, shown, csv, top, language or session_language())
+        unread = say(model, run, paths, shown, csv, top, language or session_language())
     return 2 if unread and not model.config.skip_bad_images else 0
 
 
-def say(model, paths: list[str], shown: list[str], csv: str | None, top: int, language: str) -> int:
+def say(
+    model, run: str, paths: list[str], shown: list[str], csv: str | None, top: int, language: str
+) -> int:
     """Print the answers, and write them to `csv`; returns how many files could not be read."""
     if model.metadata.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
-    words = WORDS[language]
+    words, doubts = WORDS[language], DOUBTS[language]
     width = min(max(map(len, shown)), WIDEST)
-    unread, counts = 0, Counter()
+    unread, counts, doubted = 0, Counter(), Counter()
     with ExitStack() as stack:
         table = None
         if csv is not None:
@@ -108,30 +110,41 @@ def say(model, paths: list[str], shown: list[str], csv: str | None, top: int, la
                 unread += 1
                 print(f"left out: {printable(problem or path)}", file=sys.stderr)
                 continue
-            counts[answer.name if answer.sure else words["not sure"]] += 1
-            print(f"{printable(name):{width}}  {as_text(answer, model.names, top, words)}")
+            doubted[answer.doubt] += 1
+            counts[answer.name if answer.sure else doubts[answer.doubt]] += 1
+            print(f"{printable(name):{width}}  {as_text(answer, model.names, top, doubts)}")
             if table:
                 values = [f"{answer.probabilities[label]:.6f}" for label in model.classes]
-                said = [answer.label, f"{answer.probability:.6f}", "yes" if answer.sure else "no"]
+                said = [answer.label, f"{answer.probability:.6f}", yes_or_no(answer.sure)]
+                known = answer.distance is not None
+                said += [yes_or_no(answer.unlike), f"{answer.distance:.6f}"] if known else ["", ""]
                 table.write(csv_line([path, *said, *values], for_people=True))
     if len(paths) > 1:
         found = [f"{count} {printable(name)}" for name, count in counts.most_common()]
         found += [f"{unread} {words['left out']}"] if unread else []
         print(f"{len(paths)} {words['photos']}: {', '.join(found)}")
-    if words["not sure"] in counts:
+    if doubted["not sure"]:
         below = f"{words['below']} {percent(model.sure_from)}"
-        print(f"{words['not sure']}: {below}; {not_sure_advice(language)}")
+        print(f"{doubts['not sure']}: {below}; {not_sure_advice(language)}")
+    if len(paths) > 1 and (unlike := doubted["unlike"] + doubted["no leaf"]):
+        named = quoted(run) if os.path.isdir(run) else "RUN"  # a file is not adapted
+        answered = doubted.total()
+        print(printable(unlike_advice(language, unlike, doubted["no leaf"], answered, named)))
     if csv is not None:
         print(printable(csv))
     return unread
 
 
-def as_text(answer, names: dict[str, str], top: int, words: dict[str, str]) -> str:
+def yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def as_text(answer, names: dict[str, str], top: int, doubts: dict[str, str]) -> str:
     """The likeliest classes; beside the first one only those that come to a percent."""
     likely = list(answer.probabilities.items())[:top]
     likely = [one for place, one in enumerate(likely) if place == 0 or one[1] >= 0.005]
     text = ", ".join(f"{printable(names[label])} {percent(value)}" for label, value in likely)
-    return text if answer.sure else f"{words['not sure']}: {text}"
+    return text if answer.sure else f"{doubts[answer.doubt]}: {text}"
 
 
 def percent(probability: float) -> str:
@@ -167,7 +180,7 @@ def refuse_no_table(csv: str) -> None:
     if is_stream(csv):
         return
     check_writable(Path(os.path.realpath(csv)).parent)
-    header = ",".join(HEADER)
+    header = ",".join(FORMER_HEADER)  # which today's begins with
     refuse_others(
         csv, is_table(os.path.realpath(csv), header, f"{BYTE_ORDER_MARK}{header}"), "--csv"
     )

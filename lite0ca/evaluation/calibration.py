@@ -6,9 +6,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
+from lite0ca.evaluation.certainty import is_sure, is_unlike
+
 RIGHT_WHEN_SURE = 0.95
 BINS = 10
-LIMIT = 1.0  # of distances to the training photos: what is farther is unlike them
 TEMPERATURES = (0.1, 10.0)  # beyond them lie only splits that are all right or all wrong
 
 
@@ -23,7 +24,7 @@ def calibration(
     training photos that is so for those which are like them; no answer about another is sure.
     """
     temperature = temperature_of(logits, truth)
-    near = np.ones(len(truth), bool) if distances is None else distances <= LIMIT
+    near = np.full(len(truth), True) & ~np.asarray(is_unlike(distances))
     probabilities = softmax(logits[near] / temperature, axis=1)
     limit = sure_from(probabilities, truth[near]) if near.any() else 1.0
     return {"temperature": temperature, "sure_from": limit}
@@ -75,14 +76,19 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return sum(images * gap for images, gap in gaps) / len(confidence)
 
 
-def calibration_report(confidence: np.ndarray, right: np.ndarray, limit: float) -> dict:
+def calibration_report(
+    confidence: np.ndarray, right: np.ndarray, limit: float, distances: np.ndarray | None = None
+) -> dict:
     """How far the (N,) probabilities of the answers can be trusted, as plain data.
+
+    With (N,) `distances` to the training photos `unlike` is the share that is unlike them.
 
     `calibration_error_by_chance` is what a model whose probabilities are exactly right would get
     on so few photos: below it an error means nothing.
     """
     draws = np.random.default_rng(0).random((200, len(confidence))) < confidence
-    sure = confidence >= limit
+    sure = np.asarray(is_sure(confidence, distances, limit))
+    unlike = {} if distances is None else {"unlike": float(np.mean(is_unlike(distances)))}
     return {
         "calibration_error": calibration_error(confidence, right),
         "calibration_error_by_chance": float(
@@ -92,15 +98,23 @@ def calibration_report(confidence: np.ndarray, right: np.ndarray, limit: float) 
         "sure_from": limit,
         "sure": float(sure.mean()),
         "accuracy_when_sure": float(right[sure].mean()) if sure.any() else None,
+        **unlike,
     }
 
 
 def calibration_as_text(found: dict) -> str:
-    """Two lines below the scores."""
-    accuracy = found["accuracy_when_sure"]
+    """Two lines below the scores; a third of a model that knows its training photos."""
+    accuracy, unlike = found["accuracy_when_sure"], found.get("unlike")
+    like = "" if unlike is None else ", like the training photos"
     when_sure = "" if accuracy is None else f", and right then in {accuracy:.1%}"
-    return (
+    lines = (
         f"calibration error {found['calibration_error']:.3f} (exact probabilities would get "
         f"{found['calibration_error_by_chance']:.3f} on so many photos)\n"
-        f"sure ({found['sure_from']:.2f} or more) of {found['sure']:.1%} of the photos{when_sure}"
+        f"sure ({found['sure_from']:.2f} or more{like}) of {found['sure']:.1%} of the "
+        f"photos{when_sure}"
     )
+    if unlike is None:
+        return lines
+    photos = sum(row["images"] for row in found["bins"])
+    count = round(unlike * photos)
+    return f"{lines}\nunlike the training photos: {count:,} of {photos:,} ({unlike:.1%})"

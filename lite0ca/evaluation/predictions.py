@@ -11,9 +11,11 @@ import torch
 from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
+from lite0ca.evaluation.certainty import is_sure
 from lite0ca.evaluation.finished_run import choose, data_of, is_own, part_at_end, trained_as
-from lite0ca.evaluation.inference import logits_of
+from lite0ca.evaluation.inference import answers_of_batches
 from lite0ca.formats.exported_file import format_of
+from lite0ca.formats.metadata import limit_of
 from lite0ca.formats.names import names_of
 from lite0ca.formats.opening import open_model
 from lite0ca.images.background import leaf_mask, with_background
@@ -74,22 +76,30 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
 
 
 def with_answers(rows: pd.DataFrame, photos, metadata: dict, model, config: Config) -> pd.DataFrame:
-    """The rows with what the model says to their `photos`, which a loader gives."""
+    """The rows with what the model says to their `photos`, which a loader gives.
+
+    `answers_of` says which columns that are.
+    """
     precision = Precision.of(device_of(config.device), config.amp)
     model.to(precision.device, memory_format=torch.channels_last)
-    logits, _ = logits_of(model, photos, precision)
+    logits, distances, _ = answers_of_batches(model, photos, precision)
     probabilities = (logits / metadata.get("temperature", 1.0)).softmax(dim=1)
     confidence, number = probabilities.max(dim=1)
     names = {number: label for label, number in metadata["label2id"].items()}
     answer = [names[n] for n in number.tolist()]
     known = {"confidence": confidence.numpy(), "probabilities": list(probabilities.numpy())}
-    return rows.assign(answer=answer, **known)
+    distance = None if distances is None else distances.numpy()
+    known |= {} if distance is None else {"distance": distance}
+    sure = is_sure(known["confidence"], distance, limit_of(metadata))
+    return rows.assign(answer=answer, **known, sure=sure)
 
 
 def answers_of(run: str, part: str | None = None, background=None, **typed) -> pd.DataFrame:
     """The rows of one part of a run's data with the model's `answer` and `confidence` 0..1.
 
-    `probabilities` are (classes,) arrays, in the order of the classes' numbers.
+    `probabilities` are (classes,) arrays, in the order of the classes' numbers. `distance` is how
+    far from the training photos, 1 the limit; a run before 0.5 does not know, and the column is
+    not there. `sure` says whether the answer is.
     """
     return answered(run, part, typed, background).rows
 

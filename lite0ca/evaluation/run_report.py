@@ -10,6 +10,7 @@ import pandas as pd
 from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.errors import opening
 from lite0ca.evaluation.calibration import calibration_as_text
+from lite0ca.evaluation.certainty import is_unlike
 from lite0ca.evaluation.finished_run import WORTH
 from lite0ca.evaluation.missed_disease import missed_as_text
 from lite0ca.evaluation.predictions import Answers
@@ -113,7 +114,8 @@ def confused_of(confusion: list[list[int]], names: list[str]) -> list[tuple[str,
 
 
 def mistakes_of(asked: Answers) -> dict:
-    """How many answers are wrong, and the surest of them with their pictures.
+    """How many answers are wrong, and the surest of them with their pictures; about photos unlike
+    the training photos no answer is sure, and they come last.
 
     The answers may come from the cache: a photo that is gone since is counted, and not shown.
     """
@@ -123,7 +125,10 @@ def mistakes_of(asked: Answers) -> dict:
     called = dict(zip(asked.classes, asked.names))
     wrong = asked.rows[asked.rows["label"] != asked.rows["answer"]]
     shown, unreadable = [], 0
-    for row in wrong.nlargest(MISTAKES, "confidence").itertuples():
+    distances = wrong["distance"].to_numpy() if "distance" in wrong else None
+    wrong = wrong.assign(unlike=is_unlike(distances))
+    surest = wrong.sort_values(["unlike", "confidence"], ascending=[True, False], kind="stable")
+    for row in surest.head(MISTAKES).itertuples():
         try:
             photo = read_image(row.absolute_path, side=160)
         except OSError:
@@ -131,6 +136,7 @@ def mistakes_of(asked: Answers) -> dict:
             continue
         facts = {"truth": called[row.label], "said": called[row.answer], "path": row.path}
         facts |= {"picture": as_data(thumbnail(photo)), "confidence": row.confidence}
+        facts |= {"unlike": row.unlike}
         shown.append(facts)
     return {"count": len(wrong), "shown": shown, "unreadable": unreadable}
 

@@ -45,7 +45,9 @@ def scores_of(asked: Answers) -> dict:
     scores |= {"split": asked.part, "image_size": config.image_size}
     scores |= {"background": asked.background} if asked.background else {}
     confidence, limit = rows["confidence"].to_numpy(), limit_of(metadata)
-    scores |= calibration.calibration_report(confidence, truth == predicted, limit)
+    distances = rows["distance"].to_numpy() if "distance" in rows else None
+    right = truth == predicted
+    scores |= calibration.calibration_report(confidence, right, limit, distances)
     seed, device = metadata["config"]["seed"], describe(device_of(config.device))
     return scores | {"seed": seed, "device": device}
 
@@ -54,7 +56,7 @@ def missed_in(asked: Answers, truth, predicted, groups) -> dict | None:
     """`missed_disease` among the answers; which class is healthy its label or its name says."""
     names, label2id = names_of(asked.run, asked.metadata), asked.metadata["label2id"]
     healthy = [number for label, number in label2id.items() if is_healthy(label, names)]
-    sure = asked.rows["confidence"].to_numpy() >= limit_of(asked.metadata)
+    sure = asked.rows["sure"].to_numpy(bool)
     return missed_disease(truth, predicted, healthy, groups, sure)
 
 

@@ -70,6 +70,10 @@ class ExportedFile:
         mean, std = ([0.0], [1 / 255]) if self.takes_photos else (metadata["mean"], metadata["std"])
         self.mean, self.std = np.array(mean, np.float32), np.array(std, np.float32)
 
+    def answers(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """uint8 RGB (B, S, S, 3) -> float32 logits (B, classes), distances (B,) if it has them."""
+        return self.logits(photos), None
+
     def logits(self, photos: np.ndarray) -> np.ndarray:
         """uint8 RGB (B, S, S, 3) -> float32 (B, classes)."""
         images = (photos.astype(np.float32) / 255 - self.mean) / self.std

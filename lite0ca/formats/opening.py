@@ -39,6 +39,10 @@ class Exported(nn.Module):
         logits = self.exported.answer(images.float().cpu().numpy())
         return torch.from_numpy(logits).to(images.device)
 
+    def with_distance(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits (B, classes), and (B,) distances to the training photos if the file has them."""
+        return self(images), None
+
 
 def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Exported]:
     """(metadata, network) of an exported file; raises `InputError` if it is not ours, or broken."""

@@ -43,10 +43,12 @@ def test_the_folder_is_a_run_and_only_its_statistics_moved(tiny_run, sample, tmp
     folder, other = tmp_path / "field", sample.parent / "leaf_blast"
     command = ["adapt", str(tiny_run), str(other), "--num-workers", "0"]
     assert main([*command, "--output-dir", str(folder)]) == 0
-    assert str(folder) in capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out
+    assert str(folder) in said.splitlines() and "never sure" in said
     before, after = (load_best(run) for run in (tiny_run, folder))
     weights, moved_weights = before.pop("model"), after.pop("model")
     seen, seen_anew = before.pop("distance"), after.pop("distance")
+    assert before.pop("sure_from") and after.pop("sure_from") is None
     assert before == after
     assert not torch.equal(seen["mean"], seen_anew["mean"])
     for name, value in weights.items():
@@ -54,6 +56,7 @@ def test_the_folder_is_a_run_and_only_its_statistics_moved(tiny_run, sample, tmp
         assert moved <= name.endswith(STATISTICS), name
         assert moved or not name.endswith("running_mean"), name
     assert main(["predict", str(folder), str(other), "--top", "1"]) == 0
+    assert f"{len(list(other.iterdir()))} not sure\n" in capsys.readouterr().out
     assert main(["evaluate", str(folder), "--num-workers", "0"]) == 0
     assert "data_test_drawn_sample, 60 images" in capsys.readouterr().out
     # Again: nothing is overwritten. The same photos in another order of names: the same file.

@@ -55,10 +55,11 @@ def test_files_and_folders_with_odd_names(tiny_run, sample, tmp_path, capsys):
         str(folder / name) for name in ("alpha.webp", "grey photo.tiff", "một.png")
     ]
     for row in rows:
-        values = {name: float(row[name]) for name in list(row)[4:]}
+        values = {name: float(row[name]) for name in list(row)[6:]}
         assert sum(values.values()) == pytest.approx(1, abs=1e-4)
         assert row["prediction"] == max(values, key=values.get)
         sure = max(values.values()) >= load_best(tiny_run)["sure_from"]
+        sure &= row["unlike"] == "no"
         assert row["sure"] == ("yes" if sure else "no")
 
 
@@ -71,7 +72,7 @@ def test_logits_are_the_models(tiny_run, sample):
     with torch.inference_mode():
         by_hand = model((photo.permute(2, 0, 1)[None].float() / 127.5) - 1)[0]
     ((photos, files),) = photo_batches([[path]], 64, 0)
-    answer = Network(model, CPU).logits(photos)[0]
+    answer = Network(model, CPU).answers(photos)[0][0]
     assert files == [(path, None)] and np.allclose(answer, by_hand, atol=1e-5)
 
 

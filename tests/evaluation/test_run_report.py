@@ -90,6 +90,21 @@ def test_names_are_text_and_nothing_is_fetched(number, tmp_path):
     assert ("most frequent mistakes" in page.text) is (number > 20)
 
 
+def test_mistakes_about_photos_unlike_the_training_photos_are_flagged_and_last(tmp_path):
+    asked = answers(tmp_path / "photos", ["a", "b"])
+    plain = write_page(asked, scoring.scores_of(asked), tmp_path).read_text(encoding="utf-8")
+    wrong = (asked.rows["label"] != asked.rows["answer"]).to_numpy()
+    assert 2 <= wrong.sum() <= MISTAKES and "unlike" not in plain
+    surest = asked.rows.loc[wrong, "confidence"].idxmax()
+    distances = np.where(asked.rows.index == surest, 1.2, 0.5)
+    asked = replace(asked, rows=asked.rows.assign(distance=distances))
+    text = Page(write_page(asked, scoring.scores_of(asked), tmp_path)).text
+    flag = "not sure: unlike the training photos"
+    assert text.count(flag) == 1 and "Unlike the training photos: 1 of 40 (2.5%)." in text
+    shown = text[text.index("Sure and wrong") : text.index("Can its")]
+    assert shown.strip().endswith(f"{flag}{asked.rows['path'][surest]}")
+
+
 def test_a_page_of_a_run(tiny_run, tmp_path, monkeypatch, capsys):
     """Names of the session's language, the settings, the curves, and what the data was."""
     monkeypatch.setenv("LC_ALL", "vi_VN.UTF-8")
