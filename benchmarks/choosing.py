@@ -47,7 +47,7 @@ WAYS = {
     "farthest first": lambda x, p, g, n, rng: farthest(directions_of(x), n),
     "k-means": lambda x, p, g, n, rng: list(middles(scaled(x), n)),
     "k-means of unit length": lambda x, p, g, n, rng: list(middles(directions_of(x), n)),
-    "and no leaf twice": lambda x, p, g, n, rng: telling(x, n, lambda some: g[some]),
+    "and no group twice": lambda x, p, g, n, rng: telling(x, n, lambda some: g[some]),
 }
 
 

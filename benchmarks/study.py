@@ -29,9 +29,8 @@ from lite0ca.evaluation import calibration, comparison
 from lite0ca.evaluation.color_baseline import color_answers
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.evaluation.missed_disease import missed_disease
-from lite0ca.evaluation.predictions import answered, with_plain_background
+from lite0ca.evaluation.predictions import answers_of, with_plain_background
 from lite0ca.files import whole
-from lite0ca.formats.metadata import limit_of
 from lite0ca.images.background import KINDS
 from lite0ca.machine.processor import cpu_name
 from lite0ca.settings.config import Config
@@ -104,10 +103,8 @@ def answers_to(run: Path, kinds: list[str], label2id: dict) -> dict[str, pd.Seri
     """kind of background -> class number, confidence and whether it is sure, by path."""
     found = {}
     for kind in kinds:
-        asked = answered(str(run), "test", {}, None if kind == "test" else kind)
-        rows, limit = asked.rows, limit_of(asked.metadata)
+        rows = answers_of(run, "test", background=None if kind == "test" else kind)
         rows = rows.assign(answer=rows["answer"].map(label2id), path=rows["path"].map(short))
-        rows = rows.assign(sure=rows["confidence"] >= limit)
         found[kind] = rows.set_index("path")[["answer", "confidence", "sure"]]
     return found
 

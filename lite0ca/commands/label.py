@@ -34,9 +34,8 @@ def run(run: str, photos: list[str], count: int | None, output_dir: str | None, 
     labelling.say_unread(sheet)
     written = labelling.write(sheet)
     wanted = "" if count is None or len(sheet.paths) == count else f" of {count:,} wanted"
-    print(
-        f"{len(sheet.paths):,}{wanted} to label of {sheet.looked_at:,} photos, each of another leaf"
-    )
+    kinds = "no two of them near-duplicates"
+    print(f"{len(sheet.paths):,}{wanted} to label of {sheet.looked_at:,} photos, {kinds}")
     width = len(str(len(sheet.paths)))
     for number, path in enumerate(sheet.paths):
         name = printable(os.path.basename(path))

@@ -1,4 +1,4 @@
-"""Which photos of many to label: one of each kind that a network tells apart, and no leaf twice.
+"""Which photos of many to label: one of each kind that a network tells apart, none of them twice.
 
 Groups of its features, and of each the photo in its middle. Against random ones, those that a
 network is least sure of, and other ways of grouping: docs/log.md, and benchmarks/choosing.py.

@@ -127,8 +127,9 @@ def choose(
 ) -> Sheet:
     """The `count` photos, of files and folders, that say most; nothing is written.
 
-    By default `A_CLASS` for each class of the run, at most `MOST`. Fewer where fewer leaves are
-    to be told apart. Raises `InputError`, before any work if the files cannot be written.
+    By default `A_CLASS` for each class of the run, at most `MOST`. No two chosen ones are
+    near-duplicates, so fewer may come. Raises `InputError`, before any work if the files cannot
+    be written.
     """
     if count is not None and count < 1:
         raise InputError(f"--count must be at least 1, not {count}")

@@ -52,7 +52,7 @@ def test_a_table_to_fill_in_and_a_page(tiny_run, field, tmp_path, capsys, monkey
     assert main(command) == 2, "as predict where a file cannot be read"
     said = capsys.readouterr()
     assert "left out: " in said.err and "broken.jpg: unreadable image" in said.err
-    assert "4 to label of 12 photos, each of another leaf" in said.out
+    assert "4 to label of 12 photos, no two of them near-duplicates" in said.out
     out = tmp_path / "my field_to_label"
     assert f"adapt {tiny_run} --metadata 'my field_to_label/labels.csv'" in said.out
     rows = table_of(out)
