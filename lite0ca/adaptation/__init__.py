@@ -1,1 +1,1 @@
-"""A trained model fitted to another place: by a few labelled photos of it, or by photos alone."""
+"""A trained model in another place: which photos to label, and how it is fitted to them."""

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(run: str, photos: list[str], count: int | None, output_dir: str | None, **typed) -> int:
     """Write the table and the page; returns 2 if a file could not be read."""
-    from lite0ca.evaluation import labelling
+    from lite0ca.adaptation import labelling
 
     sheet = labelling.choose(run, photos, count, output_dir, **typed)
     labelling.say_unread(sheet)

@@ -16,7 +16,8 @@ STOREYS = [
     "data model",
     "formats",
     "evaluation speed",
-    "training adaptation export headless notebook prediction",
+    "adaptation",
+    "training export headless notebook prediction",
     "commands",
     "__main__",
 ]

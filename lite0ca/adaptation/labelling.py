@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
+from lite0ca.adaptation.choosing import telling
 from lite0ca.data.classes import classes_of
 from lite0ca.data.near_duplicates import find_groups
 from lite0ca.errors import InputError, composed, printable
-from lite0ca.evaluation.choosing import telling
 from lite0ca.evaluation.inference import Network
 from lite0ca.files import (
     BYTE_ORDER_MARK,

@@ -11,10 +11,10 @@ import pytest
 
 from lite0ca import notebook
 from lite0ca.__main__ import main
+from lite0ca.adaptation import labelling
+from lite0ca.adaptation.choosing import telling
 from lite0ca.data import dataset
 from lite0ca.errors import InputError
-from lite0ca.evaluation import labelling
-from lite0ca.evaluation.choosing import telling
 from lite0ca.settings.config import Config
 
 
