@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from lite0ca.adaptation.choosing import directions_of, middles, telling
-from lite0ca.adaptation.labelling import Asked
+from lite0ca.adaptation.label_sheet import Asked
 from lite0ca.data import dataset
 from lite0ca.data.near_duplicates import find_groups
 from lite0ca.evaluation.metrics import macro_f1

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lite0ca.adaptation.statistics import adapt_run
+from lite0ca.adaptation.without_labels import adapt_run
 from lite0ca.data import dataset
 from lite0ca.evaluation import calibration, comparison
 from lite0ca.evaluation.color_baseline import color_answers

@@ -205,7 +205,7 @@ def labelling(
     was filled in earlier is taken up. Where ipywidgets is missing it is a picture of the photos,
     and the table has to be filled in by hand. Raises `InputError`.
     """
-    from lite0ca.adaptation import labelling as sheets
+    from lite0ca.adaptation import label_sheet as sheets
     from lite0ca.plots.label_buttons import label_buttons
     from lite0ca.plots.photos import wall
     from lite0ca.plots.report_page import as_jpeg

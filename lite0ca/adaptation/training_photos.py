@@ -42,7 +42,8 @@ def training_photos(run: str, checkpoint: dict, seed: int) -> TrainingPhotos | N
         print(
             printable(
                 f"the training photos are not at hand ({error}): the model is fitted to the new "
-                "place alone, and will know photos like those of its training less well"
+                "place alone, will know photos like those of its training less well, and does not "
+                "say of a photo that it is unlike those it knows"
             )
         )
         return None

@@ -43,11 +43,11 @@ def run(run: str, photos: list[str], output_dir: str | None, **typed) -> None:
             "labels"
         )
     if labelled:
-        from lite0ca.adaptation.labelled import adapt_to_labels
+        from lite0ca.adaptation.with_labels import adapt_to_labels
 
         folder = adapt_to_labels(run, output_dir, **typed)
     else:
-        from lite0ca.adaptation.statistics import adapt_run
+        from lite0ca.adaptation.without_labels import adapt_run
 
         folder = adapt_run(run, photos, output_dir, **typed)
         print(NEVER_SURE)

@@ -28,11 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(run: str, photos: list[str], count: int | None, output_dir: str | None, **typed) -> int:
     """Write the table and the page; returns 2 if a file could not be read."""
-    from lite0ca.adaptation import labelling
+    from lite0ca.adaptation import label_sheet
 
-    sheet = labelling.choose(run, photos, count, output_dir, **typed)
-    labelling.say_unread(sheet)
-    written = labelling.write(sheet)
+    sheet = label_sheet.choose(run, photos, count, output_dir, **typed)
+    label_sheet.say_unread(sheet)
+    written = label_sheet.write(sheet)
     wanted = "" if count is None or len(sheet.paths) == count else f" of {count:,} wanted"
     kinds = "no two of them near-duplicates"
     print(f"{len(sheet.paths):,}{wanted} to label of {sheet.looked_at:,} photos, {kinds}")

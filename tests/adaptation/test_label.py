@@ -11,7 +11,7 @@ import pytest
 
 from lite0ca import notebook
 from lite0ca.__main__ import main
-from lite0ca.adaptation import labelling
+from lite0ca.adaptation import label_sheet
 from lite0ca.adaptation.choosing import telling
 from lite0ca.data import dataset
 from lite0ca.errors import InputError
@@ -160,4 +160,4 @@ def test_without_buttons_the_photos_are_shown(tiny_run, field, tmp_path, monkeyp
     assert picture.data[:2] == b"\xff\xd8", "a JPEG"
     said = capsys.readouterr().out
     assert "ipywidgets is not installed" in said and str(tmp_path / "out/labels.csv") in said
-    assert labelling.filled(tmp_path / "out/labels.csv")[0][1] == ""
+    assert label_sheet.filled(tmp_path / "out/labels.csv")[0][1] == ""

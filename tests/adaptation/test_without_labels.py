@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lite0ca.__main__ import main
-from lite0ca.adaptation.statistics import adapt
+from lite0ca.adaptation.without_labels import adapt
 from lite0ca.errors import InputError
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.machine.device import Precision

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import softmax
 
 from lite0ca.adaptation import judgement
 from lite0ca.adaptation.classes import classes_as_text, matched, widen, with_new
@@ -37,6 +38,7 @@ from lite0ca.settings.names import display_names, language
 from lite0ca.settings.trained import settings_of
 
 LEAST, MOST = 3, 200  # photos of a class: fewer cannot be divided, more are better trained with
+SURE_AT_LEAST = 10  # answers by cross-validation, of which 95 % are right
 REPORT = "adaptation.json"
 
 
@@ -182,7 +184,7 @@ def fitted(model: LeafClassifier, place: Place, config: Config, precision: Preci
         answers = (logits[asked].argmax(1) for logits in (before, after))
         classes = classes_of(place.label2id)
         found["place"] = judgement.judged(truth, *answers, groups[asked], classes)
-        found["calibration"] = calibration(after[asked], truth)
+        found["calibration"] = calibration_of_few(after[asked], truth)
     if valid is not None:
         found["training"] = {
             "images": len(valid),
@@ -196,6 +198,19 @@ def fitted(model: LeafClassifier, place: Place, config: Config, precision: Preci
     if beside is not None and valid is not None:
         adapted.distance = distance_of_both(beside.pooled, own.pooled, valid.pooled)
     return found, adapted
+
+
+def calibration_of_few(logits: np.ndarray, truth: np.ndarray) -> dict:
+    """As `calibration`, but never sure where too few answers would have to stand for it."""
+    found = calibration(logits, truth)
+    odds = softmax(logits / found["temperature"], axis=1)
+    if (odds.max(axis=1) >= found["sure_from"]).sum() < SURE_AT_LEAST:
+        print(
+            "too few right answers to say from which probability on it is sure: the adapted model "
+            "is sure of none"
+        )
+        found["sure_from"] = None
+    return found
 
 
 def part(maps: Maps, chosen: np.ndarray) -> Maps:
