@@ -15,6 +15,7 @@ from scipy.special import softmax
 
 from lite0ca.adaptation.choosing import telling
 from lite0ca.data.classes import classes_of
+from lite0ca.data.metadata_csv import TO_FILL_IN
 from lite0ca.data.near_duplicates import find_groups
 from lite0ca.errors import InputError, composed, printable
 from lite0ca.evaluation.inference import Network
@@ -41,7 +42,6 @@ from lite0ca.settings.names import display_names, language
 from lite0ca.settings.trained import settings_of
 
 TABLE, PAGE = "labels.csv", "labelling.html"
-HEADER = ("number", "path", "label")
 A_CLASS, MOST = 10, 100  # photos for each class that the run knows, and in all
 PICTURE = 320  # pixels of a picture's longer side: spots have to be seen
 BATCH_SIZE = 32
@@ -185,7 +185,7 @@ def refuse_what_is_there(folder: Path) -> None:
     from lite0ca.plots.report_page import GENERATOR
 
     table, page = folder / TABLE, folder / PAGE
-    header = ",".join(HEADER)
+    header = ",".join(TO_FILL_IN)
     refuse_others(table, is_table(table, header, f"{BYTE_ORDER_MARK}{header}"))
     done = sum(bool(label) for _, label in filled(table))
     if done:
@@ -226,7 +226,7 @@ def write_table(sheet: Sheet, place: Path) -> None:
     with whole(place) as file:
         if not all(map(str.isascii, [*sheet.paths, *sheet.labels])):
             file.write(BYTE_ORDER_MARK)
-        file.write(csv_line(HEADER))
+        file.write(csv_line(TO_FILL_IN))
         for number, row in enumerate(zip(sheet.paths, sheet.labels), 1):
             file.write(csv_line([number, *row]))
 

@@ -22,6 +22,7 @@ from lite0ca.images.reading import identity_of, refuse_other_than_files
 from lite0ca.settings.config import unknown
 
 COLUMNS = ("path", "label", "split", "group")
+TO_FILL_IN = ("number", "path", "label")  # of a table that `label` writes
 
 
 def read_csv(
@@ -66,6 +67,8 @@ def read_csv(
         raise InputError(f"{path}: lists no image")
     named = [column for column in COLUMNS if column in rows]
     rows[named] = rows[named].apply(lambda column: column.str.strip())
+    if tuple(rows.columns) == TO_FILL_IN:
+        rows = labelled(rows, path)
     for column in named:
         if (rows[column] == "").any():
             lines = rows.index[rows[column] == ""]
@@ -82,6 +85,16 @@ def read_csv(
     rows["label"] = rows["label"].map(composed)
     rows["path"] = [with_slashes(path.parent, name) for name in rows["path"]]
     return rows.reset_index(drop=True)
+
+
+def labelled(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows of a table to fill in that have a label; says how many have none yet."""
+    filled = rows[rows["label"] != ""]
+    if filled.empty:
+        raise InputError(f"{path}: no photo has a label yet; fill in the column label")
+    if rest := len(rows) - len(filled):
+        print(f"left out: {rest:,} photos of {printable(str(path))} without a label yet")
+    return filled
 
 
 def is_listing(columns: list[str]) -> bool:

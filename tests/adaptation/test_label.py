@@ -66,10 +66,13 @@ def test_a_table_to_fill_in_and_a_page(tiny_run, field, tmp_path, capsys, monkey
     assert "<code>leaf_blast</code>" in page
     assert all(f'href="{Path(row["path"]).as_uri()}"' in page for row in rows), "opens the photo"
     # Unfilled it is refused in one line; filled in it is a data set. What is filled in stays.
-    with pytest.raises(InputError, match="line 2 has no label, nor have 3 more: fill it in"):
+    with pytest.raises(InputError, match="no photo has a label yet; fill in the column label"):
         dataset.load(Config(metadata=str(out / "labels.csv")))
     assert main([*command, "--skip-bad-images"]) == 0
     assert table_of(out) == rows, "the same photos give the same choice"
+    fill(out, ["healthy", "leaf_blast", "", ""])
+    assert len(dataset.load(Config(metadata=str(out / "labels.csv"))).rows) == 2
+    assert "left out: 2 photos" in capsys.readouterr().out
     fill(out, ["healthy", "leaf_blast", "healthy", "rust"])
     data = dataset.load(Config(metadata=str(out / "labels.csv")))
     assert sorted(data.rows["label"]) == ["healthy", "healthy", "leaf_blast", "rust"]
