@@ -45,6 +45,7 @@ preset = "sample"  # for your photos "robust", or "fast" in a hurry; or one of t
 overrides = {}  # settings over the preset, such as {"epochs": 5}
 metadata = "sample"  # the drawn one; your CSV; None: data/metadata.csv, or what Kaggle attached
 data_dir = None  # or a folder with a sub-folder a class; then metadata is not used
+field = None  # a folder of photos of another place, to label and to fit the run to
 
 # %%
 from lite0ca import notebook
@@ -169,6 +170,27 @@ titles = [f"{true}\nsaid {said}\n{sure:.2f}".replace("_", " ") for true, said, s
 photos = [read_image(path) for path in surest["absolute_path"]]
 print(f"{len(wrong)} of {len(answers)} wrong")
 notebook.picture(wall(photos, titles, columns=4), format="jpeg") if photos else None
+
+# %% [markdown]
+# ## A field of your own
+# A run knows the places that its photos are from. Of photos unlike those it says so, and is not
+# sure: set `field` above to a folder of your own photos and look. Ten labels of each disease bring
+# most of what is lost there ([07_study](07_study.ipynb)).
+#
+# These photos are worth a label, of those in `field`: click, and `to_label/labels.csv` is written.
+
+# %%
+run = str(result.run)
+notebook.labelling(run, field, output_dir="to_label") if field else print("field is not set")
+
+# %% [markdown]
+# Then run this cell: it trains the last stages on them, beside the training photos, and says what
+# that is worth. A folder a class is as good: `data_dir=field`.
+
+# %%
+from lite0ca.adaptation.with_labels import adapt_to_labels
+
+adapt_to_labels(run, None, metadata="to_label/labels.csv") if field else print("field is not set")
 
 # %% [markdown]
 # ## What it cost

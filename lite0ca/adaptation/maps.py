@@ -12,14 +12,14 @@ from lite0ca.images.loaders import score_loader
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, to_device
 from lite0ca.model.distance import pooled
-from lite0ca.model.late_stages import early_maps
+from lite0ca.model.late_stages import early_stages
 from lite0ca.model.network import LeafClassifier
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Of N photos: float32 feature maps (N, C, h, w) at stride 16, what a distance to the training
-    photos is read from (N, D), and class numbers (N,). On the CPU.
+    """Of N photos: the float32 feature maps (N, C, h, w) that the last stage is given, what a
+    distance to the training photos is read from (N, D), and class numbers (N,). On the CPU.
     """
 
     features: torch.Tensor
@@ -35,12 +35,12 @@ def maps_of(
     model: LeafClassifier, rows: pd.DataFrame, label2id: dict, config, precision: Precision, of: str
 ) -> Maps:
     """The maps of the photos of `rows`, which have `absolute_path` and `label`."""
-    model.eval()
+    early = early_stages(model.eval())
     features, means, numbers = [], [], []
     for photos, number in bar(score_loader(rows, label2id, config), f"looking at {of}"):
         with precision.autocast():
-            maps = early_maps(model, model.normalize(to_device(photos, precision.device)))
-        features.append(maps[-1].float().cpu())
+            given, maps = early(model.normalize(to_device(photos, precision.device)))
+        features.append(given.float().cpu())
         means.append(pooled(maps).float().cpu())
         numbers.append(number)
     # Not of inference mode: late stages are trained on them.

@@ -31,7 +31,7 @@ from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.model.distance import pooled
-from lite0ca.model.late_stages import early_maps
+from lite0ca.model.late_stages import early_stages
 from lite0ca.model.network import LeafClassifier
 from lite0ca.settings.trained import settings_of
 
@@ -84,9 +84,10 @@ def distance_of_place(
         maps_of(model, rows, checkpoint["label2id"], config, precision, of).pooled
         for rows, of in ((photos.train, "training photos"), (photos.valid, "others of its place"))
     )
+    early = early_stages(model)
     with torch.inference_mode():
         place = [
-            pooled(early_maps(model, model.normalize(to_device(batch, precision.device)))).cpu()
+            pooled(early(model.normalize(to_device(batch, precision.device)))[1]).cpu()
             for batch in batches_of(paths, config)
         ]
     return distance_of_both(training, torch.cat(place).numpy(), others).as_dict()

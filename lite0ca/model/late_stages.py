@@ -1,15 +1,12 @@
-"""A network cut in two behind stride 16, so that its last stages can be trained by themselves."""
+"""A network cut in two before its last stage, so that this can be trained by itself."""
 
 from __future__ import annotations
 
-import torch
 from torch import fx, nn
 
 from lite0ca.errors import InputError
-from lite0ca.model.distance import STRIDES, strided
+from lite0ca.model.distance import strided
 from lite0ca.model.network import LeafClassifier
-
-CUT = STRIDES[-1]
 
 
 class Tracer(fx.Tracer):
@@ -19,35 +16,59 @@ class Tracer(fx.Tracer):
         return not isinstance(m, nn.Sequential)
 
 
-def late_stages(model: LeafClassifier) -> nn.Module:
-    """What follows the last feature map at stride 16: (B, C, h, w) -> logits (B, classes).
+def early_stages(model: LeafClassifier) -> nn.Module:
+    """(B, 3, H, W) normalised -> the map (B, C, h, w) that the last stage is given, and the maps
+    that a distance to the training photos is read from. Its layers are the model's own.
+    """
+    traced, cut, _ = before_the_last_stage(model)
+    stages = model.backbone.feature_info
+    read = [nodes_of(traced, stages[number]["module"])[-1] for number in strided(model.backbone)]
+    (output,) = (node for node in traced.graph.nodes if node.op == "output")
+    output.args = ((cut, read),)
+    return pruned(traced)
 
-    Its layers are the model's own: what trains one trains the other. Raises `InputError` for a
-    backbone whose stages cannot be told apart.
+
+def late_stages(model: LeafClassifier) -> nn.Module:
+    """From what the last stage is given (B, C, h, w) to logits (B, classes).
+
+    Its layers are the model's own: what trains one trains the other.
+    """
+    traced, cut, images = before_the_last_stage(model)
+    with traced.graph.inserting_before(images):
+        maps = traced.graph.placeholder("maps")
+    cut.replace_all_uses_with(maps)
+    traced.graph.eliminate_dead_code()
+    traced.graph.erase_node(images)
+    return pruned(traced)
+
+
+def before_the_last_stage(model: LeafClassifier) -> tuple[fx.GraphModule, fx.Node, fx.Node]:
+    """(the traced network, what its last stage is given, its images).
+
+    Raises `InputError` for a backbone whose stages cannot be told apart.
     """
     backbone = model.backbone
-    stages = [stage for stage in backbone.feature_info if stage["reduction"] == CUT]
     name = type(backbone).__name__
-    if not stages or not hasattr(backbone, "forward_intermediates"):
-        raise InputError(f"{name}: has no feature map at stride {CUT} to train from")
-    late = fx.GraphModule(model, Tracer().trace(model))
-    graph, inside = late.graph, f"backbone.{stages[-1]['module']}."
-    behind = [node for node in graph.nodes if f"{node.target}.".startswith(inside)]
-    if not behind:
-        raise InputError(f"{name}: its stage {stages[-1]['module']} is not one after the other")
-    (images,) = (node for node in graph.nodes if node.op == "placeholder")
-    with graph.inserting_before(images):
-        maps = graph.placeholder("maps")
-    behind[-1].replace_all_uses_with(maps)
-    graph.eliminate_dead_code()
-    graph.erase_node(images)
-    late.delete_all_unused_submodules()
-    late.recompile()
-    return late
+    if not strided(backbone):
+        raise InputError(
+            f"{name}: shows no feature maps, so its last stage cannot be trained alone"
+        )
+    traced = fx.GraphModule(model, Tracer().trace(model))
+    last = nodes_of(traced, backbone.feature_info[-1]["module"])
+    if not last or not isinstance(last[0].args[0], fx.Node):
+        raise InputError(f"{name}: its last stage cannot be told from those before")
+    (images,) = (node for node in traced.graph.nodes if node.op == "placeholder")
+    return traced, last[0].args[0], images
 
 
-def early_maps(model: LeafClassifier, images: torch.Tensor) -> list[torch.Tensor]:
-    """(B, 3, H, W) normalised -> the maps (B, C, h, w) up to stride 16, without what follows."""
-    return model.backbone.forward_intermediates(
-        images, indices=strided(model.backbone), stop_early=True, intermediates_only=True
-    )
+def nodes_of(traced: fx.GraphModule, stage: str) -> list[fx.Node]:
+    """What a stage of the backbone runs, by the name that timm has for it."""
+    inside = f"backbone.{stage}."
+    return [node for node in traced.graph.nodes if f"{node.target}.".startswith(inside)]
+
+
+def pruned(traced: fx.GraphModule) -> fx.GraphModule:
+    traced.graph.eliminate_dead_code()
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced

@@ -18,7 +18,7 @@ from lite0ca.adaptation.tuning import balanced, tuned
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.machine.device import CPU
 from lite0ca.model.distance import strided
-from lite0ca.model.late_stages import early_maps, late_stages
+from lite0ca.model.late_stages import early_stages, late_stages
 from lite0ca.model.network import build_model
 from lite0ca.settings.systems import SYSTEMS
 
@@ -78,7 +78,7 @@ def test_only_the_last_stages_have_moved(adapted, tiny_run):
     before, after = (load_best(run)["model"] for run in (tiny_run, adapted[0]))
     for name, value in before.items():
         same = value.shape == after[name].shape and torch.equal(value, after[name])
-        early = name.startswith(tuple(f"backbone.blocks.{stage}." for stage in range(5)))
+        early = name.startswith(tuple(f"backbone.blocks.{stage}." for stage in range(6)))
         early |= name.startswith(("backbone.conv_stem", "backbone.bn1"))
         if early or name.endswith(BUFFERS):
             assert same, name
@@ -131,13 +131,12 @@ def test_a_network_in_two_parts_is_the_network(name):
     model = build_model(SYSTEMS[name], 3, 64).eval()
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        maps = early_maps(model, images)
-        assert len(maps) == len(strided(model.backbone)) == 3
-        late = late_stages(model)(maps[-1])
-        assert torch.equal(late, model(images))
-        distances = model.forward_intermediates(images)
-        assert torch.equal(distances[0], model.forward_features(images))
-        assert all(torch.equal(*pair) for pair in zip(distances[1], maps))
+        given, maps = early_stages(model)(images)
+        assert torch.equal(late_stages(model)(given), model(images))
+        features, intermediates = model.forward_intermediates(images)
+    assert torch.equal(features, model.forward_features(images))
+    assert len(maps) == len(strided(model.backbone)) == 3
+    assert all(torch.equal(*pair) for pair in zip(intermediates, maps))
 
 
 def test_what_tells_the_photos_apart_is_learned(tiny_run):
@@ -145,7 +144,7 @@ def test_what_tells_the_photos_apart_is_learned(tiny_run):
     model = model_of(load_best(tiny_run))
     rng = np.random.default_rng(0)
     numbers = np.array([0, 1] * 6)
-    features = rng.normal(size=(12, 112, 4, 4)).astype(np.float32)
+    features = rng.normal(size=(12, 192, 2, 2)).astype(np.float32)
     features[numbers == 1, :8] += 4
     maps = Maps(torch.from_numpy(features), np.zeros((12, 176), np.float32), numbers)
     with pytest.MonkeyPatch.context() as patch:
