@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from lite0ca.formats.metadata import DISTANCE
 from lite0ca.formats.litert_metadata import graphs_in, metadata_in, with_metadata
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 TOP = 127  # steps of the largest weight
+OF_DISTANCE = "TrainingDistance"
 
 
 def write(network: nn.Module, metadata: dict, path: Path) -> None:
-    """Normalised float32 (1, S, S, 3) -> logits (1, classes)."""
+    """Normalised float32 (1, S, S, 3) -> `logits` (1, classes), and what else `metadata` names as
+    outputs.
+    """
     path.write_bytes(with_metadata(converted(network, metadata), metadata))
 
 
@@ -39,8 +43,8 @@ def converted(network: nn.Module, metadata: dict) -> bytes:
 
 
 def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Tensor) -> None:
-    """Static int8: activations, weights (channel by channel); the classifier is float32, and the
-    input too, since Google's Task Library takes float32 or uint8 pictures only.
+    """Static int8: activations, weights (channel by channel); the classifier is float32, the
+    distance, and the input too, since Google's Task Library takes float32 or uint8 pictures only.
 
     `images` are (N, 3, S, S) normalised, to calibrate with.
     """
@@ -55,6 +59,9 @@ def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Ten
         operations, none = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
         for operation in (operations.INPUT, operations.FULLY_CONNECTED, operations.OUTPUT):
             work.update_quantization_recipe(".*", operation, algorithm_key=none)
+        # Operations are called after the modules that they come from.
+        every = operations.ALL_SUPPORTED
+        work.update_quantization_recipe(f".*{OF_DISTANCE}.*", every, algorithm_key=none)
         interpreter = Interpreter(model_content=plain)
         ((key, names),) = interpreter.get_signature_list().items()
         examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
@@ -88,18 +95,25 @@ class Session:
         self.interpreter = Interpreter(model_content=content, num_threads=threads)
         self.interpreter.allocate_tensors()
         (self.input,) = self.interpreter.get_input_details()
-        (self.output,) = self.interpreter.get_output_details()
+        outputs = {output["name"]: output for output in self.interpreter.get_output_details()}
+        self.distance = outputs.pop(DISTANCE, None)
+        (self.logits,) = outputs.values()
         if self.input["shape"].size != 4:
             raise ValueError("it takes no pictures")
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(B, 3, S, S) normalised -> (B, classes) logits, one picture after the other."""
-        return np.concatenate([self.one(nhwc(image[None])) for image in images])
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(B, 3, S, S) normalised -> (B, classes) logits, (B,) distances, one picture after the
+        other.
+        """
+        answers = [self.one(nhwc(image[None])) for image in images]
+        logits, *distances = (np.concatenate(values) for values in zip(*answers))
+        return logits, distances[0].reshape(-1) if distances else None
 
-    def one(self, image: np.ndarray) -> np.ndarray:
+    def one(self, image: np.ndarray) -> list[np.ndarray]:
         self.interpreter.set_tensor(self.input["index"], to_type(image, self.input))
         self.interpreter.invoke()
-        return to_float(self.interpreter.get_tensor(self.output["index"]), self.output)
+        outputs = [self.logits] + ([] if self.distance is None else [self.distance])
+        return [to_float(self.interpreter.get_tensor(one["index"]), one) for one in outputs]
 
 
 def to_type(values: np.ndarray, tensor: dict) -> np.ndarray:

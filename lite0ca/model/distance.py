@@ -61,13 +61,19 @@ class TrainingDistance(nn.Module):
         whitening /= max(np.quantile(distances, NEAR), SMALLEST)
         return cls(torch.from_numpy(mean), torch.from_numpy(whitening))
 
+    def of_divided(self, scales: torch.Tensor) -> TrainingDistance:
+        """The same distances from maps whose channels were divided by (D,) numbers."""
+        return TrainingDistance(self.mean / scales, self.whitening * scales)
+
     def as_dict(self) -> dict[str, torch.Tensor]:
         """What a checkpoint keeps."""
         return {"mean": self.mean.cpu().clone(), "whitening": self.whitening.cpu().clone()}
 
 
 def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([features.mean((2, 3)) for features in maps], dim=1)  # B D
+    # Kept as (B, C, 1, 1): LiteRT would transpose whole maps for a mean that drops its axes.
+    means = [features.mean((2, 3), keepdim=True).flatten(1) for features in maps]
+    return torch.cat(means, dim=1)  # B D
 
 
 def strided(backbone) -> list[int]:
