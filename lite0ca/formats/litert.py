@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from lite0ca.formats.metadata import DISTANCE
 from lite0ca.formats.litert_metadata import graphs_in, metadata_in, with_metadata
+from lite0ca.formats.metadata import DISTANCE
 
 if TYPE_CHECKING:
     import torch

@@ -170,7 +170,7 @@ function say(id, text) {
 
 // Is the distance to the training photos beyond "limit", or even "no_leaf"?
 const beyond = (limit) =>
-  answer !== null && answer.distance !== null && answer.distance > facts.distance[limit];
+  Boolean(answer && facts.distance && answer.distance > facts.distance[limit]);
 
 function render() {
   const words = WORDS[language];
@@ -187,8 +187,8 @@ function render() {
   $("retry").hidden = !trouble || Boolean(loading) || Boolean(model && trouble.word !== "run");
   say("best", sure && !trouble ? percent(answer.probabilities[best]) : "");
   say("took", answer && !trouble ? `${Math.round(answer.milliseconds)} ms` : "");
-  const advice = unlike ? `${words.unlike}: ${words.advice}` : words.advice;
-  say("advice", answer && !sure && !trouble ? advice : "");
+  const advice = unlike ? [words.unlike, words.advice] : [words.advice]; // a line each
+  say("advice", answer && !sure && !trouble ? advice.join("\n") : "");
   if (trouble) {
     say("answer", words.trouble[trouble.word]);
     say("remark", DETAILED.includes(trouble.word) ? trouble.message.slice(0, 120) : "");
@@ -204,7 +204,7 @@ function render() {
     say("answer", live || !canvas.hidden ? words.looking : words.ready);
     say("remark", "");
   }
-  speak(best, sure, advice);
+  speak(best, sure, advice.join("; "));
   for (const [number, row] of [...$("bars").rows].entries()) {
     const share = answer && !trouble ? answer.probabilities[number] : null;
     row.classList.toggle("best", share !== null && number === best);

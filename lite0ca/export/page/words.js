@@ -77,7 +77,7 @@ export const WORDS = {
     looking: "Đang xem …",
     unsure: "Chưa chắc",
     advice: "chụp gần hơn, một lá, lúc trời sáng",
-    unlike: "ảnh này không giống các ảnh mô hình đã học",
+    unlike: "không giống các ảnh mô hình đã học",
     noLeaf: "Có lẽ không phải lá cây",
     likely: (name, share) => `Có thể là ${name}, ${share}`,
     ifLeaf: (name, share) => `Nếu đúng là lá: ${name}, ${share}`,
