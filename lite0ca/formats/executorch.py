@@ -21,7 +21,7 @@ from lite0ca.model.attention import InferenceCoordAttn
 from lite0ca.model.distance import TrainingDistance
 from lite0ca.model.network import LeafClassifier, WithDistance
 
-Whole = TypeVar("Whole", LeafClassifier, WithDistance)
+Whole = TypeVar("Whole", bound=nn.Module)
 TOP = 127  # steps of the largest weight
 METADATA = "facts"  # a method of the file that takes nothing and returns JSON
 

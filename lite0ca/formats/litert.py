@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 TOP = 127  # steps of the largest weight
-OF_DISTANCE = "TrainingDistance"
+# In the names of operations, which are called after their module or the output that they give.
+OF_DISTANCE = "(TrainingDistance|output_1)"
 
 
 def write(network: nn.Module, metadata: dict, path: Path) -> None:
-    """Normalised float32 (1, S, S, 3) -> `logits` (1, classes), and what else `metadata` names as
-    outputs.
+    """Normalised float32 (1, S, S, 3) -> `logits` (1, classes), and `distance` (1, 1) if `metadata`
+    names it as an output.
     """
     path.write_bytes(with_metadata(converted(network, metadata), metadata))
 
@@ -33,9 +34,21 @@ def converted(network: nn.Module, metadata: dict) -> bytes:
     import litert_torch
     import torch
 
+    class InColumns(torch.nn.Module):
+        """Distances as (1, 1): Google's Task Library takes each output for one a class."""
+
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor):
+            logits, distances = self.network(images)
+            return logits, distances.unsqueeze(1)
+
     size = metadata["image_size"]
+    whole = InColumns().eval() if DISTANCE in metadata.get("outputs", {}) else network
     with warnings.catch_warnings(action="ignore"):
-        channels_last = litert_torch.to_channel_last_io(network, args=[0]).eval()
+        channels_last = litert_torch.to_channel_last_io(whole, args=[0]).eval()
         model = litert_torch.convert(channels_last, (torch.zeros(1, size, size, 3),))
         with tempfile.TemporaryDirectory() as folder:
             model.export(f"{folder}/model.tflite")
@@ -59,7 +72,6 @@ def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Ten
         operations, none = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
         for operation in (operations.INPUT, operations.FULLY_CONNECTED, operations.OUTPUT):
             work.update_quantization_recipe(".*", operation, algorithm_key=none)
-        # Operations are called after the modules that they come from.
         every = operations.ALL_SUPPORTED
         work.update_quantization_recipe(f".*{OF_DISTANCE}.*", every, algorithm_key=none)
         interpreter = Interpreter(model_content=plain)

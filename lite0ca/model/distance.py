@@ -33,7 +33,8 @@ class TrainingDistance(nn.Module):
         self.register_buffer("whitening", whitening.float(), persistent=False)
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        return (self.whitened(pooled(maps)) ** 2).sum(1).sqrt()  # B
+        squares = self.whitened(pooled(maps)) ** 2  # B D
+        return squares.sum(1, keepdim=True).sqrt().squeeze(1)  # B
 
     def whitened(self, features: torch.Tensor) -> torch.Tensor:
         return nn.functional.linear(features.float() - self.mean, self.whitening)  # B D

@@ -321,6 +321,10 @@ def test_litert_int8_takes_pixels_that_it_keeps_exactly(exported):
     (image,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
     # As Google's Task Library wants it.
     assert {one["dtype"] for one in (image, *outputs)} == {np.float32}
+    of_distance = [
+        one for one in interpreter.get_tensor_details() if "TrainingDistance" in one["name"]
+    ]
+    assert len(of_distance) > 5 and {one["dtype"] for one in of_distance} == {np.float32}
     # The first thing that is done with the pictures: (pixel - 128) / 127.5 becomes pixel - 128.
     tensors = [one for one in interpreter.get_tensor_details() if one["dtype"] == np.int8]
     same_shape = [one for one in tensors if one["shape"].tolist() == image["shape"].tolist()]
