@@ -18,6 +18,7 @@ from timm.models._efficientnet_blocks import (
 from torch import nn
 
 from lite0ca.export.fusion import unpadded
+from lite0ca.model.distance import strided
 from lite0ca.model.network import LeafClassifier
 
 # block: (the convolution that reads the features, the one that writes them)
@@ -31,10 +32,12 @@ ENDS = {
 def equalized(model: LeafClassifier, images: torch.Tensor) -> LeafClassifier:
     """A copy whose features between blocks have, on (N, 3, S, S) images, one range a channel.
 
-    `model` is a `fused` one. Stages with other blocks stay as they are.
+    `model` is a `fused` one. Stages with other blocks stay as they are. The distance to the
+    training photos takes the scales of the maps that it is read from.
     """
     model = copy.deepcopy(model)
     stages = list(getattr(model.backbone, "blocks", []))
+    scales = {}
     for number, stage in enumerate(stages):
         following = stages[number + 1][0] if number + 1 < len(stages) else None
         readers = [*list(stage)[1:], *([following] if following is not None else [])]
@@ -52,7 +55,20 @@ def equalized(model: LeafClassifier, images: torch.Tensor) -> LeafClassifier:
             reads(unpadded(conv), scale)
         if following is None:
             reads(unpadded(model.backbone.conv_head), scale)
+        scales[number] = scale
+    if model.distance is not None and scales:
+        model.distance = model.distance.of_divided(scales_of_maps(model.backbone, scales))
     return model
+
+
+def scales_of_maps(backbone, scales: dict[int, torch.Tensor]) -> torch.Tensor:
+    """(D,): the scale of each channel that the distance is read from; 1 where none was changed."""
+    of_maps = []
+    for number in strided(backbone):
+        stage = backbone.feature_info[number]
+        # timm counts the stem as the first.
+        of_maps.append(scales.get(stage["stage"] - 1, torch.ones(stage["num_chs"])))
+    return torch.cat(of_maps)
 
 
 def reads(conv: nn.Conv2d, scale: torch.Tensor) -> None:

@@ -31,7 +31,7 @@ from lite0ca.files import known_json, refuse_others
 from lite0ca.folders import check_writable, whole_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.exported_file import FORMATS, files_of, seal_file
-from lite0ca.formats.metadata import metadata_of
+from lite0ca.formats.metadata import DISTANCE, LOGITS, PROBABILITIES, metadata_of
 from lite0ca.formats.names import names_of
 from lite0ca.formats.opening import Exported, open_file
 from lite0ca.formats.report import write_report
@@ -43,12 +43,17 @@ from lite0ca.machine.console import quiet
 from lite0ca.machine.device import CPU, describe
 from lite0ca.machine.environment import versions
 from lite0ca.machine.memory import keep_freed_memory
-from lite0ca.model.network import LeafClassifier
+from lite0ca.model.network import LeafClassifier, exported_as
 from lite0ca.settings.config import Config
 from lite0ca.settings.trained import settings_of
 
 PHOTO = "onnx photo"  # the form that takes a photo of any size
 PAGE = "onnx page"  # the same with weights of half the size, which a phone has to load
+GIVES = {
+    LOGITS: "float32, one a class for each picture; softmax(logits / temperature) is the answer",
+    PROBABILITIES: "float32, one a class",
+    DISTANCE: "float32, one for each picture: more than 1 is unlike the photos it learned from",
+}
 CALIBRATED_ON, ROUNDED_ON, PROVED_ON = 300, 64, 2000  # photos at most
 UNCHECKED = "unchecked"  # the folder of what is not yet known to be right
 PACKAGES = ("torch", "onnx", "onnxruntime", "openvino", "litert-torch", "ai-edge-litert")
@@ -91,8 +96,12 @@ class Source:
         pixels = self.training.permute(0, 3, 1, 2).float() / 255
         return ((pixels - gptq.MEAN) / gptq.STD).contiguous()
 
-    def metadata_for(self, form: str, precision: str, takes: str) -> dict:
-        own = {"format": form, "precision": precision, "input": takes}
+    def metadata_for(self, form: str, precision: str, takes: str, first: str = LOGITS) -> dict:
+        """What a file says of itself; `first` is the output that the answer is read from."""
+        outputs = {first: GIVES[first]}
+        if self.network.distance is not None:
+            outputs |= {DISTANCE: GIVES[DISTANCE]}
+        own = {"format": form, "precision": precision, "input": takes, "outputs": outputs}
         if precision == "int8":
             own |= {"mean": [gptq.MEAN] * 3, "std": [gptq.STD] * 3}
         return self.metadata | own
@@ -244,16 +253,18 @@ def files_from(
     for name in formats:
         metadata = source.metadata_for(name, "float32", takes.get(name, nchw))
         write = partial(FORMATS[name].module(name).write, metadata=metadata, **options[name])
-        yield name, scratch / f"{stem}{FORMATS[name].suffix}", lambda: source.shipped, write
+        prepare = lambda: exported_as(source.shipped)  # noqa: E731
+        yield name, scratch / f"{stem}{FORMATS[name].suffix}", prepare, write
     for name in formats if int8 else ():
         module = FORMATS[name].module(name)
         metadata = source.metadata_for(name, "int8", takes.get(name, nchw))
         given = {"images": source.calibration, **options[name]}
         write = partial(module.write_int8, metadata=metadata, **given)
-        prepare = partial(source.for_int8, module.TOP)
+        prepare = lambda top=module.TOP: exported_as(source.for_int8(top))  # noqa: E731
         yield f"{name} int8", scratch / f"{stem}_int8{FORMATS[name].suffix}", prepare, write
     if photo:
-        metadata = source.metadata_for("onnx", "float32", "uint8 (height, width, 3), RGB, any size")
+        takes_any = "uint8 (height, width, 3), RGB, any size"
+        metadata = source.metadata_for("onnx", "float32", takes_any, PROBABILITIES)
         metadata |= {"temperature": 1.0}  # the graph has divided by it
         write = FORMATS["onnx"].module("onnx").write_with_preprocessing
         write = partial(write, metadata=metadata, opset=source.opset)

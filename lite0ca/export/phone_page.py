@@ -21,8 +21,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lite0ca.errors import InputError
+from lite0ca.evaluation.certainty import LIMIT, NO_LEAF
 from lite0ca.files import refuse_others, whole
 from lite0ca.folders import check_writable, scratch_folder, whole_folder
+from lite0ca.formats.metadata import DISTANCE
 from lite0ca.machine.environment import cache_folder
 from lite0ca.settings.names import LANGUAGES, display_names
 
@@ -42,7 +44,8 @@ RUNTIME_FILES = {SCRIPT: "ort.wasm.bundle.min.mjs", PROGRAM: "ort-wasm-simd-thre
 def write_page(model: Path, metadata: Mapping, folder: str | Path) -> Path:
     """Write the page around an ONNX file; returns its folder.
 
-    The model takes `photo`, uint8 (height, width, 3), and gives `probabilities` (classes,).
+    The model takes `photo`, uint8 (height, width, 3), and gives `probabilities` (classes,) and
+    perhaps `distance` (1,) to its training photos.
     `metadata` is plain data: `classes` in the model's order and perhaps their `names`,
     `image_size`, `name`, `data`, `version`; without `sure_from` the page is never sure;
     `drawn_sample` makes it warn. An earlier page in `folder` is replaced, other files beside it
@@ -107,6 +110,8 @@ def content_of_page(model: Path, metadata: Mapping) -> dict[str, bytes]:
     called = {language: display_names(classes, names, language) for language in LANGUAGES}
     about = {**metadata, "names": called, "download": loaded}
     about |= {"runtime": f"{RUNTIME} {RUNTIME_VERSION}"}
+    if DISTANCE in metadata.get("outputs", {}):
+        about |= {DISTANCE: {"limit": LIMIT, "no_leaf": NO_LEAF}}
     text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
     files["model.json"] = f"{text}\n".encode()
 

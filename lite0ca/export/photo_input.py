@@ -8,27 +8,32 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from lite0ca.model.network import LeafClassifier
+
 
 class PhotoClassifier(nn.Module):
-    """uint8 RGB (H, W, 3) of any size -> calibrated probabilities (classes,).
+    """uint8 RGB (H, W, 3) of any size -> calibrated probabilities (classes,), and of a network that
+    knows its training photos (1,) how far from them.
 
     Resizes as `resizing.squeezed` does, a grey level apart at most. A photo with a shorter side of
     more than `reading.side_for(S)` pixels meets one average here and two where it is read for us,
     which differ by more where it has grain of a pixel or two.
     """
 
-    def __init__(self, network: nn.Module, mean, std, image_size: int, temperature: float):
+    def __init__(self, network: LeafClassifier, mean, std, image_size: int, temperature: float):
         super().__init__()
         self.network = network
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
         self.image_size, self.temperature = image_size, temperature
 
-    def forward(self, photo: torch.Tensor) -> torch.Tensor:
+    def forward(self, photo: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         photo = photo.permute(2, 0, 1).float()  # H W 3 -> 3 H W
         square = (resized(photo, self.image_size) + 0.5).floor().clamp(0, 255)  # 3 S S
         images = ((square / 255 - self.mean) / self.std).unsqueeze(0)  # 1 3 S S
-        return (self.network(images) / self.temperature).softmax(dim=1).squeeze(0)  # classes
+        logits, distance = self.network.with_distance(images)
+        probabilities = (logits / self.temperature).softmax(dim=1).squeeze(0)  # classes
+        return probabilities if distance is None else (probabilities, distance)
 
 
 def resized(photo: torch.Tensor, size: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,19 +18,24 @@ from executorch.runtime import Runtime, Verification
 from torch import nn
 
 from lite0ca.model.attention import InferenceCoordAttn
-from lite0ca.model.network import LeafClassifier
+from lite0ca.model.distance import TrainingDistance
+from lite0ca.model.network import LeafClassifier, WithDistance
 
+Whole = TypeVar("Whole", bound=nn.Module)
 TOP = 127  # steps of the largest weight
 METADATA = "facts"  # a method of the file that takes nothing and returns JSON
 
 
 def write(network: nn.Module, metadata: dict, path: Path) -> None:
-    """Normalised float32 (1, 3, S, S) -> logits (1, classes)."""
-    lower(captured(network, metadata), metadata, path)
+    """Normalised float32 (1, 3, S, S) -> logits (1, classes), and distances (1,) if it has them."""
+    lower(captured(with_state(network), metadata), metadata, path)
 
 
-def write_int8(network: LeafClassifier, metadata: dict, path: Path, images: torch.Tensor) -> None:
-    """Static int8 by PT2E, but for attention and classifier; calibrates on (N, 3, S, S) `images`.
+def write_int8(
+    network: LeafClassifier | WithDistance, metadata: dict, path: Path, images: torch.Tensor
+) -> None:
+    """Static int8 by PT2E, but for attention, classifier and distance; calibrates on (N, 3, S, S)
+    `images`.
 
     XNNPACK's quantiser knows ReLU as a part of a convolution, but not ReLU6: what lies before it
     would be rounded, in far larger steps. A range that ends at 6 cuts off what is above as well.
@@ -37,10 +43,12 @@ def write_int8(network: LeafClassifier, metadata: dict, path: Path, images: torc
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    network, up_to_6 = without_relu6(network)
+    network, up_to_6 = without_relu6(with_state(network))
     quantizer = XNNPACKQuantizer().set_global(precision(up_to_6))
-    in_float32 = [network.attention, network.get_classifier()]
-    in_float32 += [module for module in network.modules() if isinstance(module, InferenceCoordAttn)]
+    classifier = network.network if isinstance(network, WithDistance) else network
+    in_float32 = [classifier.attention, classifier.get_classifier()]
+    kinds = (InferenceCoordAttn, TrainingDistance)
+    in_float32 += [module for module in network.modules() if isinstance(module, kinds)]
     names = tuple(name for name, module in network.named_modules() if module in in_float32)
     quantizer.set_filter_function(lambda node: not lies_in(node, names))
     with warnings.catch_warnings(action="ignore"):
@@ -52,7 +60,16 @@ def write_int8(network: LeafClassifier, metadata: dict, path: Path, images: torc
     lower(captured(quantized, metadata), metadata, path)
 
 
-def without_relu6(network: LeafClassifier) -> tuple[LeafClassifier, bool]:
+def with_state(network: Whole) -> Whole:
+    """A copy whose buffers are all in its state: XNNPACK's partitioner finds no others."""
+    network = copy.deepcopy(network)
+    for module in network.modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            module.register_buffer(name, buffer)
+    return network
+
+
+def without_relu6(network: Whole) -> tuple[Whole, bool]:
     """(a copy with ReLU for ReLU6, True), or the network itself if it has ReLU of its own."""
     kinds = {type(module) for module in network.modules()}
     if nn.ReLU6 not in kinds or nn.ReLU in kinds:
@@ -129,7 +146,10 @@ class Session:
             self.metadata = json.loads(self.program.load_method(METADATA).execute([])[0])
         self.method = self.program.load_method("forward")
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(B, 3, S, S) normalised -> (B, classes) logits, one picture after the other."""
-        answers = [self.method.execute([torch.from_numpy(image[None])])[0] for image in images]
-        return np.concatenate([answer.numpy() for answer in answers])
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(B, 3, S, S) normalised -> (B, classes) logits, (B,) distances, one picture after the
+        other.
+        """
+        answers = [self.method.execute([torch.from_numpy(image[None])]) for image in images]
+        logits, *distances = (torch.cat(values).numpy() for values in zip(*answers))
+        return logits, distances[0] if distances else None

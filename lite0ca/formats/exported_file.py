@@ -14,7 +14,7 @@ import numpy as np
 from lite0ca.errors import InputError, opening
 from lite0ca.files import read_bytes
 from lite0ca.formats import seal
-from lite0ca.formats.metadata import check_metadata
+from lite0ca.formats.metadata import DISTANCE, check_metadata
 from lite0ca.machine.console import quiet
 from lite0ca.machine.memory import within_free_memory
 from lite0ca.settings.config import unknown
@@ -59,8 +59,8 @@ class ExportedFile:
     """An exported file, opened on the CPU. `metadata` is what a checkpoint says beside its weights,
     and `mean`, `std`, `classes`, `image_size`.
 
-    `session` answers normalised (B, 3, S, S) with logits (B, classes); `mean` and `std` are (3,) or
-    (1,), of pixels 0..1.
+    `session` answers normalised (B, 3, S, S) with logits (B, classes) and distances (B,), or None
+    where the file gives none; `mean` and `std` are (3,) or (1,), of pixels 0..1.
     """
 
     def __init__(self, session, metadata: dict):
@@ -72,16 +72,14 @@ class ExportedFile:
 
     def answers(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """uint8 RGB (B, S, S, 3) -> float32 logits (B, classes), distances (B,) if it has them."""
-        return self.logits(photos), None
-
-    def logits(self, photos: np.ndarray) -> np.ndarray:
-        """uint8 RGB (B, S, S, 3) -> float32 (B, classes)."""
         images = (photos.astype(np.float32) / 255 - self.mean) / self.std
-        return self.answer(images.transpose(0, 3, 1, 2))
+        return self.with_distance(images.transpose(0, 3, 1, 2))
 
-    def answer(self, images: np.ndarray) -> np.ndarray:
-        """Normalised float32 (B, 3, S, S) -> float32 (B, classes)."""
-        return np.asarray(self.session(np.ascontiguousarray(images)), np.float32)
+    def with_distance(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The same of normalised float32 (B, 3, S, S)."""
+        logits, distances = self.session(np.ascontiguousarray(images))
+        distances = None if distances is None else np.asarray(distances, np.float32)
+        return np.asarray(logits, np.float32), distances
 
 
 def format_of(path: str | Path) -> str | None:
@@ -138,12 +136,18 @@ def seal_file(path: Path) -> None:
 
 
 def check_answers(exported: ExportedFile) -> None:
-    """Raise `ValueError` unless one black picture gets a finite logit for each class."""
+    """Raise `ValueError` unless one black picture gets a finite logit for each class, and a finite
+    distance where the file says that it gives one.
+    """
     side, classes = exported.metadata["image_size"], len(exported.metadata["classes"])
-    logits = exported.answer(np.zeros((1, 3, side, side), np.float32))
+    logits, distances = exported.with_distance(np.zeros((1, 3, side, side), np.float32))
     if logits.shape != (1, classes):
         raise ValueError(f"it names {classes} classes and answers {logits.shape}")
-    if not np.isfinite(logits).all():
+    if (distances is not None) != (DISTANCE in exported.metadata.get("outputs", {})):
+        raise ValueError("its distance is not where it was")
+    if distances is not None and distances.shape != (1,):
+        raise ValueError(f"its distance is {distances.shape}")
+    if not all(np.isfinite(values).all() for values in (logits, distances) if values is not None):
         raise ValueError("it answers NaN or infinity")
 
 

@@ -11,16 +11,21 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from lite0ca.formats.litert_metadata import graphs_in, metadata_in, with_metadata
+from lite0ca.formats.metadata import DISTANCE
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 TOP = 127  # steps of the largest weight
+# In the names of operations, which are called after their module or the output that they give.
+OF_DISTANCE = "(TrainingDistance|output_1)"
 
 
 def write(network: nn.Module, metadata: dict, path: Path) -> None:
-    """Normalised float32 (1, S, S, 3) -> logits (1, classes)."""
+    """Normalised float32 (1, S, S, 3) -> `logits` (1, classes), and `distance` (1, 1) if `metadata`
+    names it as an output.
+    """
     path.write_bytes(with_metadata(converted(network, metadata), metadata))
 
 
@@ -29,9 +34,21 @@ def converted(network: nn.Module, metadata: dict) -> bytes:
     import litert_torch
     import torch
 
+    class InColumns(torch.nn.Module):
+        """Distances as (1, 1): Google's Task Library takes each output for one a class."""
+
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor):
+            logits, distances = self.network(images)
+            return logits, distances.unsqueeze(1)
+
     size = metadata["image_size"]
+    whole = InColumns().eval() if DISTANCE in metadata.get("outputs", {}) else network
     with warnings.catch_warnings(action="ignore"):
-        channels_last = litert_torch.to_channel_last_io(network, args=[0]).eval()
+        channels_last = litert_torch.to_channel_last_io(whole, args=[0]).eval()
         model = litert_torch.convert(channels_last, (torch.zeros(1, size, size, 3),))
         with tempfile.TemporaryDirectory() as folder:
             model.export(f"{folder}/model.tflite")
@@ -39,8 +56,8 @@ def converted(network: nn.Module, metadata: dict) -> bytes:
 
 
 def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Tensor) -> None:
-    """Static int8: activations, weights (channel by channel); the classifier is float32, and the
-    input too, since Google's Task Library takes float32 or uint8 pictures only.
+    """Static int8: activations, weights (channel by channel); the classifier is float32, the
+    distance, and the input too, since Google's Task Library takes float32 or uint8 pictures only.
 
     `images` are (N, 3, S, S) normalised, to calibrate with.
     """
@@ -55,6 +72,8 @@ def write_int8(network: nn.Module, metadata: dict, path: Path, images: torch.Ten
         operations, none = qtyping.TFLOperationName, algorithm_manager.AlgorithmName.NO_QUANTIZE
         for operation in (operations.INPUT, operations.FULLY_CONNECTED, operations.OUTPUT):
             work.update_quantization_recipe(".*", operation, algorithm_key=none)
+        every = operations.ALL_SUPPORTED
+        work.update_quantization_recipe(f".*{OF_DISTANCE}.*", every, algorithm_key=none)
         interpreter = Interpreter(model_content=plain)
         ((key, names),) = interpreter.get_signature_list().items()
         examples = [{names["inputs"][0]: nhwc(image[None])} for image in images.numpy()]
@@ -88,18 +107,25 @@ class Session:
         self.interpreter = Interpreter(model_content=content, num_threads=threads)
         self.interpreter.allocate_tensors()
         (self.input,) = self.interpreter.get_input_details()
-        (self.output,) = self.interpreter.get_output_details()
+        outputs = {output["name"]: output for output in self.interpreter.get_output_details()}
+        self.distance = outputs.pop(DISTANCE, None)
+        (self.logits,) = outputs.values()
         if self.input["shape"].size != 4:
             raise ValueError("it takes no pictures")
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(B, 3, S, S) normalised -> (B, classes) logits, one picture after the other."""
-        return np.concatenate([self.one(nhwc(image[None])) for image in images])
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(B, 3, S, S) normalised -> (B, classes) logits, (B,) distances, one picture after the
+        other.
+        """
+        answers = [self.one(nhwc(image[None])) for image in images]
+        logits, *distances = (np.concatenate(values) for values in zip(*answers))
+        return logits, distances[0].reshape(-1) if distances else None
 
-    def one(self, image: np.ndarray) -> np.ndarray:
+    def one(self, image: np.ndarray) -> list[np.ndarray]:
         self.interpreter.set_tensor(self.input["index"], to_type(image, self.input))
         self.interpreter.invoke()
-        return to_float(self.interpreter.get_tensor(self.output["index"]), self.output)
+        outputs = [self.logits] + ([] if self.distance is None else [self.distance])
+        return [to_float(self.interpreter.get_tensor(one["index"]), one) for one in outputs]
 
 
 def to_type(values: np.ndarray, tensor: dict) -> np.ndarray:

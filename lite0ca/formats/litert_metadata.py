@@ -15,6 +15,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from lite0ca.formats.metadata import DISTANCE, LOGITS
+
 NAME, LABELS, OURS = b"TFLITE_METADATA", "labels.txt", b"lite0ca"
 IMAGE_PROPERTIES, NORMALIZATION, RGB, AXIS_LABELS = 2, 1, 1, 2
 
@@ -26,6 +28,7 @@ def with_metadata(model: bytes, metadata: dict) -> bytes:
         if buffer.offset > 1:  # behind the flatbuffer, where the quantizer puts weights
             buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
+    name_outputs(unpacked, list(metadata.get("outputs", [LOGITS])))
     unpacked.metadata = [one for one in unpacked.metadata or [] if one.name not in (NAME, OURS)]
     for name, content in (
         (NAME, mobile_metadata(metadata)),
@@ -40,6 +43,14 @@ def with_metadata(model: bytes, metadata: dict) -> bytes:
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(LABELS, "\n".join(metadata["classes"]) + "\n")
     return file.getvalue()
+
+
+def name_outputs(model: schema.ModelT, names: list[str]) -> None:
+    """Call the outputs what they are, where tools show it: as tensors and in the signature."""
+    graph, (signature,) = model.subgraphs[0], model.signatureDefs
+    given = sorted(signature.outputs, key=lambda output: output.name)  # output_0, output_1
+    for name, output in zip(names, given, strict=True):
+        output.name = graph.tensors[output.tensorIndex].name = name.encode()
 
 
 def metadata_in(model: bytes) -> dict:
@@ -88,7 +99,11 @@ def mobile_metadata(metadata: dict) -> bytes:
             6: vector(b, [labels]),
         },
     )
-    graph = table(b, {2: vector(b, [image]), 3: vector(b, [logits])})
+    outputs = [logits]
+    if DISTANCE in metadata.get("outputs", {}):
+        about = f"How far from the training photos. {metadata['outputs'][DISTANCE]}."
+        outputs += [table(b, {0: text(b, DISTANCE), 1: text(b, about)})]
+    graph = table(b, {2: vector(b, [image]), 3: vector(b, outputs)})
     root = table(
         b,
         {

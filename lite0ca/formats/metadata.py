@@ -13,8 +13,11 @@ from lite0ca.settings.config import Config
 from lite0ca.settings.names_file import are_names
 from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, System
 
+# What an exported file answers with.
+LOGITS, PROBABILITIES, DISTANCE = "logits", "probabilities", "distance"
 MOST_CLASSES = 100_000  # a network is built for as many as a file says
 FILE_NAME = re.compile(r"[\w.+-]{1,200}")  # of a system: exported files are called after it
+FIRST = (LOGITS, PROBABILITIES)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -37,6 +40,7 @@ def check_metadata(metadata: dict, source: str | Path) -> None:
         "classes": lambda names: type(names) is list and names == classes_of(metadata["label2id"]),
         "mean": three_numbers,
         "std": lambda values: three_numbers(values) and min(values) > 0,
+        "outputs": are_outputs,  # before 0.5 there was one, and no word of it
     }
     for name, is_right in rules.items():
         if name in metadata and not is_right(metadata[name]):
@@ -61,6 +65,15 @@ def is_number(value) -> bool:
 
 def three_numbers(values) -> bool:
     return type(values) is list and len(values) == 3 and all(map(is_number, values))
+
+
+def are_outputs(named) -> bool:
+    """What each output is, by its name: logits or probabilities first, perhaps a distance."""
+    return (
+        type(named) is dict
+        and list(named) in ([first, *more] for first in FIRST for more in ([], [DISTANCE]))
+        and all(type(text) is str for text in named.values())
+    )
 
 
 def are_digests(files) -> bool:

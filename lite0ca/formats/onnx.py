@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 
 from lite0ca.errors import InputError, first_line
+from lite0ca.formats.metadata import DISTANCE, LOGITS, PROBABILITIES
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,8 @@ onnxruntime.set_default_logger_severity(FATAL)
 
 
 def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = None) -> None:
-    """Normalised float32 `images` (batch, 3, S, S) -> `logits` (batch, classes), one file.
+    """Normalised float32 `images` (batch, 3, S, S) -> `logits` (batch, classes), and what else
+    `metadata` names as outputs, one file.
 
     Opsets below 18 come from torch's legacy exporter. Raises `InputError` if an opset cannot be
     had.
@@ -41,12 +43,13 @@ def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = No
 
     size = metadata["image_size"]
     example = torch.zeros(2, 3, size, size)
-    names = {"input_names": [IMAGES], "output_names": ["logits"]}
+    outputs = list(metadata.get("outputs", [LOGITS]))
+    names = {"input_names": [IMAGES], "output_names": outputs}
     if opset is None or opset >= FIRST_DYNAMO_OPSET:
         batch = ({0: torch.export.Dim("batch")},)
         exported(network, example, path, opset, dynamic_shapes=batch, dynamo=True, **names)
     else:
-        batch = {IMAGES: {0: "batch"}, "logits": {0: "batch"}}
+        batch = {name: {0: "batch"} for name in (IMAGES, *outputs)}
         exported(network, example, path, opset, dynamic_axes=batch, dynamo=False, **names)
     store(path, metadata)
 
@@ -74,7 +77,9 @@ def refuse_opset(opset: int, int8: bool, photo: bool) -> None:
 def write_with_preprocessing(
     network: nn.Module, metadata: dict, path: Path, opset: int | None = None
 ) -> None:
-    """uint8 RGB `photo` (height, width, 3) of any size -> calibrated `probabilities` (classes,)."""
+    """uint8 RGB `photo` (height, width, 3) of any size -> calibrated `probabilities` (classes,),
+    and what else `metadata` names as outputs.
+    """
     import torch
 
     any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
@@ -86,7 +91,7 @@ def write_with_preprocessing(
         dynamic_shapes=(any_size,),
         dynamo=True,
         input_names=[PHOTO],
-        output_names=["probabilities"],
+        output_names=list(metadata.get("outputs", [PROBABILITIES])),
     )
     store(path, metadata)
 
@@ -156,7 +161,8 @@ def write_half(photo: Path, metadata: dict, path: Path) -> None:
 def write_int8(
     network: nn.Module, metadata: dict, path: Path, images: torch.Tensor, opset: int | None = None
 ) -> None:
-    """Static int8: activations and, channel by channel, weights; the classifier stays float32.
+    """Static int8: activations and, channel by channel, weights; the classifier stays float32, and
+    so does what is done with the feature maps to get a distance of them.
 
     `images` are (N, 3, S, S) normalised, to calibrate with.
     """
@@ -168,8 +174,9 @@ def write_int8(
         write(network, metadata, plain, opset)
         quant_pre_process(str(plain), str(prepared))
         # Logits beyond those of the calibration would be cut off, and near ones become equal.
-        nodes = onnx.load(prepared).graph.node
-        classifier = [node.name for node in nodes if node.op_type in ("Gemm", "MatMul")]
+        graph = onnx.load(prepared).graph
+        classifier = {node.name for node in graph.node if node.op_type in ("Gemm", "MatMul")}
+        distance = nodes_before(graph, DISTANCE) - nodes_before(graph, LOGITS)
         quantization.quantize_static(
             str(prepared),
             str(path),
@@ -178,10 +185,22 @@ def write_int8(
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
             reduce_range=True,  # weights of at most `TOP` steps
-            nodes_to_exclude=classifier,
+            nodes_to_exclude=[*classifier, *distance],
         )
     refuse_other_opset(path, opset)
     store(path, metadata)
+
+
+def nodes_before(graph: onnx.GraphProto, output: str) -> set[str]:
+    """The names of the nodes that an output is computed by; none if there is no such output."""
+    makers = {name: node for node in graph.node for name in node.output}
+    found, left = set(), [output]
+    while left:
+        node = makers.get(left.pop())
+        if node is not None and node.name not in found:
+            found.add(node.name)
+            left += node.input
+    return found
 
 
 class OneByOne:
@@ -229,18 +248,29 @@ class Session:
         )
         stored = self.session.get_modelmeta().custom_metadata_map
         self.metadata = {key: json.loads(value) for key, value in stored.items()}
-        self.takes_photos = self.session.get_inputs()[0].name == PHOTO
+        self.input = self.session.get_inputs()[0].name
+        self.outputs = [output.name for output in self.session.get_outputs()]
+        self.takes_photos = self.input == PHOTO
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(B, 3, S, S) normalised -> (B, classes) logits; of photos 0..255 their log."""
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(B, 3, S, S) normalised -> (B, classes) logits, (B,) distances; of photos 0..255 their
+        probabilities' log.
+        """
         if not self.takes_photos:
-            (logits,) = self.session.run(None, {self.session.get_inputs()[0].name: images})
-            return np.asarray(logits)
+            return self.answered(images)
         photos = images.transpose(0, 2, 3, 1).round().astype(np.uint8)  # B S S 3
-        answers = [self.of_photo(photo) for photo in photos]
-        return np.log(np.maximum(answers, np.finfo(np.float32).tiny))
+        probabilities, distances = zip(*(self.of_photo(photo) for photo in photos))
+        logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+        return logits, None if distances[0] is None else np.array(distances)
 
-    def of_photo(self, photo: np.ndarray) -> np.ndarray:
-        """uint8 RGB (H, W, 3) of any size -> probabilities (classes,)."""
-        (probabilities,) = self.session.run(None, {PHOTO: photo})
-        return np.asarray(probabilities)
+    def of_photo(self, photo: np.ndarray) -> tuple[np.ndarray, float | None]:
+        """uint8 RGB (H, W, 3) of any size -> probabilities (classes,), the distance."""
+        probabilities, distance = self.answered(photo)
+        return probabilities, None if distance is None else distance.item()
+
+    def answered(self, given: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """What is asked about -> the first output, and the distances if there are some."""
+        answer = dict(zip(self.outputs, self.session.run(None, {self.input: given})))
+        distance = answer.pop(DISTANCE, None)
+        (first,) = answer.values()
+        return np.asarray(first), None if distance is None else np.asarray(distance)

@@ -36,12 +36,13 @@ class Exported(nn.Module):
         return (images.float() / 255 - self.mean) / self.std
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits = self.exported.answer(images.float().cpu().numpy())
-        return torch.from_numpy(logits).to(images.device)
+        return self.with_distance(images)[0]
 
     def with_distance(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits (B, classes), and (B,) distances to the training photos if the file has them."""
-        return self(images), None
+        """As a `LeafClassifier`: logits (B, classes), and distances (B,) if the file has them."""
+        logits, distances = self.exported.with_distance(images.float().cpu().numpy())
+        distances = None if distances is None else torch.from_numpy(distances).to(images.device)
+        return torch.from_numpy(logits).to(images.device), distances
 
 
 def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Exported]:

@@ -13,6 +13,7 @@ import openvino
 
 from lite0ca.formats import onnx as onnx_format
 from lite0ca.formats import seal
+from lite0ca.formats.metadata import DISTANCE
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,9 @@ LOOPS = {"If", "Loop", "TensorIterator"}  # none in what is exported; a stranger
 
 
 def write(network: nn.Module, metadata: dict, path: Path) -> None:
-    """Normalised float32 `images` (batch, 3, S, S) -> `logits`; weights stay float32."""
+    """Normalised float32 `images` (batch, 3, S, S) -> `logits`, and what else `metadata` names as
+    outputs; weights stay float32.
+    """
     save(converted(network, metadata), metadata, path)
 
 
@@ -77,6 +80,8 @@ class Session:
             raise ValueError(f"it has a loop or a branch ({min(loops)})")
         stored = self.model.get_rt_info([ROOM]).value if self.model.has_rt_info([ROOM]) else {}
         self.metadata = {key: json.loads(one) for key, one in stored.items()}
+        named = [DISTANCE in output.get_names() for output in self.model.outputs]
+        self.logits, self.distance = named.index(False), named.index(True) if any(named) else None
         self.for_batch = functools.cache(self.compiled)
 
     def compiled(self, batch: int):
@@ -88,6 +93,8 @@ class Session:
         settings |= {"INFERENCE_NUM_THREADS": self.threads}
         return core().compile_model(model, "CPU", settings).create_infer_request()
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(B, 3, S, S) normalised -> (B, classes) logits."""
-        return self.for_batch(len(images)).infer([images])[0].copy()
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(B, 3, S, S) normalised -> (B, classes) logits, (B,) distances."""
+        answer = self.for_batch(len(images)).infer([images])
+        distances = None if self.distance is None else answer[self.distance].copy()
+        return answer[self.logits].copy(), distances

@@ -33,7 +33,8 @@ class TrainingDistance(nn.Module):
         self.register_buffer("whitening", whitening.float(), persistent=False)
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        return (self.whitened(pooled(maps)) ** 2).sum(1).sqrt()  # B
+        squares = self.whitened(pooled(maps)) ** 2  # B D
+        return squares.sum(1, keepdim=True).sqrt().squeeze(1)  # B
 
     def whitened(self, features: torch.Tensor) -> torch.Tensor:
         return nn.functional.linear(features.float() - self.mean, self.whitening)  # B D
@@ -61,13 +62,19 @@ class TrainingDistance(nn.Module):
         whitening /= max(np.quantile(distances, NEAR), SMALLEST)
         return cls(torch.from_numpy(mean), torch.from_numpy(whitening))
 
+    def of_divided(self, scales: torch.Tensor) -> TrainingDistance:
+        """The same distances from maps whose channels were divided by (D,) numbers."""
+        return TrainingDistance(self.mean / scales, self.whitening * scales)
+
     def as_dict(self) -> dict[str, torch.Tensor]:
         """What a checkpoint keeps."""
         return {"mean": self.mean.cpu().clone(), "whitening": self.whitening.cpu().clone()}
 
 
 def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([features.mean((2, 3)) for features in maps], dim=1)  # B D
+    # Kept as (B, C, 1, 1): LiteRT would transpose whole maps for a mean that drops its axes.
+    means = [features.mean((2, 3), keepdim=True).flatten(1) for features in maps]
+    return torch.cat(means, dim=1)  # B D
 
 
 def strided(backbone) -> list[int]:

@@ -84,6 +84,24 @@ class LeafClassifier(nn.Module):
         return [*self.attention.parameters(), *self.get_classifier().parameters()]
 
 
+class WithDistance(nn.Module):
+    """(B, 3, H, W) -> logits (B, classes) and distances (B,) of a network that knows its training
+    photos: what an exported file computes.
+    """
+
+    def __init__(self, network: LeafClassifier):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self.network.with_distance(x)
+
+
+def exported_as(network: LeafClassifier) -> LeafClassifier | WithDistance:
+    """What is traced of a network: with its distances, if it has them."""
+    return network if network.distance is None else WithDistance(network).eval()
+
+
 def build_model(
     system: System, classes: int, image_size: int = 224, dropout: float = 0.2, **backbone
 ) -> LeafClassifier:

@@ -24,8 +24,9 @@ from lite0ca.export import export as export_module
 from lite0ca.export import phone_page, verification
 from lite0ca.export.export import export, refuse_failed
 from lite0ca.export.verification import NOISY
-from lite0ca.formats.checkpoint import load_best, model_of
-from lite0ca.formats.exported_file import FORMATS
+from lite0ca.formats.checkpoint import load_best, model_of, save_checkpoint
+from lite0ca.formats.exported_file import FORMATS, ExportedFile, check_answers
+from lite0ca.formats.metadata import check_metadata
 from lite0ca.formats.opening import open_file
 from lite0ca.formats.report import write_report
 from lite0ca.formats.seal import has_seal
@@ -60,6 +61,7 @@ def exported(tiny_run, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     patch = pytest.MonkeyPatch()
     # Two epochs on 40 drawings leave answers that hang by a hair: int8 is judged on real photos.
     patch.setitem(verification.LEAST, "int8", 0.8)
+    patch.setattr(verification, "LEAST_UNLIKE", 0.8)
     patch.setattr(export_module, "ROUNDED_ON", 16)
     patch.setattr(verification, "SECONDS", 0.0)
     try:
@@ -94,10 +96,19 @@ def pictures(sample):
     return torch.from_numpy(np.stack(photos))
 
 
-def expected(run: Path, pictures: torch.Tensor) -> np.ndarray:
+def expected(run: Path, pictures: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(logits, distances) of the trained network."""
     model = model_of(load_best(run))
     with torch.inference_mode():
-        return model(model.normalize(to_device(pictures, torch.device("cpu")))).numpy()
+        images = model.normalize(to_device(pictures, torch.device("cpu")))
+        logits, distances = model.with_distance(images)
+        return logits.numpy(), distances.numpy()
+
+
+def assert_answers(run: Path, pictures: torch.Tensor, logits, distances) -> None:
+    wanted, exact = expected(run, pictures)
+    assert np.abs(logits - wanted).max() < 1e-3
+    assert np.abs(distances.reshape(-1) / exact - 1).max() < 1e-3
 
 
 def test_the_report_says_how_each_form_did(exported):
@@ -117,6 +128,8 @@ def test_the_report_says_how_each_form_did(exported):
     float32 = [row for form, row in rows.items() if form != "torch" and "int8" not in form]
     assert all(row["agreement"] == 1 for row in float32)
     assert all(row["largest_logit_difference"] <= 1e-3 for row in float32)
+    assert all(row["largest_distance_difference"] <= 1e-3 for row in float32)
+    assert all(row["unlike_agreement"] == 1 for row in float32)
     assert not list((run / "export").glob(".*")), "nothing half-written is left"
 
 
@@ -149,8 +162,9 @@ def test_onnx_by_onnxruntime_alone(exported, pictures):
     assert "metadata" not in metadata["config"], "no path of this machine"
     for batch in (1, 4):
         images = normalised(pictures[:batch], metadata)
-        (logits,) = session.run(None, {"images": images})
-        assert np.abs(logits - expected(exported[0], pictures[:batch])).max() < 1e-3
+        logits, distances = session.run(["logits", "distance"], {"images": images})
+        assert_answers(exported[0], pictures[:batch], logits, distances)
+    assert [output.name for output in session.get_outputs()] == list(metadata["outputs"])
     model = onnx.load(path)
     onnx.checker.check_model(model)
     assert not list(Path(path).parent.glob("*.data")), "one file"
@@ -169,6 +183,35 @@ def test_int8_sums_cannot_overflow_on_old_x86(exported):
 
 
 @needs("onnx")
+def test_what_is_made_of_the_maps_for_a_distance_is_not_in_8_bits(exported):
+    import onnx
+
+    from lite0ca.formats.onnx import nodes_before
+
+    graph = onnx.load(exported[0] / f"export/{NAME}_int8.onnx").graph
+    own = nodes_before(graph, "distance") - nodes_before(graph, "logits")
+    kinds = [node.op_type for node in graph.node if node.name in own]
+    assert "Sqrt" in kinds and not any("Quantize" in kind for kind in kinds)
+
+
+@needs("onnx")
+def test_a_run_that_does_not_know_its_training_photos_gives_logits_alone(
+    little_run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(verification, "SECONDS", 0.0)
+    run = shutil.copytree(little_run, tmp_path / "run")
+    kept = load_best(run)
+    assert kept.pop("distance")
+    save_checkpoint(run / "best_model.pt", kept)
+    folder, (_, row) = onnx_alone(run, tmp_path / "out")
+    assert row["passed"] and "unlike_agreement" not in row
+    metadata, network = open_file(folder / row["file"])
+    assert list(metadata["outputs"]) == ["logits"]
+    logits, distances = network.exported.answers(np.zeros((2, 32, 32, 3), np.uint8))
+    assert logits.shape == (2, 2) and distances is None
+
+
+@needs("onnx")
 def test_half_weights_are_half_the_file_and_answer_alike(exported, pictures, tmp_path):
     from lite0ca.formats.onnx import write_half
 
@@ -179,7 +222,9 @@ def test_half_weights_are_half_the_file_and_answer_alike(exported, pictures, tmp
     assert metadata["precision"] == "half"
     one, other = (open_file(file)[1].exported.session for file in (whole, half))
     for photo in pictures.numpy():
-        assert other.of_photo(photo) == pytest.approx(one.of_photo(photo), abs=0.02)
+        (given, distance), (wanted, exact) = other.of_photo(photo), one.of_photo(photo)
+        assert given == pytest.approx(wanted, abs=0.02)
+        assert distance == pytest.approx(exact, rel=0.02)
 
 
 @needs("onnx")
@@ -188,13 +233,16 @@ def test_the_photo_file_takes_any_size_and_gives_probabilities(exported, picture
 
     session = onnxruntime.InferenceSession(str(exported[0] / f"export/{NAME}_photo.onnx"))
     temperature = load_best(tiny_run)["temperature"]
-    logits = torch.from_numpy(expected(exported[0], pictures))
-    for photo, row in zip(pictures.numpy(), (logits / temperature).softmax(1).numpy()):
-        (answer,) = session.run(None, {"photo": photo})
+    logits, distances = map(torch.from_numpy, expected(exported[0], pictures))
+    probabilities = (logits / temperature).softmax(1).numpy()
+    for photo, row, exact in zip(pictures.numpy(), probabilities, distances.numpy()):
+        answer, distance = session.run(["probabilities", "distance"], {"photo": photo})
         assert answer == pytest.approx(row, abs=1e-4)
+        assert distance == pytest.approx([exact], rel=1e-3)
     for shape in ((480, 640, 3), (31, 50, 3)):
-        (answer,) = session.run(None, {"photo": np.full(shape, 99, np.uint8)})
+        answer, distance = session.run(None, {"photo": np.full(shape, 99, np.uint8)})
         assert answer.shape == (4,) and answer.sum() == pytest.approx(1, abs=1e-5)
+        assert distance.shape == (1,)
     # Its probabilities are calibrated already: what reads the file must not do it again.
     photo, run = (
         answers_of(str(exported[0] / file), num_workers=0, device="cpu")["confidence"]
@@ -228,8 +276,8 @@ def test_openvino_alone(exported, pictures):
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
     model = core.compile_model(exported[0] / f"export/{NAME}.xml", "CPU", precise)
     metadata = open_file(exported[0] / f"export/{NAME}.xml")[0]
-    logits = model(normalised(pictures, metadata))[0]
-    assert np.abs(logits - expected(exported[0], pictures)).max() < 1e-3
+    answer = model(normalised(pictures, metadata))
+    assert_answers(exported[0], pictures, answer["logits"], answer["distance"])
 
 
 @needs("litert")
@@ -252,12 +300,16 @@ def test_litert_alone_with_labels_where_mobile_tools_look(exported, pictures):
     interpreter.allocate_tensors()
     (image,) = interpreter.get_input_details()
     assert image["shape"].tolist() == [1, 64, 64, 3], "NHWC"
-    logits = []
-    for picture in pictures.numpy():
-        interpreter.set_tensor(image["index"], ((picture / 255 - 0.5) / 0.5)[None].astype("f4"))
-        interpreter.invoke()
-        logits.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
-    assert np.abs(np.array(logits) - expected(exported[0], pictures)).max() < 1e-3
+    names = [output["name"] for output in interpreter.get_output_details()]
+    assert names == ["logits", "distance"], "as the metadata has them"
+    run = interpreter.get_signature_runner()
+    (given,) = run.get_input_details()
+    answers = [
+        run(**{given: ((picture / 255 - 0.5) / 0.5)[None].astype("f4")})
+        for picture in pictures.numpy()
+    ]
+    logits, distances = (np.concatenate([one[name] for one in answers]) for name in names)
+    assert_answers(exported[0], pictures, logits, distances)
 
 
 @needs("litert")
@@ -266,8 +318,13 @@ def test_litert_int8_takes_pixels_that_it_keeps_exactly(exported):
 
     interpreter = Interpreter(str(exported[0] / f"export/{NAME}_int8.tflite"))
     interpreter.allocate_tensors()
-    (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert image["dtype"] == logits["dtype"] == np.float32  # as Google's Task Library wants it
+    (image,), outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    # As Google's Task Library wants it.
+    assert {one["dtype"] for one in (image, *outputs)} == {np.float32}
+    of_distance = [
+        one for one in interpreter.get_tensor_details() if "TrainingDistance" in one["name"]
+    ]
+    assert len(of_distance) > 5 and {one["dtype"] for one in of_distance} == {np.float32}
     # The first thing that is done with the pictures: (pixel - 128) / 127.5 becomes pixel - 128.
     tensors = [one for one in interpreter.get_tensor_details() if one["dtype"] == np.int8]
     same_shape = [one for one in tensors if one["shape"].tolist() == image["shape"].tolist()]
@@ -282,9 +339,10 @@ def test_executorch_alone(exported, pictures):
     program = Runtime.get().load_program(exported[0] / f"export/{NAME}.pte")
     metadata = json.loads(program.load_method("facts").execute([])[0])
     method = program.load_method("forward")
-    for image, row in zip(normalised(pictures, metadata), expected(exported[0], pictures)):
-        (answer,) = method.execute([torch.from_numpy(image[None])])
-        assert np.abs(answer.numpy()[0] - row).max() < 1e-3
+    images = normalised(pictures, metadata)
+    answers = [method.execute([torch.from_numpy(image[None])]) for image in images]
+    logits, distances = (torch.cat(values).numpy() for values in zip(*answers))
+    assert_answers(exported[0], pictures, logits, distances)
 
 
 # Evaluate and predict take a file in place of a run.
@@ -459,6 +517,54 @@ def test_a_broken_or_foreign_file_is_refused(form, exported, tmp_path):
             open_file(path)
     with pytest.raises(InputError, match="there is no such file"):
         open_file(tmp_path / f"none{suffix}")
+
+
+OUTPUTS = {"logits": "of each class", "distance": "to the training photos"}
+OF_TWO = {"image_size": 8, "classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "distances", "problem"),
+    [
+        ({}, None, None),  # of a version before 0.5
+        ({"outputs": OUTPUTS}, [0.5], None),
+        ({"outputs": OUTPUTS}, None, "its distance is not where it was"),
+        ({}, [0.5], "its distance is not where it was"),
+        ({"outputs": OUTPUTS}, [0.5, 1.0], r"its distance is \(2,\)"),
+        ({"outputs": OUTPUTS}, [float("nan")], "it answers NaN or infinity"),
+    ],
+)
+def test_a_file_gives_the_distance_that_it_says(outputs, distances, problem):
+    exported = ExportedFile(lambda images: (np.zeros((1, 2)), distances), OF_TWO | outputs)
+    if problem is None:
+        return check_answers(exported)
+    with pytest.raises(ValueError, match=problem):
+        check_answers(exported)
+
+
+@pytest.mark.parametrize("outputs", [[], {"distance": ""}, {"logits": 1}, {**OUTPUTS, "more": ""}])
+def test_other_outputs_are_refused(outputs):
+    with pytest.raises(InputError, match=r"file.onnx: .* its outputs cannot be"):
+        check_metadata({"outputs": outputs}, "file.onnx")
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "problem"),
+    [
+        ("onnx", {}, None),
+        ("onnx", {"largest_distance_difference": 0.002}, "distances differ by 0.002, 0.001 are"),
+        ("onnx", {"unlike_agreement": 0.99}, "are unlike the training photos for 99.0% only"),
+        ("int8", {"largest_distance_difference": 0.3, "unlike_agreement": 0.98}, None),
+        ("int8", {"unlike_agreement": 0.95}, "training photos for 95.0%, 97.0% are needed"),
+        ("int8", {"agreement": 0.9}, "agrees on 90.0%, 99.0% are needed"),
+        ("onnx", {"largest_distance_difference": float("nan")}, "distances differ by nan"),
+    ],
+)
+def test_distances_are_proved_as_the_answers_are(kind, change, problem):
+    row = {"agreement": 1.0, "largest_logit_difference": 0.0}
+    row |= {"unlike_agreement": 1.0, "largest_distance_difference": 0.0}
+    found = verification.problem_of(row | change, kind)
+    assert found is None if problem is None else problem in found
 
 
 @needs("onnx")

@@ -27,6 +27,7 @@ from lite0ca.settings.names import LANGUAGES
 
 METADATA = {"name": "Tiny", "classes": ["brown_spot", "healthy", "leaf_blast"], "image_size": 224}
 METADATA |= {"data": "noise", "version": "0.1.0", "sure_from": 0.0, "drawn_sample": False}
+OUTPUTS = {"probabilities": "three of them", "distance": "to the training photos"}
 PHONE = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True}
 LAPTOP = {"viewport": {"width": 1280, "height": 800}}
 SECONDS = 20_000  # milliseconds that the browser may take for anything
@@ -197,7 +198,9 @@ def chromium() -> str | None:
 
 @pytest.fixture(scope="module")
 def model(runtime, tmp_path_factory) -> Path:
-    """(height, width, 3) -> 8 x 8 -> three classes; a turned photo or swapped colours show."""
+    """(height, width, 3) -> 8 x 8 -> three classes; a turned photo or swapped colours show. Twice
+    the mean of the pixels is the distance.
+    """
     from onnx import TensorProto, helper, numpy_helper, save
 
     weights = np.random.default_rng(0).normal(0, 0.04, (192, 3)).astype(np.float32)
@@ -209,6 +212,7 @@ def model(runtime, tmp_path_factory) -> Path:
         "weights": weights - weights.mean(axis=0),
         "flat": np.array([1, 192], np.int64),
         "classes": np.array([3], np.int64),
+        "two": np.array([2], np.float32),
     }
     nodes = [
         ("Transpose", ["photo"], "planes", {"perm": [2, 0, 1]}),
@@ -221,12 +225,17 @@ def model(runtime, tmp_path_factory) -> Path:
         ("MatMul", ["row", "weights"], "logits", {}),
         ("Softmax", ["logits"], "shares", {"axis": 1}),
         ("Reshape", ["shares", "classes"], "probabilities", {}),
+        ("ReduceMean", ["unit"], "mean", {"keepdims": 0}),
+        ("Mul", ["mean", "two"], "distance", {}),
     ]
     graph = helper.make_graph(
         [helper.make_node(kind, given, [made], **how) for kind, given, made, how in nodes],
         "tiny",
         [helper.make_tensor_value_info("photo", TensorProto.UINT8, ["height", "width", 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [count])
+            for name, count in (("probabilities", 3), ("distance", 1))
+        ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     path = tmp_path_factory.mktemp("model") / "model.onnx"
@@ -286,6 +295,7 @@ def served(model, tmp_path_factory):
     never = {name: value for name, value in METADATA.items() if name != "sure_from"}
     phone_page.write_page(model, METADATA, root / "page")
     phone_page.write_page(model, never | {"drawn_sample": True}, root / "unsure")
+    phone_page.write_page(model, METADATA | {"outputs": OUTPUTS}, root / "knowing")
     phone_page.write_page(model, METADATA, root / "broken")
     (root / "broken/model.packed").write_bytes(bytes(model.stat().st_size))
     with serving(root) as server:
@@ -407,12 +417,16 @@ def test_the_page_of_a_run_answers_as_its_exported_file(
     metadata, network = open_file(next((tmp_path / "export").glob("*_photo.onnx")))
     (half,) = (tmp_path / "export").glob("*_page.onnx")
     assert gzip.decompress((served.root / "run/model.packed").read_bytes()) == half.read_bytes()
+    of_photo = network.exported.session.of_photo
     page = visit("run")
     ready(page)
     rows = page.locator("#bars tr")
     for photo in [leaf, *sorted(sample.parent.glob("*/*.jpg"))[::60]]:
-        given, expected = answer(page, photo), network.exported.session.of_photo(read_image(photo))
+        given, (expected, distance) = answer(page, photo), of_photo(read_image(photo))
         assert given == pytest.approx(expected, abs=0.03), photo
+        if abs(distance - 1) > 0.03:
+            never_sure = page.locator("#advice").inner_text().startswith("Unlike")
+            assert never_sure == (distance > 1), photo
         best = int(np.argmax(given))
         assert metadata["classes"][best].replace("_", " ") in rows.nth(best).inner_text().lower()
 
@@ -503,6 +517,28 @@ def test_not_sure_and_trained_on_drawings(visit, leaf):
     assert advice.is_visible() and advice.inner_text().lower() == not_sure_advice("en")
     assert page.get_by_role("status").inner_text() == f"Not sure: {not_sure_advice('en')}"
     assert page.locator(".percent").all_inner_texts()[0].endswith("%")
+
+
+@pytest.mark.parametrize(
+    ("grey", "locale", "said", "remark"),
+    [
+        (90, "en-US", "^(brown spot|healthy|leaf blast)$", "^Answered on this device$"),
+        (150, "en-US", "^Not sure$", r"^Perhaps .+, \d+%$"),
+        (250, "vi-VN", "^Có lẽ không phải lá cây$", r"^Nếu đúng là lá: .+, \d+%$"),
+    ],
+)
+def test_a_photo_unlike_the_training_photos_is_never_sure(
+    grey, locale, said, remark, visit, tmp_path
+):
+    Image.new("RGB", (90, 70), (grey, grey, grey)).save(tmp_path / "grey.png")
+    page = visit("knowing", locale=locale)
+    answer(page, tmp_path / "grey.png")
+    expect_text(page, said)
+    expect_text(page, remark, "#remark")
+    unlike = {"en-US": "unlike the photos it learned from", "vi-VN": "không giống các ảnh mô hình"}
+    shown = page.locator("#advice").inner_text().lower()
+    assert shown.startswith(unlike[locale]) if grey > 128 else shown == ""
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 # The live view looks every 50 ms.

@@ -16,7 +16,7 @@ let facts = null;
 let model = null;
 let loading = null; // {got, of}: bytes
 let trouble = null; // a Trouble
-let answer = null; // {probabilities, milliseconds}
+let answer = null; // {probabilities, distance, milliseconds}
 let shown = 0; // photos and live views so far: a late answer to an earlier one is dropped
 let live = false;
 let asking = false; // for the camera
@@ -168,10 +168,16 @@ function say(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
 
+// Is the distance to the training photos beyond "limit", or even "no_leaf"?
+const beyond = (limit) =>
+  Boolean(answer && facts.distance && answer.distance > facts.distance[limit]);
+
 function render() {
   const words = WORDS[language];
   const best = answer ? answer.probabilities.indexOf(Math.max(...answer.probabilities)) : -1;
-  const sure = answer && answer.probabilities[best] >= (facts.sure_from ?? Infinity);
+  const likely = answer && answer.probabilities[best] >= (facts.sure_from ?? Infinity);
+  const unlike = beyond("limit");
+  const sure = likely && !unlike;
   const name = answer && called(best);
   const bytes = loading && loading.got < loading.of;
 
@@ -181,13 +187,16 @@ function render() {
   $("retry").hidden = !trouble || Boolean(loading) || Boolean(model && trouble.word !== "run");
   say("best", sure && !trouble ? percent(answer.probabilities[best]) : "");
   say("took", answer && !trouble ? `${Math.round(answer.milliseconds)} ms` : "");
-  say("advice", answer && !sure && !trouble ? words.advice : "");
+  const advice = unlike ? [words.unlike, words.advice] : [words.advice]; // a line each
+  say("advice", answer && !sure && !trouble ? advice.join("\n") : "");
   if (trouble) {
     say("answer", words.trouble[trouble.word]);
     say("remark", DETAILED.includes(trouble.word) ? trouble.message.slice(0, 120) : "");
   } else if (answer) {
-    say("answer", sure ? name : words.unsure);
-    say("remark", sure ? words.here : words.likely(name, percent(answer.probabilities[best])));
+    const share = percent(answer.probabilities[best]);
+    const noLeaf = beyond("no_leaf");
+    say("answer", sure ? name : noLeaf ? words.noLeaf : words.unsure);
+    say("remark", sure ? words.here : (noLeaf ? words.ifLeaf : words.likely)(name, share));
   } else if (!model) {
     say("answer", bytes || !loading?.of ? words.loading : words.starting);
     say("remark", bytes ? words.loaded(megabytes(loading.got), megabytes(loading.of)) : "");
@@ -195,7 +204,7 @@ function render() {
     say("answer", live || !canvas.hidden ? words.looking : words.ready);
     say("remark", "");
   }
-  speak(words, best, sure);
+  speak(best, sure, advice.join("; "));
   for (const [number, row] of [...$("bars").rows].entries()) {
     const share = answer && !trouble ? answer.probabilities[number] : null;
     row.classList.toggle("best", share !== null && number === best);
@@ -213,19 +222,20 @@ function render() {
 
 // For whoever hears the page: one sentence for each answer, and for what else happens. The live view
 // is heard when it sees another class, at most every three seconds.
-function speak(words, best, sure) {
+function speak(best, sure, advice) {
+  const said = $("answer").textContent;
   if (trouble || !answer) {
-    const waits = !trouble && $("answer").textContent === words.looking;
-    say("spoken", waits ? "" : $("answer").textContent); // empty, so that the next one is heard
+    const waits = !trouble && said === WORDS[language].looking;
+    say("spoken", waits ? "" : said); // empty, so that the next one is heard
     heard = null;
     return;
   }
-  const of = [shown, live, language, sure ? best : "unsure"].join();
+  const of = [shown, live, language, sure ? best : said].join();
   const now = performance.now();
   if (live && heard && (of === heard.of || now - heard.at < 3000)) return;
   heard = { of, at: now };
   const share = percent(answer.probabilities[best]);
-  say("spoken", sure ? `${called(best)}, ${share}` : `${words.unsure}: ${words.advice}`);
+  say("spoken", sure ? `${called(best)}, ${share}` : `${said}: ${advice}`);
 }
 
 // What changes with the language alone, or with the facts.
@@ -276,7 +286,7 @@ function renderFacts(words) {
   const lines = [
     [words.name, facts.name],
     [words.data, facts.drawn_sample ? words.drawings : facts.data],
-    [words.sure, facts.sure_from == null ? words.never : percent(facts.sure_from)],
+    [words.sure, facts.sure_from == null ? words.never : sureFrom(words)],
     [words.photo, `${facts.image_size} × ${facts.image_size}`],
     [words.size, `${megabytes(bytes)} MB`],
     [words.version, facts.version],
@@ -289,6 +299,11 @@ function renderFacts(words) {
     return pair;
   });
   $("facts").replaceChildren(...parts);
+}
+
+function sureFrom(words) {
+  const share = percent(facts.sure_from);
+  return facts.distance ? `${share}, ${words.like}` : share;
 }
 
 // --- hands -----------------------------------------------------------------------------------

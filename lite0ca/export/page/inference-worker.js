@@ -18,16 +18,17 @@ const WORK = {
 
   async look({ rgb, height, width }) {
     const start = performance.now();
-    const probabilities = await run(rgb, height, width);
-    return { probabilities, milliseconds: performance.now() - start };
+    const { probabilities, distance } = await run(rgb, height, width);
+    return { probabilities, distance, milliseconds: performance.now() - start };
   },
 };
 const TROUBLE = { start: "model", look: "run" };
 
 async function run(rgb, height, width) {
   const photo = new ort.Tensor("uint8", rgb, [height, width, 3]);
-  const { probabilities } = await session.run({ photo });
-  return probabilities.data;
+  const { probabilities, distance } = await session.run({ photo });
+  // How far from the training photos; some models do not know it.
+  return { probabilities: probabilities.data, distance: distance ? distance.data[0] : null };
 }
 
 // (module (func (result v128) i32.const 0 i8x16.splat)): refused by a browser without SIMD.

@@ -99,7 +99,7 @@ class Asked {
     });
   }
 
-  // {probabilities: Float32Array, milliseconds}
+  // {probabilities: Float32Array, distance: number or null, milliseconds}
   answer({ rgb, height, width }) {
     return this.ask({ kind: "look", rgb, height, width }, [rgb.buffer]);
   }
