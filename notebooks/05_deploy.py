@@ -218,7 +218,8 @@ file = next(folder.glob("*_photo.onnx"))
 session = onnxruntime.InferenceSession(str(file))
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
 photo = np.full((300, 400, 3), 128, np.uint8)  # or np.asarray(Image.open(...).convert("RGB"))
-(probabilities,) = session.run(None, {"photo": photo})
+probabilities, distance = session.run(["probabilities", "distance"], {"photo": photo})
+print(f"{distance[0]:.1f} times as far from the training photos as 95 of 100 leaves like them")
 pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_frame()
 
 # %% [markdown]
@@ -245,12 +246,14 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 #
 # ## Call it
 # Every file says of itself what it takes: classes, size, mean, std, temperature. Below, `pixels`
-# are uint8 RGB of the whole photo squeezed to the file's size.
+# are uint8 RGB of the whole photo squeezed to the file's size. `distance` is more than 1 where a
+# photo is unlike those that the run learned from: an answer is sure up to there, and if its
+# probability is `sure_from` or more.
 #
 # **Python, ONNX Runtime 1.20 or newer**
 # ```python
 # images = ((pixels / 255 - mean) / std).transpose(2, 0, 1)[None].astype("float32")
-# (logits,) = session.run(None, {"images": images})
+# logits, distance = session.run(["logits", "distance"], {"images": images})
 # ```
 #
 # **Android, LiteRT 2 (`com.google.ai.edge.litert:litert`), Kotlin**; the labels lie in the file
@@ -260,15 +263,15 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 # val inputs = model.createInputBuffers(); val outputs = model.createOutputBuffers()
 # inputs[0].writeFloat(rgb.map { (it / 255f - 0.5f) / 0.5f }.toFloatArray())  // height, width, RGB
 # model.run(inputs, outputs)
-# val logits = outputs[0].readFloat()
+# val logits = outputs[0].readFloat(); val distance = outputs[1].readFloat()[0]
 # ```
 #
 # **iOS, ONNX Runtime (`onnxruntime-objc`), Swift**; the `_photo` file
 # ```swift
 # let session = try ORTSession(env: env, modelPath: path, sessionOptions: nil)
 # let photo = try ORTValue(tensorData: rgb, elementType: .uInt8, shape: [height, width, 3])
-# let answer = try session.run(withInputs: ["photo": photo], outputNames: ["probabilities"],
-#                              runOptions: nil)
+# let answer = try session.run(withInputs: ["photo": photo],
+#                              outputNames: ["probabilities", "distance"], runOptions: nil)
 # ```
 #
 # **C++, OpenVINO 2025 or newer**; without the hint it computes in bfloat16 where the CPU has it,
@@ -280,14 +283,16 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 # auto request = compiled.create_infer_request();
 # request.set_input_tensor(ov::Tensor(ov::element::f32, {1, 3, 224, 224}, images));
 # request.infer();
-# const float* logits = request.get_output_tensor().data<float>();
+# const float* logits = request.get_tensor("logits").data<float>();
+# const float distance = *request.get_tensor("distance").data<float>();
 # ```
 #
 # **C++, ExecuTorch 1** (`extension/module`, `extension/tensor`)
 # ```cpp
 # Module module("EfficientNet_Lite0_CA.pte");
 # auto images = from_blob(pixels, {1, 3, 224, 224});
-# const auto logits = module.forward(images)->at(0).toTensor();
+# const auto answer = *module.forward(images);
+# const auto logits = answer.at(0).toTensor(), distance = answer.at(1).toTensor();
 # ```
 #
 # **Browser, onnxruntime-web**; or the whole page: `lite0ca export RUN --web page`. The
@@ -298,7 +303,7 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 # ```js
 # const session = await ort.InferenceSession.create("EfficientNet_Lite0_CA_photo.onnx");
 # const photo = new ort.Tensor("uint8", rgb, [height, width, 3]);
-# const { probabilities } = await session.run({ photo });
+# const { probabilities, distance } = await session.run({ photo });
 # ```
 #
 # The Kotlin, Swift and C++ lines are from the runtimes' documentation; only Python and the browser
