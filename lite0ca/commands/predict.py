@@ -12,7 +12,7 @@ from pathlib import Path
 from lite0ca.errors import InputError, printable
 from lite0ca.files import BYTE_ORDER_MARK, csv_line, is_stream, is_table, refuse_others, whole
 from lite0ca.folders import check_length, check_writable
-from lite0ca.settings.advice import DOUBTS, not_sure_advice, unlike_advice
+from lite0ca.settings.advice import DOUBTS, never_sure, not_sure_advice, unlike_advice
 from lite0ca.settings.command_lines import quoted
 from lite0ca.settings.flags import add_run, add_run_flags
 from lite0ca.settings.names import LANGUAGES
@@ -124,8 +124,10 @@ def say(
         found += [f"{unread} {words['left out']}"] if unread else []
         print(f"{len(paths)} {words['photos']}: {', '.join(found)}")
     if doubted["not sure"]:
-        below = f"{words['below']} {percent(model.sure_from)}"
-        print(f"{doubts['not sure']}: {below}; {not_sure_advice(language)}")
+        why = f"{words['below']} {percent(model.sure_from)}; {not_sure_advice(language)}"
+        if model.metadata.get("sure_from", 1.0) is None and model.sure_from == 1:
+            why = never_sure(language)
+        print(f"{doubts['not sure']}: {why}")
     if len(paths) > 1 and (unlike := doubted["unlike"] + doubted["no leaf"]):
         named = quoted(run) if os.path.isdir(run) else "RUN"  # a file is not adapted
         answered = doubted.total()

@@ -24,8 +24,13 @@ UNLIKE = {
     "vi": "{unlike:,} trong {photos:,} ảnh khác ảnh huấn luyện",
 }
 LABEL_SOME = {
-    "en": "label ten of each disease and run lite0ca adapt {run} --data-dir FOLDER",
-    "vi": "hãy gán nhãn mười ảnh cho mỗi bệnh rồi chạy lite0ca adapt {run} --data-dir FOLDER",
+    "en": "label ten of each disease (lite0ca label {run} FOLDER says which) and run lite0ca adapt",
+    "vi": "hãy gán nhãn mười ảnh cho mỗi bệnh (lite0ca label {run} FOLDER chọn giúp) rồi chạy "
+    "lite0ca adapt",
+}
+NEVER_SURE = {
+    "en": "too few labelled photos say how often this model is right",
+    "vi": "có quá ít ảnh đã gán nhãn để biết mô hình này đúng bao nhiêu phần trăm",
 }
 SEVERAL = 10  # photos: fewer say little about a place
 
@@ -33,6 +38,11 @@ SEVERAL = 10  # photos: fewer say little about a place
 def not_sure_advice(language: str) -> str:
     """What makes the next photo a better one, as the end of a sentence: "not sure: go nearer"."""
     return NOT_SURE.get(language, NOT_SURE["en"])
+
+
+def never_sure(language: str) -> str:
+    """Why a model without a limit is sure of nothing, as the end of a sentence."""
+    return NEVER_SURE.get(language, NEVER_SURE["en"])
 
 
 def unlike_advice(language: str, unlike: int, no_leaf: int, photos: int, run: str) -> str:

@@ -112,7 +112,7 @@ def test_a_folder_of_another_place(
     *lines, last, _ = capsys.readouterr().out.splitlines()
     assert f"12 {unlike}" in lines[-1] and f"  {unlike}: " in lines[1]
     assert last.startswith(counted) and advice in last
-    assert last.endswith(f"lite0ca adapt {run} --data-dir FOLDER")
+    assert f"lite0ca label {run} FOLDER" in last and last.endswith("lite0ca adapt")
     assert [(row["sure"], row["unlike"]) for row in rows_of(out)] == [("no", "yes")] * 12
     assert all(float(row["distance"]) == pytest.approx(1 / 0.99, rel=1e-4) for row in rows_of(out))
     assert main([*command, *leaves[:9]]) == 0, "too few to speak of a place"
