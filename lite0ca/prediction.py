@@ -231,7 +231,7 @@ def model_of_network(source: str, typed: dict, language: str | None) -> Model:
     metadata, network = open_model(source, typed.get("image_size"))
     config = settings_of(metadata, typed)
     keep_freed_memory()
-    asked = Network(network, Precision.of(device_of(config.device), config.amp))
+    asked = Network(network, Precision.for_answers(device_of(config.device), config.amp))
     return Model(source, metadata, asked, config, language or session_language())
 
 

@@ -69,7 +69,7 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
     if len(classes) > len(checkpoint["label2id"]):
         widen(model, len(classes))
     keep_freed_memory()
-    precision = Precision.of(device_of(config.device), config.amp)
+    precision = Precision.for_answers(device_of(config.device), config.amp)
     model.to(precision.device, memory_format=torch.channels_last)
     with own_temporary_folder():
         found, adapted = fitted(model, place, config, precision)

@@ -59,7 +59,7 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
     model, config = model_of(checkpoint), settings_of(checkpoint, {"batch_size": 64, **typed})
     keep_freed_memory()
-    precision = Precision.of(device_of(config.device), config.amp)
+    precision = Precision.for_answers(device_of(config.device), config.amp)
     model.to(precision.device, memory_format=torch.channels_last)
     with own_temporary_folder():
         adapt(model, batches_of(paths[:MOST], config), precision)

@@ -80,7 +80,7 @@ def with_answers(rows: pd.DataFrame, photos, metadata: dict, model, config: Conf
 
     `answers_of` says which columns that are.
     """
-    precision = Precision.of(device_of(config.device), config.amp)
+    precision = Precision.for_answers(device_of(config.device), config.amp)
     model.to(precision.device, memory_format=torch.channels_last)
     logits, distances, _ = answers_of_batches(model, photos, precision)
     probabilities = (logits / metadata.get("temperature", 1.0)).softmax(dim=1)

@@ -83,3 +83,18 @@ def by_background(table: pd.DataFrame, title: str) -> Figure:
     axes.set(ylabel="macro-F1", ylim=(0, 1), title=title)
     axes.legend(bbox_to_anchor=(1.01, 1), loc="upper left")
     return figure
+
+
+def by_labelled_photos(table: pd.DataFrame, title: str) -> Figure:
+    """Macro-F1 over the labelled photos of a class, a line a way with its standard errors.
+
+    `table` has a row a fitted model: way, photos, f1.
+    """
+    figure, axes = one_panel(7, 3.6)
+    for way, rows in table.groupby("way", sort=False):
+        found = rows.groupby("photos")["f1"].agg(["mean", "sem"])
+        axes.errorbar(found.index, found["mean"], found["sem"], label=way, marker="o", capsize=3)
+    axes.set(xlabel="labelled photos of each class", ylabel="macro-F1", title=title)
+    axes.set_xticks(sorted(table["photos"].unique()))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
