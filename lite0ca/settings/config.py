@@ -167,7 +167,7 @@ class Config:
     device: str = setting(
         "machine", "auto", "where to compute", choices=("auto", "cpu", "cuda", "mps")
     )
-    amp: bool | None = setting("machine", None, "mixed precision; default: on for cuda, in training")
+    amp: bool | None = setting("machine", None, "mixed precision; default: training on cuda")
     devices: int = setting(
         "machine",
         1,
