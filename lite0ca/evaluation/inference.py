@@ -25,7 +25,8 @@ class Network:
         with self.precision.autocast():
             images = to_device(torch.from_numpy(photos), self.precision.device)
             logits, distances = self.model.with_distance(self.model.normalize(images))
-        return logits.float().cpu().numpy(), None if distances is None else distances.cpu().numpy()
+        distances = None if distances is None else distances.float().cpu().numpy()
+        return logits.float().cpu().numpy(), distances
 
     @torch.inference_mode()
     def features_and_logits(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +53,7 @@ def answers_of_batches(
         with precision.autocast():
             some, far = model.with_distance(model.normalize(photos))
         logits.append(some.float())
-        distances += [] if far is None else [far]
+        distances += [] if far is None else [far.float()]
         numbers.append(number)
     found = torch.cat(distances).cpu() if distances else None
     return torch.cat(logits).cpu(), found, torch.cat(numbers)

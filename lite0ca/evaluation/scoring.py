@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from lite0ca.evaluation import calibration, metrics
+from lite0ca.evaluation.certainty import is_sure
 from lite0ca.evaluation.missed_disease import missed_as_text, missed_disease
 from lite0ca.evaluation.predictions import Answers, answered
 from lite0ca.files import cut, is_picture, known_json, numbered, write_json
@@ -56,7 +59,9 @@ def missed_in(asked: Answers, truth, predicted, groups) -> dict | None:
     """`missed_disease` among the answers; which class is healthy its label or its name says."""
     names, label2id = names_of(asked.run, asked.metadata), asked.metadata["label2id"]
     healthy = [number for label, number in label2id.items() if is_healthy(label, names)]
-    sure = asked.rows["sure"].to_numpy(bool)
+    distances = asked.rows["distance"].to_numpy() if "distance" in asked.rows else None
+    confidence = asked.rows["confidence"].to_numpy()
+    sure = np.asarray(is_sure(confidence, distances, limit_of(asked.metadata)))
     return missed_disease(truth, predicted, healthy, groups, sure)
 
 

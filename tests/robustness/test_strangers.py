@@ -357,7 +357,7 @@ def test_an_onnx_file_that_wants_all_memory_is_refused(exported, leaves, tmp_pat
     from onnx import helper
 
     model = unsealed(exported)
-    (output,) = model.graph.output
+    output = model.graph.output[0]
     inner = output.name + "_before"
     for node in model.graph.node:
         node.output[:] = [inner if name == output.name else name for name in node.output]
