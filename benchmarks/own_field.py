@@ -187,7 +187,7 @@ def features(model: nn.Module, maps: Maps) -> np.ndarray:
 
 NOTHING = "as it is"
 FITTED = {
-    "last stage (adapt)": adapted,
+    "late stages (adapt)": adapted,
     "without training photos": partial(adapted, beside=False),
     "the classifier alone": partial(otherwise, layers="classifier"),
     "BatchNorm of its batches": partial(otherwise, norms="batch"),

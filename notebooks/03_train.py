@@ -184,7 +184,7 @@ run = str(result.run)
 notebook.labelling(run, field, output_dir="to_label") if field else print("field is not set")
 
 # %% [markdown]
-# Then run this cell: it trains the last stages on them, beside the training photos, and says what
+# Then run this cell: it trains the late stages on them, beside the training photos, and says what
 # that is worth. A folder a class is as good: `data_dir=field`.
 
 # %%

@@ -18,7 +18,7 @@ from lite0ca.model.network import LeafClassifier
 
 @dataclass(frozen=True)
 class Maps:
-    """Of N photos: the float32 feature maps (N, C, h, w) that the last stage is given, what a
+    """Of N photos: the float32 feature maps (N, C, h, w) that the late stages are given, what a
     distance to the training photos is read from (N, D), and class numbers (N,). On the CPU.
     """
 

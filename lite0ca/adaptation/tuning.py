@@ -1,9 +1,9 @@
-"""The last stage of a network, trained on a few labelled photos of another place.
+"""The late stages of a network, trained on a few labelled photos of another place.
 
-The stages before it stay as they are, and so do BatchNorm's statistics: with more of it moving
-nothing was gained (07_study), and so the photos are looked at once and a step costs a tenth. Half
-of each batch are training photos, where they are at hand, or what was learned from them would be
-lost.
+What lies before stride 16 stays as it is, and so do BatchNorm's statistics: so the photos are
+looked at once, and a step costs a third. The very last stage alone is as good for ten photos a
+class and worse for twenty (docs/log.md). Half of each batch are training photos, where they are at
+hand, or what was learned from them would be lost.
 """
 
 from __future__ import annotations

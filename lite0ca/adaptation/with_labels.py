@@ -24,11 +24,11 @@ from lite0ca.errors import InputError, printable
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.finished_run import is_own
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.files import read_bytes, whole, write_json
+from lite0ca.files import read_bytes, whole, write_json, write_table
 from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
 from lite0ca.formats.checkpoint import load_best, model_of, save_checkpoint
 from lite0ca.formats.names import names_of
-from lite0ca.formats.run_files import BEST, SETTINGS, TABLE, digest, run_folder
+from lite0ca.formats.run_files import BEST, LEARNED, SETTINGS, TABLE, digest, run_folder
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
@@ -92,6 +92,8 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
                     kept.write(read_bytes(source / file))
         save_checkpoint(made / BEST, content)
         write_json(made / REPORT, report_of(run, place, found))
+        paths = [os.path.abspath(path) for path in place.rows["absolute_path"]]
+        write_table(made / LEARNED, place.rows[["label", "group"]].assign(path=paths))
     return str(folder)
 
 

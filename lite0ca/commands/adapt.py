@@ -9,7 +9,7 @@ from lite0ca.settings.command_lines import after
 from lite0ca.settings.flags import add_run, add_run_flags
 
 EPILOG = """\
-With labels (--data-dir or --metadata): 3 photos or more of each class, 10 if you can. The last
+With labels (--data-dir or --metadata): 3 photos or more of each class, 10 if you can. The late
 stages are trained on them, beside the training photos where those are at hand. Without labels
 (PHOTO ...): 32 photos or more, healthy leaves and sick ones; only what photos of the place look
 like is taken over."""

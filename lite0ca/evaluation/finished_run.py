@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import replace
 
+import pandas as pd
+
 from lite0ca.data import dataset, split
 from lite0ca.data.metadata_csv import read_made_split
-from lite0ca.errors import InputError, printable
+from lite0ca.errors import InputError, opening, printable
+from lite0ca.files import read_bytes
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.formats.exported_file import format_of
-from lite0ca.formats.run_files import BEST, TABLE, run_folder
+from lite0ca.formats.run_files import BEST, LEARNED, TABLE, run_folder
 from lite0ca.images.reading import bytes_of
 from lite0ca.settings.config import Config
 from lite0ca.settings.trained import WHERE
@@ -80,6 +84,17 @@ def is_own(data: dataset.DataSet, run: str, trained: dict, typed: dict) -> bool:
     found = zip(rows["key"], rows["split"], rows["absolute_path"].map(bytes_of))
     made = split.with_keys(made)
     return set(zip(made["key"], made["split"], made["bytes"].astype(int))) <= set(found)
+
+
+def learned_from(rows: pd.DataFrame, run: str) -> int:
+    """How many of the photos a run was fitted to when it was adapted: their scores are too good."""
+    table = run_folder(run) / LEARNED
+    if not table.is_file():
+        return 0
+    with opening(table, "is damaged; put back a copy of it, or remove it"):
+        content = io.BytesIO(read_bytes(table))
+        known = set(pd.read_csv(content, dtype=str, keep_default_na=False)["path"])
+    return sum(os.path.abspath(path) in known for path in map(str, rows["absolute_path"]))
 
 
 def part_at_end(data: dataset.DataSet) -> str:

@@ -12,7 +12,14 @@ from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
 from lite0ca.evaluation.certainty import is_sure
-from lite0ca.evaluation.finished_run import choose, data_of, is_own, part_at_end, trained_as
+from lite0ca.evaluation.finished_run import (
+    choose,
+    data_of,
+    is_own,
+    learned_from,
+    part_at_end,
+    trained_as,
+)
 from lite0ca.evaluation.inference import answers_of_batches
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
@@ -41,6 +48,7 @@ class Answers:
     background: str | None = None
     own: bool = False  # whether the run learned from this data
     at_end: bool = False  # whether it is what the run's training scores at its end
+    learned: int = 0  # of the photos, those that the run was fitted to when it was adapted
 
     @property
     def classes(self) -> list[str]:
@@ -72,7 +80,11 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
     keep_freed_memory()
     photos = score_loader(data.rows, metadata["label2id"], config, change=change)
     rows = with_answers(data.rows, photos, metadata, model, config)
-    return Answers(run, metadata, config, data, part, rows, background, own, at_end)
+    if learned := learned_from(rows, run):
+        print(
+            f"{learned:,} of {len(rows):,} photos were learned from by adapt: expect less on others"
+        )
+    return Answers(run, metadata, config, data, part, rows, background, own, at_end, learned)
 
 
 def with_answers(rows: pd.DataFrame, photos, metadata: dict, model, config: Config) -> pd.DataFrame:

@@ -88,7 +88,8 @@ def worth_of(asked: Answers) -> str:
     part = "all its splits" if asked.part == "all" else f"its {asked.part} split"
     if not asked.own:
         which = "all of it" if asked.part == "all" else part
-        return f"{which}; it is another data set than the one that the run was trained on"
+        learned = f"; adapt learned from {asked.learned:,} of these photos" if asked.learned else ""
+        return f"{which}; it is another data set than the one that the run was trained on{learned}"
     return f"{part}; {WORTH[asked.part]}"
 
 

@@ -10,6 +10,7 @@ from lite0ca.files import read_bytes
 
 BEST, LAST = "best_model.pt", "last.pt"
 SETTINGS, TABLE = "config.json", "data.csv"  # what a run began with; the latter is its split
+LEARNED = "adaptation.csv"  # the labelled photos of another place that a run was fitted to
 EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
 NAMED = 5  # runs that a message names
 

@@ -1,4 +1,4 @@
-"""A network cut in two before its last stage, so that this can be trained by itself."""
+"""A network cut in two behind stride 16, so that what follows can be trained by itself."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Tracer(fx.Tracer):
 
 
 def early_stages(model: LeafClassifier) -> nn.Module:
-    """(B, 3, H, W) normalised -> the map (B, C, h, w) that the last stage is given, and the maps
+    """(B, 3, H, W) normalised -> the map (B, C, h, w) that the late stages are given, and the maps
     that a distance to the training photos is read from. Its layers are the model's own.
     """
-    traced, cut, _ = before_the_last_stage(model)
+    traced, cut, _ = before_the_late_stages(model)
     stages = model.backbone.feature_info
     read = [nodes_of(traced, stages[number]["module"])[-1] for number in strided(model.backbone)]
     (output,) = (node for node in traced.graph.nodes if node.op == "output")
@@ -29,11 +29,11 @@ def early_stages(model: LeafClassifier) -> nn.Module:
 
 
 def late_stages(model: LeafClassifier) -> nn.Module:
-    """From what the last stage is given (B, C, h, w) to logits (B, classes).
+    """From what they are given (B, C, h, w) to logits (B, classes).
 
     Its layers are the model's own: what trains one trains the other.
     """
-    traced, cut, images = before_the_last_stage(model)
+    traced, cut, images = before_the_late_stages(model)
     with traced.graph.inserting_before(images):
         maps = traced.graph.placeholder("maps")
     cut.replace_all_uses_with(maps)
@@ -42,23 +42,21 @@ def late_stages(model: LeafClassifier) -> nn.Module:
     return pruned(traced)
 
 
-def before_the_last_stage(model: LeafClassifier) -> tuple[fx.GraphModule, fx.Node, fx.Node]:
-    """(the traced network, what its last stage is given, its images).
+def before_the_late_stages(model: LeafClassifier) -> tuple[fx.GraphModule, fx.Node, fx.Node]:
+    """(the traced network, its last map at stride 16, its images).
 
     Raises `InputError` for a backbone whose stages cannot be told apart.
     """
     backbone = model.backbone
     name = type(backbone).__name__
-    if not strided(backbone):
-        raise InputError(
-            f"{name}: shows no feature maps, so its last stage cannot be trained alone"
-        )
+    if not (read := strided(backbone)):
+        raise InputError(f"{name}: shows no feature maps, so there are no stages to train alone")
     traced = fx.GraphModule(model, Tracer().trace(model))
-    last = nodes_of(traced, backbone.feature_info[-1]["module"])
-    if not last or not isinstance(last[0].args[0], fx.Node):
-        raise InputError(f"{name}: its last stage cannot be told from those before")
+    early = nodes_of(traced, backbone.feature_info[read[-1]]["module"])
+    if not early:
+        raise InputError(f"{name}: its stages cannot be told from each other")
     (images,) = (node for node in traced.graph.nodes if node.op == "placeholder")
-    return traced, last[0].args[0], images
+    return traced, early[-1], images
 
 
 def nodes_of(traced: fx.GraphModule, stage: str) -> list[fx.Node]:
