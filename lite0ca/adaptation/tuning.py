@@ -42,7 +42,6 @@ def tuned(
     model = copy.deepcopy(model).eval().requires_grad_(False)
     late = late_stages(model).requires_grad_(True)
     optimizer = torch.optim.AdamW(late.parameters(), RATE, weight_decay=DECAY, fused=True)
-    torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     first = BATCH if beside is None else round(BATCH * SHARE)
     for step in bar(range(STEPS)):
