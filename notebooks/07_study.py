@@ -230,10 +230,11 @@ pd.concat(adapted, names=["minus", "arm"]).round(3)
 
 # %% tags=["nbval-check-output"]
 own = pd.read_csv(f"{study}/own_field.csv")
-seen = own.groupby(["photos", "way"], sort=False)[["f1", "training_f1", "cpu_s"]]
-table = seen.mean().round(3).assign(error=seen["f1"].sem().round(3), n=seen.size())
-print("on", *sorted(set(own["cpu"])))
-table[["f1", "error", "training_f1", "cpu_s", "n"]].astype({"cpu_s": int})
+seen = own.groupby(["photos", "way"], sort=False)
+table = seen[["f1", "training_f1", "cpu_s"]].mean().round(3)
+table = table.assign(error=seen["f1"].sem().round(3), n=seen.size())
+print("one thread of", *sorted(set(own["cpu"])), "| errors are standard errors of the mean")
+table[["f1", "error", "training_f1", "cpu_s", "n"]].round({"cpu_s": 0})
 
 # %%
 from lite0ca.plots.scores import by_labelled_photos
