@@ -324,7 +324,9 @@ def test_litert_int8_takes_pixels_that_it_keeps_exactly(exported):
     of_distance = [
         one for one in interpreter.get_tensor_details() if "TrainingDistance" in one["name"]
     ]
-    assert len(of_distance) > 5 and {one["dtype"] for one in of_distance} == {np.float32}
+    # Its axes and shapes are int32.
+    assert len(of_distance) > 5
+    assert {one["dtype"] for one in of_distance} <= {np.float32, np.int32}
     # The first thing that is done with the pictures: (pixel - 128) / 127.5 becomes pixel - 128.
     tensors = [one for one in interpreter.get_tensor_details() if one["dtype"] == np.int8]
     same_shape = [one for one in tensors if one["shape"].tolist() == image["shape"].tolist()]
