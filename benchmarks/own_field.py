@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +32,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lite0ca.adaptation import tuning
 from lite0ca.adaptation.maps import Maps, maps_of
 from lite0ca.adaptation.training_photos import training_photos
-from lite0ca.adaptation.tuning import balanced, logits_of_maps, tuned, turned
+from lite0ca.adaptation.tuning import balanced, logits_of_maps, rate_at, tuned, turned
 from lite0ca.data import dataset
 from lite0ca.data.near_duplicates import find_groups
 from lite0ca.evaluation.finished_run import data_of
@@ -130,11 +129,6 @@ def all_layers(given: Given) -> nn.Module:
     return model.eval()
 
 
-def rate_at(step: int) -> float:
-    warm = min(1, (step + 1) / tuning.WARMUP)
-    return tuning.RATE * warm * (1 + math.cos(math.pi * step / tuning.STEPS)) / 2
-
-
 def before_the_classifier(model: nn.Module) -> list[torch.Tensor]:
     """A list whose only item is what the classifier was given last, (B, C)."""
     seen = [torch.empty(0)]
@@ -218,10 +212,6 @@ def drawn(rows: pd.DataFrame, count: int, draw: int) -> tuple[np.ndarray, np.nda
     return np.array(chosen), np.flatnonzero(~np.isin(groups, list(leaves)))
 
 
-def part(maps: Maps, chosen: np.ndarray) -> Maps:
-    return Maps(maps.features[chosen], maps.pooled[chosen], maps.numbers[chosen])
-
-
 def rows_of(run: str, rows: pd.DataFrame, jobs: list[tuple], done: pd.DataFrame):
     """A row of the study for each (way, photos, draw) that is not in it yet."""
     checkpoint = load_best(run)
@@ -246,8 +236,8 @@ def rows_of(run: str, rows: pd.DataFrame, jobs: list[tuple], done: pd.DataFrame)
         if len(done) and (done[DONE] == pd.Series(key)).all(axis=1).any():
             continue
         chosen, rest = drawn(rows, count, draw)
-        given = Given(model, part(place, chosen), training, draw, (photos[0][chosen], photos[1]))
-        asked, began = part(place, rest), time.process_time()
+        given = Given(model, place.part(chosen), training, draw, (photos[0][chosen], photos[1]))
+        asked, began = place.part(rest), time.process_time()
         if way in PREDICTED:
             answers, at_home = PREDICTED[way](given, asked), None
         else:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
+import pandas as pd
 
+from lite0ca.data import split
 from lite0ca.evaluation.metrics import drawn_matrices, macro_f1
 
 FOLDS = 3
@@ -22,15 +21,8 @@ def folds_of(numbers: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     asked = np.flatnonzero(np.array([leaves[one] for one in numbers]) > 1)
     if not len(asked):
         return fold
-    names, group = np.unique(groups[asked], return_inverse=True)
-    shuffled = np.random.default_rng(seed).permutation(len(names))[group]
-    splitter = StratifiedGroupKFold(min(FOLDS, len(names)))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        for place, (_, chosen) in enumerate(
-            splitter.split(np.zeros(len(asked)), numbers[asked], shuffled)
-        ):
-            fold[asked[chosen]] = place
+    rows = pd.DataFrame({"label": numbers[asked], "group": groups[asked]})
+    fold[asked] = split.folds_of(rows, seed, FOLDS)
     # A fold may still hold all leaves of a class: then none of them is left to learn it from.
     for place in range(fold.max() + 1):
         for one in np.unique(numbers[fold == place]):

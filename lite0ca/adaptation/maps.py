@@ -29,6 +29,10 @@ class Maps:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def part(self, chosen: np.ndarray) -> Maps:
+        """Of some of the photos: their places, or a mask."""
+        return Maps(self.features[chosen], self.pooled[chosen], self.numbers[chosen])
+
 
 @torch.inference_mode()
 def maps_of(

@@ -46,8 +46,7 @@ def tuned(
     first = BATCH if beside is None else round(BATCH * SHARE)
     for step in bar(range(STEPS)):
         for group in optimizer.param_groups:
-            warm = min(1, (step + 1) / WARMUP)
-            group["lr"] = RATE * warm * (1 + math.cos(math.pi * step / STEPS)) / 2
+            group["lr"] = rate_at(step)
         features, numbers = batch(own, balanced(own.numbers, first, rng))
         if beside is not None:
             others = batch(beside, rng.integers(len(beside), size=BATCH - first))
@@ -62,6 +61,11 @@ def tuned(
         loss.backward()
         optimizer.step()
     return model
+
+
+def rate_at(step: int) -> float:
+    """Up in `WARMUP` steps, and along a cosine to nothing."""
+    return RATE * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / STEPS)) / 2
 
 
 def batch(maps: Maps, chosen: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

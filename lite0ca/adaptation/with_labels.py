@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +11,10 @@ import torch
 from scipy.special import softmax
 
 from lite0ca.adaptation import judgement
+from lite0ca.adaptation.adapted_run import adapted_run, new_folder
 from lite0ca.adaptation.classes import classes_as_text, matched, widen, with_new
 from lite0ca.adaptation.familiarity import distance_of_both
-from lite0ca.adaptation.maps import Maps, maps_of
+from lite0ca.adaptation.maps import maps_of
 from lite0ca.adaptation.training_photos import TrainingPhotos, training_photos
 from lite0ca.adaptation.tuning import logits_of_maps, tuned
 from lite0ca.data import dataset
@@ -24,11 +24,11 @@ from lite0ca.errors import InputError, printable
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.finished_run import is_own
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.files import read_bytes, whole, write_json, write_table
-from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
-from lite0ca.formats.checkpoint import load_best, model_of, save_checkpoint
+from lite0ca.files import write_json, write_table
+from lite0ca.folders import own_temporary_folder
+from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
-from lite0ca.formats.run_files import BEST, LEARNED, SETTINGS, TABLE, digest, run_folder
+from lite0ca.formats.run_files import LEARNED, digest, run_folder
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
@@ -58,8 +58,8 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
     `typed` names the labelled photos by `data_dir` or `metadata`. Prints what it was worth, by
     cross-validation, and keeps that as `adaptation.json`. Raises `InputError`.
     """
-    folder = refuse_existing(run, output_dir)
-    checkpoint, source = load_best(run), run_folder(run)
+    folder = new_folder(run, output_dir)
+    checkpoint = load_best(run)
     model = model_of(checkpoint)
     config = settings_of(checkpoint, typed)
     place = place_of(run, checkpoint, config, typed)
@@ -85,12 +85,7 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
     content.pop("distance", None)
     if adapted.distance is not None:
         content["distance"] = adapted.distance.as_dict()
-    with whole_folder(folder, shared=False) as made:
-        for file in (SETTINGS, TABLE):
-            if (source / file).is_file():
-                with whole(made / file, "wb") as kept:
-                    kept.write(read_bytes(source / file))
-        save_checkpoint(made / BEST, content)
+    with adapted_run(folder, run, content) as made:
         write_json(made / REPORT, report_of(run, place, found))
         paths = [os.path.abspath(path) for path in place.rows["absolute_path"]]
         write_table(made / LEARNED, place.rows[["label", "group"]].assign(path=paths))
@@ -100,15 +95,6 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
 NOT_ASKED = (
     "no class has photos of two leaves: what the adaptation is worth cannot be said; label more"
 )
-
-
-def refuse_existing(run: str, output_dir: str | None) -> Path:
-    """The folder to be made; raises `InputError` if it is there already."""
-    folder = Path(output_dir or f"{run_folder(run).resolve()}_adapted")
-    if os.path.lexists(folder):
-        raise InputError(f"{folder}: is there already; name another folder with --output-dir")
-    check_writable(folder)
-    return folder
 
 
 def place_of(run: str, checkpoint: dict, config: Config, typed: dict) -> Place:
@@ -173,7 +159,7 @@ def fitted(model: LeafClassifier, place: Place, config: Config, precision: Preci
     fold = judgement.folds_of(own.numbers, groups, config.seed)
     after = np.zeros_like(before)
     for number in range(fold.max() + 1):
-        rest, asked = part(own, fold != number), part(own, fold == number)
+        rest, asked = own.part(fold != number), own.part(fold == number)
         steps = lambda s, n=number: bar(s, f"asking photos it did not learn from, {n + 1}")  # noqa: E731
         trained = tuned(model, rest, beside, precision, config.seed, steps)
         after[fold == number] = logits_of_maps(trained, asked, precision)
@@ -213,10 +199,6 @@ def calibration_of_few(logits: np.ndarray, truth: np.ndarray) -> dict:
         )
         found["sure_from"] = None
     return found
-
-
-def part(maps: Maps, chosen: np.ndarray) -> Maps:
-    return Maps(maps.features[chosen], maps.pooled[chosen], maps.numbers[chosen])
 
 
 def training_as_text(found: dict) -> str:

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lite0ca.adaptation.adapted_run import adapted_run, new_folder
 from lite0ca.adaptation.familiarity import distance_of_both
 from lite0ca.adaptation.maps import maps_of
 from lite0ca.adaptation.training_photos import training_photos
 from lite0ca.errors import InputError
-from lite0ca.files import read_bytes, whole
-from lite0ca.folders import check_writable, own_temporary_folder, whole_folder
-from lite0ca.formats.checkpoint import load_best, model_of, save_checkpoint
+from lite0ca.folders import own_temporary_folder
+from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
-from lite0ca.formats.run_files import BEST, SETTINGS, TABLE, run_folder
 from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
@@ -38,7 +35,6 @@ from lite0ca.settings.trained import settings_of
 SHARE = 0.5  # of the photos in the new statistics; the rest stays as training left it (docs/log.md)
 LEAST, MOST = 32, 2000  # photos: fewer say too little, more nothing new
 LOOKED_AT = 500  # of them, for what is near them
-KEPT = (SETTINGS, TABLE)  # beside the model they make a folder a run's
 
 
 def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> str:
@@ -50,12 +46,8 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     Raises `InputError` for fewer than `LEAST` photos, an unreadable one, and for a network without
     BatchNorm.
     """
-    checkpoint, source = load_best(run), run_folder(run)
-    names = names_of(run, checkpoint)
-    folder = Path(output_dir or f"{source.resolve()}_adapted")
-    if os.path.lexists(folder):
-        raise InputError(f"{folder}: is there already; name another folder with --output-dir")
-    check_writable(folder)
+    checkpoint = load_best(run)
+    names, folder = names_of(run, checkpoint), new_folder(run, output_dir)
     paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
     model, config = model_of(checkpoint), settings_of(checkpoint, {"batch_size": 64, **typed})
     keep_freed_memory()
@@ -64,13 +56,9 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     with own_temporary_folder():
         adapt(model, batches_of(paths[:MOST], config), precision)
         distance = distance_of_place(run, checkpoint, model, paths[:LOOKED_AT], config, precision)
-    with whole_folder(folder, shared=False) as made:
-        for file in KEPT:
-            if (source / file).is_file():
-                with whole(made / file, "wb") as kept:
-                    kept.write(read_bytes(source / file))
-        moved = {"model": model.cpu().state_dict(), "names": names, "distance": distance}
-        save_checkpoint(made / BEST, checkpoint | moved | {"sure_from": None})
+    moved = {"model": model.cpu().state_dict(), "names": names, "distance": distance}
+    with adapted_run(folder, run, checkpoint | moved | {"sure_from": None}):
+        pass
     return str(folder)
 
 

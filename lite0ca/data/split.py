@@ -117,9 +117,9 @@ def with_made_valid(data: DataSet, seed: int) -> DataSet:
     return replace(data, rows=pd.concat([train[data.rows.columns], rest], ignore_index=True))
 
 
-def folds_of(rows: pd.DataFrame, seed: int) -> np.ndarray:
+def folds_of(rows: pd.DataFrame, seed: int, most: int = FOLDS) -> np.ndarray:
     """A fold number for each row: equal parts with the classes in their shares, groups whole."""
-    folds = min(FOLDS, rows["label"].value_counts().max(), rows["group"].nunique())
+    folds = min(most, rows["label"].value_counts().max(), rows["group"].nunique())
     fold = np.empty(len(rows), int)
     # The groups are shuffled here: up to scikit-learn 1.6 (Kaggle's) `shuffle=True` mixes up which
     # group has which classes, and the folds lose the classes' shares.

@@ -1,0 +1,38 @@
+"""The run folder that an adaptation leaves: the run's own files, and another model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lite0ca.errors import InputError
+from lite0ca.files import read_bytes, whole
+from lite0ca.folders import check_writable, whole_folder
+from lite0ca.formats.checkpoint import save_checkpoint
+from lite0ca.formats.run_files import BEST, SETTINGS, TABLE, run_folder
+
+KEPT = (SETTINGS, TABLE)  # beside the model they make a folder a run's
+
+
+def new_folder(run: str, output_dir: str | None) -> Path:
+    """The folder to be made, `RUN_adapted` or `output_dir`. Raises `InputError` if it is there."""
+    folder = Path(output_dir or f"{run_folder(run).resolve()}_adapted")
+    if os.path.lexists(folder):
+        raise InputError(f"{folder}: is there already; name another folder with --output-dir")
+    check_writable(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def adapted_run(folder: Path, run: str, checkpoint: dict) -> Iterator[Path]:
+    """Around what else is written into it; it appears whole at the end."""
+    source = run_folder(run)
+    with whole_folder(folder, shared=False) as made:
+        for file in KEPT:
+            if (source / file).is_file():
+                with whole(made / file, "wb") as kept:
+                    kept.write(read_bytes(source / file))
+        save_checkpoint(made / BEST, checkpoint)
+        yield made
