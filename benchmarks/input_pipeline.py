@@ -69,10 +69,11 @@ def benchmark_loader(data: DataSet, config: Config, rounds: int) -> pd.DataFrame
                     files, numbers, config, empty_cache(folder, files, config.image_size)
                 ),
             }
-            for epoch in (1, 2, 3):
+            for epoch in range(3):
                 for name, loader in loaders.items():
                     loader.batch_sampler.epoch = epoch
-                    label = f"{name}, epoch {min(epoch, 2)}{'' if epoch == 1 else ' and on'}"
+                    loader.batch_sampler.sizes = [config.image_size] * (epoch + 1)  # its last one
+                    label = f"{name}, epoch {min(epoch + 1, 2)}{'' if epoch == 0 else ' and on'}"
                     note(label, LOADER, seconds_of(lambda batches=loader: consume(batches)))
     table = [(stage, what, float(np.median(found))) for (stage, what), found in speeds.items()]
     table = pd.DataFrame(table, columns=["stage", "what", "images_per_s"])
@@ -179,14 +180,14 @@ class UsualPhotos(Dataset):
 
 def usual_loader(files, numbers, config: Config) -> DataLoader:
     photos = UsualPhotos(files, numbers, config.image_size)
-    batches = EvenBatches(len(photos), 32, config.seed, config.image_size)
+    batches = EvenBatches(len(photos), 32, config.seed, [config.image_size])
     workers = min(loader_workers(config.num_workers), len(batches))
     return DataLoader(photos, batch_sampler=batches, **worker_options(workers))
 
 
 def our_loader(files, numbers, config: Config, reader: PhotoReader) -> DataLoader:
     photos = Photos(files, numbers, config.image_size, reader)
-    batches = EvenBatches(len(photos), 32, config.seed, config.image_size)
+    batches = EvenBatches(len(photos), 32, config.seed, [config.image_size])
     return loader_of(photos, 32, config, len(batches), batch_sampler=batches)
 
 

@@ -187,7 +187,7 @@ notebook.picture(wall([photo, *augmented], titles), format="jpeg")
 # One batch. Guess its shape and type before you run the cell: does it hold 0 to 1, or 0 to 255?
 
 # %% tags=["nbval-check-output"]
-batch, numbers = next(iter(train_loader(data.part("train"), data.label2id, config)))
+batch, numbers = next(train_loader(data.part("train"), data.label2id, config).of_epoch(0))
 print(tuple(batch.shape), batch.dtype, tuple(numbers.shape), numbers.dtype)
 
 # %% [markdown]

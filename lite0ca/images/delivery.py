@@ -92,17 +92,26 @@ class Loader(DataLoader):
         pin_memory=False,
         **options,
     ):
-        self.others, self.page_locked, self.shared = others, pin_memory, None
+        self.others, self.page_locked = others, pin_memory
+        self.shared = self.begun = None
         if workers := options.get("num_workers", 0):
             options["prefetch_factor"] = AHEAD
             if options.get("multiprocessing_context") == "fork":
                 self.shared = SharedMemory(workers, at_once * image_size**2 * 3)
         super().__init__(dataset, collate_fn=partial(collated, self.shared), **options)
 
+    def begin(self) -> None:
+        """Make the first batches now; who iterates next takes them up."""
+        self.begun = self.started()
+
     def __iter__(self):
         """Starts the loader processes at once. Raises `InputError` where that cannot be done."""
+        batches, self.begun = self.begun or self.started(), None
+        return self.taken(batches)
+
+    def started(self):
         try:
-            batches = super().__iter__()
+            return super().__iter__()
         except (OSError, RuntimeError) as error:
             end_half_begun(error)
             if isinstance(error, RuntimeError) and "thread" not in str(error):
@@ -113,7 +122,6 @@ class Loader(DataLoader):
             problem = InputError(f"{why}: {remedy}, or do without them (--num-workers 0)")
             problem.own = True
             raise problem from None
-        return self.taken(batches)
 
     def taken(self, batches):
         for photos, others in batches:

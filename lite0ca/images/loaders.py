@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import random
 import sys
+from collections.abc import Iterator, Sequence
 from functools import partial
 from multiprocessing.queues import Queue
 
@@ -30,6 +31,7 @@ from lite0ca.images.tar_shards import sweep, tars_of
 from lite0ca.machine import distributed
 from lite0ca.machine.processor import cores
 from lite0ca.machine.signals import end_with_parent, leave_signals_to_the_parent
+from lite0ca.settings.config import Config
 
 SCORED_AT_ONCE = 96
 # Of the pictures of an epoch. With all of them strong a network learns its own photos less, and
@@ -116,37 +118,83 @@ class Photos(Dataset):
 class EvenBatches(Sampler):
     """Shuffled batches of (index, seed, size), all of one size give or take one, none left out.
 
-    1,080 images at batch 96 are 12 batches of 90, not 11 of 96 and a noisy one of 24. Order and
-    seeds depend on (seed, epoch) alone, so a resumed run sees what an uninterrupted one sees: it
-    sets `start`, the batches already done. Each rank takes its share of every batch. `tars` are
+    1,080 images at batch 96 are 12 batches of 90, not 11 of 96 and a noisy one of 24. `sizes` are
+    the pixels of each epoch; iterating goes from `epoch` and `start`, the batches already done in
+    it, to the end of the last epoch. Order and seeds depend on (seed, epoch) alone, so a resumed
+    run sees what an uninterrupted one sees. Each rank takes its share of every batch. `tars` are
     the numbers of the images' tar files, (images,), if they lie in such.
     """
 
-    def __init__(self, images: int, batch_size: int, seed: int, image_size: int, tars=None):
-        self.images, self.seed, self.image_size, self.tars = images, seed, image_size, tars
+    def __init__(self, images: int, batch_size: int, seed: int, sizes: Sequence[int], tars=None):
+        self.images, self.seed, self.sizes, self.tars = images, seed, sizes, tars
         self.epoch = self.start = 0
         self.batches = math.ceil(images / batch_size)
 
     def __len__(self) -> int:
+        """Batches of one epoch."""
         return self.batches
 
     def __iter__(self):
-        rng = np.random.default_rng([self.seed, self.epoch])
+        start = self.start
+        for epoch in range(self.epoch, len(self.sizes)):
+            yield from self.of_epoch(epoch, start)
+            start = 0
+
+    def of_epoch(self, epoch: int, start: int) -> Iterator[list[tuple[int, int, int]]]:
+        rng = np.random.default_rng([self.seed, epoch])
         turn = None
         if self.tars is None:
             order = rng.permutation(self.images)
         else:
             order, turn = sweep(self.tars, rng)
         seeds = rng.integers(2**32, size=self.images)
-        for batch in np.array_split(order, self.batches)[self.start :]:
+        for batch in np.array_split(order, self.batches)[start:]:
             if turn is not None:  # a rank reads few of the tars that are open
                 batch = batch[np.argsort(turn[batch], kind="stable")]
             mine = np.array_split(batch, distributed.count())[distributed.number()]
-            yield [(int(index), int(seeds[index]), self.image_size) for index in mine]
+            yield [(int(index), int(seeds[index]), self.sizes[epoch]) for index in mine]
 
 
-def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Loader:
-    """Augmented batches; set `epoch`, `start` and `image_size` of its sampler before each epoch.
+class Stream:
+    """The batches of a train loader, made ahead across the borders of epochs.
+
+    While an epoch is scored and saved, the first batches of the next one are made.
+    """
+
+    def __init__(self, loader: Loader):
+        self.loader, self.next, self.batches = loader, None, iter(())
+
+    def __len__(self) -> int:
+        """Batches of one epoch."""
+        return len(self.loader)
+
+    def size_of(self, epoch: int) -> int:
+        """Pixels that an epoch trains at."""
+        return self.loader.batch_sampler.sizes[epoch]
+
+    def of_epoch(self, epoch: int, start: int = 0) -> Iterator:
+        """Its batches from the one with the number `start` on."""
+        if self.next != (epoch, start):  # the first time, or after going back
+            self.loader.batch_sampler.epoch, self.loader.batch_sampler.start = epoch, start
+            self.batches = iter(self.loader)
+        for step in range(start, len(self)):
+            self.next = None  # until there is a batch: what failed is not gone on with
+            batch = next(self.batches)
+            self.next = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
+            yield batch
+
+
+def sizes_of_epochs(config: Config) -> tuple[int, ...]:
+    """Pixels each epoch trains at: from --start-size in even steps to --image-size in the last."""
+    if config.start_size is None or config.epochs == 1:
+        return (config.image_size,) * config.epochs
+    grows = config.image_size - config.start_size
+    shares = [epoch / (config.epochs - 1) for epoch in range(config.epochs)]
+    return tuple(32 * int((config.start_size + share * grows) / 32) for share in shares)
+
+
+def train_loader(rows: pd.DataFrame, label2id: dict, config: Config, reader=None) -> Stream:
+    """Augmented batches, epoch after epoch.
 
     Raises `InputError` if the ranks are more than the images of a batch.
     """
@@ -155,16 +203,15 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config, reader=None) -> Loa
     photos = photos_of(rows, label2id, config, reader, augment=config.augmentation)
     if config.augmentation == "strong":
         photos.find_scenes(config.seed)
-    batches = EvenBatches(
-        len(photos), config.batch_size, config.seed, config.image_size, tars_of(photos.files)
-    )
+    sizes, tars = sizes_of_epochs(config), tars_of(photos.files)
+    batches = EvenBatches(len(photos), config.batch_size, config.seed, sizes, tars)
     if len(photos) // len(batches) < distributed.count():
         raise InputError(
             f"--batch-size {config.batch_size} of all devices together, {len(photos)} images to "
             f"train on: too few for {distributed.count()} devices"
         )
     at_once = math.ceil(math.ceil(len(photos) / len(batches)) / distributed.count())
-    return loader_of(photos, at_once, config, len(batches), batch_sampler=batches)
+    return Stream(loader_of(photos, at_once, config, len(batches), batch_sampler=batches))
 
 
 def score_loader(

@@ -20,17 +20,15 @@ from lite0ca.training.stopping import Watch
 CHECK_EVERY = 50  # steps between looks at the running loss; each look waits for the GPU
 
 
-def one_epoch(state, loader, config: Config, precision, weight, watch: Watch) -> dict:
+def one_epoch(state, stream, config: Config, precision, weight, watch: Watch) -> dict:
     """Train on every image once, from `state.step` on; returns losses, rates and speed.
 
     Raises `NonFinite`, or `Paused` between two steps, with the state saved.
     """
-    sampler, steps = loader.batch_sampler, len(loader)
-    sampler.epoch, sampler.start = state.epoch, state.step
-    sampler.image_size = size_of_epoch(state.epoch, config)
-    sums, rest = state.sums, range(state.step, steps)
+    sums, steps = state.sums, len(stream)
+    rest = range(state.step, steps)
     state.model.train()
-    batches = iter(loader) if rest else None
+    batches = stream.of_epoch(state.epoch, state.step)
     for step in bar(rest, f"epoch {state.epoch + 1}/{config.epochs}"):
         watch.look(step)
         began = time.monotonic()
@@ -66,7 +64,7 @@ def one_epoch(state, loader, config: Config, precision, weight, watch: Watch) ->
         "train_acc": right / images,
         "base_lr": config.base_lr * factor,
         "head_lr": config.head_lr * factor,
-        "image_size": sampler.image_size,
+        "image_size": stream.size_of(state.epoch),
         "images_per_s": images / sums["train_s"],
         "data_wait_share": sums["waited_s"] / sums["train_s"],
     }
@@ -76,15 +74,6 @@ def seed_of(seed: int, epoch: int, step: int) -> int:
     """A seed of its own for each step and rank."""
     entropy = np.random.SeedSequence([seed, epoch, step, distributed.number()])
     return int(entropy.generate_state(1, np.uint64)[0] >> 1)
-
-
-def size_of_epoch(epoch: int, config: Config) -> int:
-    """Pixels an epoch trains at: from --start-size in even steps to --image-size in the last."""
-    if config.start_size is None or config.epochs == 1:
-        return config.image_size
-    share = epoch / (config.epochs - 1)
-    size = config.start_size + share * (config.image_size - config.start_size)
-    return 32 * int(size / 32)
 
 
 def refuse_non_finite(state, device: torch.device) -> None:

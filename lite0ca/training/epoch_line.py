@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import median_low
 
+from lite0ca.images.loaders import sizes_of_epochs
 from lite0ca.settings.config import Config
-from lite0ca.training.epoch import size_of_epoch
 from lite0ca.training.state import State
 
 DATA_BOUND = 0.1  # of the time spent waiting for data; a fast enough loader leaves 1 or 2 %
@@ -44,7 +44,7 @@ def seconds_left(seconds: list[float], config: Config) -> float:
     two epochs the faster counts, and of three the middle one.
     """
     done = len(seconds)
-    pixels = [size_of_epoch(epoch, config) ** 2 for epoch in range(config.epochs)]
+    pixels = [size**2 for size in sizes_of_epochs(config)]
     first = max(0, done - LAST)
     paces = [took / size for took, size in zip(seconds[first:], pixels[first:done])]
     return median_low(paces) * sum(pixels[done:])

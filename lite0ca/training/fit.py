@@ -120,7 +120,7 @@ def training(config: Config, device: torch.device) -> Result:
     if valid.num_workers:
         # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
         # share with them, and each page of it would be copied at the next write.
-        iter(valid)
+        valid.begin()
     with record.held():
         with wish(run) as noted:
             if last:
@@ -145,6 +145,8 @@ def trained(state: State, record: Record, batches, valid, weight, watch: Watch) 
     if not stop_reason(state, config):
         print(header(config), flush=True)
     while not (reason := stop_reason(state, config)):
+        if valid.num_workers:
+            valid.begin()
         try:
             row = one_epoch(state, batches, config, precision, weight, watch)
             scoring_began = time.monotonic()

@@ -88,7 +88,7 @@ def rows(tmp_path_factory) -> pd.DataFrame:
 def strong_batches(rows, num_workers: int) -> list[torch.Tensor]:
     settings = {"batch_size": 4, "image_size": 64, "augmentation": "strong"}
     config = Config.of(num_workers=num_workers, **settings)
-    return [photos for photos, _ in train_loader(rows, LABELS, config)]
+    return [photos for photos, _ in train_loader(rows, LABELS, config).of_epoch(0)]
 
 
 def test_loader_processes_change_nothing(rows):
@@ -104,7 +104,7 @@ def test_what_lies_behind_a_leaf_is_mostly_a_scene(rows, tmp_path, capsys):
     Image.fromarray(noise).save(scene)
     one = pd.DataFrame({"absolute_path": [scene], "label": ["a"]})
     config = Config.of(batch_size=4, image_size=64, num_workers=0, augmentation="strong")
-    photos = train_loader(pd.concat([rows, one]), LABELS, config).dataset
+    photos = train_loader(pd.concat([rows, one]), LABELS, config).loader.dataset
     assert photos.scenes.tolist() == [8] and "1 of 9 photos" in capsys.readouterr().out
     drawn = [photos.behind(np.random.default_rng(seed)) for seed in range(200)]
     assert {*drawn} == {*range(9)} and 140 < drawn.count(8) < 190

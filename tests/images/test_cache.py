@@ -77,8 +77,8 @@ def test_loaders_give_equal_batches(sample, tmp_path):
     for kind in ("none", "disk", "ram"):
         config = settings(tmp_path, cache=kind, batch_size=8, num_workers=2)
         reader = open_reader(config, list(rows["absolute_path"]))
-        loader = train_loader(rows, labels, config, reader)
-        batches[kind] = [photos.clone() for _ in range(2) for photos, _ in loader]
+        stream = train_loader(rows, labels, config, reader)
+        batches[kind] = [photos.clone() for e in (0, 1) for photos, _ in stream.of_epoch(e)]
         if reader.store:  # the loader processes have filled the file that this one sees
             assert all(reader.store.get(slot) is not None for slot in range(len(rows)))
     for kind in ("disk", "ram"):

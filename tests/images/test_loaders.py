@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -37,9 +38,8 @@ LABELS = {"bacterial_leaf_blight": 0, "brown_spot": 1, "healthy": 2, "leaf_blast
 
 def batches(rows, epoch=0, **settings):
     config = Config.of(**{"batch_size": 8, "image_size": 64, "num_workers": 0, **settings})
-    loader = train_loader(rows, LABELS, config)
-    loader.batch_sampler.epoch = epoch
-    return [(photos.clone(), numbers) for photos, numbers in loader]
+    stream = train_loader(rows, LABELS, config)
+    return [(photos.clone(), numbers) for photos, numbers in stream.of_epoch(epoch)]
 
 
 def test_shapes_and_types(rows):
@@ -50,7 +50,7 @@ def test_shapes_and_types(rows):
 
 @pytest.mark.parametrize(("images", "batch_size"), [(1080, 96), (97, 96), (5, 96), (96, 96)])
 def test_batches_are_even_and_leave_nothing_out(images, batch_size):
-    sampled = list(EvenBatches(images, batch_size, seed=0, image_size=64))
+    sampled = list(EvenBatches(images, batch_size, seed=0, sizes=[64]))
     sizes = [len(batch) for batch in sampled]
     assert max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
     assert sorted(index for batch in sampled for index, _, _ in batch) == list(range(images))
@@ -68,6 +68,50 @@ def test_epochs_and_seeds_differ(rows):
     assert torch.equal(first, batches(rows)[0][0])
     assert not torch.equal(first, batches(rows, epoch=1)[0][0])
     assert not torch.equal(first, batches(rows, seed=7)[0][0])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_goes_on_and_back(rows, workers):
+    """Epoch after epoch, after going back, and from the middle of one: the same batches."""
+    config = Config.of(batch_size=8, image_size=64, start_size=32, epochs=3, num_workers=workers)
+    stream = train_loader(rows, LABELS, config)
+    asked = [(0, 0), (1, 0), (0, 0), (1, 1), (2, 0)]
+    for epoch, start in asked:
+        fresh = train_loader(rows, LABELS, config).of_epoch(epoch, start)
+        taken = list(stream.of_epoch(epoch, start))
+        assert len(taken) == len(stream) - start and taken[0][0].shape[1] == (32, 32, 64)[epoch]
+        for (a, n), (b, m) in zip(taken, fresh, strict=True):
+            assert torch.equal(a, b) and torch.equal(n, m)
+
+
+def test_the_next_epoch_is_made_while_this_one_is_scored(rows):
+    config = Config.of(batch_size=8, image_size=64, epochs=2, num_workers=0)
+    stream = train_loader(rows, LABELS, config)
+    stream.loader = Loader(Asked(stream.loader.dataset), 8, 64, others=torch.tensor,
+                           batch_sampler=stream.loader.batch_sampler, **worker_options(1))  # fmt: skip
+    asked = stream.loader.dataset.asked
+    for _ in stream.of_epoch(0):
+        pass
+    for _ in range(100):  # 10 s at most
+        if asked.value >= len(rows) + 8:
+            break
+        time.sleep(0.1)
+    assert asked.value >= len(rows) + 8  # at least a batch of the next one
+
+
+class Asked:
+    """Photos that are counted in whichever process they are made."""
+
+    def __init__(self, photos):
+        self.photos, self.asked = photos, multiprocessing.Value("i", 0)
+
+    def __len__(self):
+        return len(self.photos)
+
+    def __getitem__(self, item):
+        with self.asked.get_lock():
+            self.asked.value += 1
+        return self.photos[item]
 
 
 def test_the_steps_of_the_augmentation_are_drawn_independently():

@@ -85,7 +85,7 @@ def test_an_epoch_is_every_photo_once_and_a_sweep(monkeypatch):
     seen = []
     for rank in (0, 1):
         monkeypatch.setattr(distributed, "number", lambda rank=rank: rank)
-        batches = list(EvenBatches(600, 48, 0, 64, tars))
+        batches = list(EvenBatches(600, 48, 0, [64], tars))
         seen += [index for batch in batches for index, _, _ in batch]
         read = {tars[index] for index, _, _ in batches[0]}
         assert len(read) <= AT_ONCE / 2 + 1, "a rank reads its share of the open tars"
