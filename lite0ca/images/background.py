@@ -81,16 +81,22 @@ def with_background(photo: np.ndarray, kind: str, seed: int) -> np.ndarray:
     return on_background(photo, leaf, (colour * shade).clip(0, 255))
 
 
+Masked = tuple[np.ndarray, np.ndarray | None]  # a photo, and what `leaf_mask` says of it
+
+
 def on_another_background(
-    photo: np.ndarray, other: Callable[[], np.ndarray], rng: np.random.Generator
+    photo: np.ndarray,
+    leaf: np.ndarray | None,
+    other: Callable[[], Masked],
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """The leaf of a photo from nearer, before drawn_background else: uint8 RGB (h, w, 3).
+    """The leaf of a photo from nearer, before something else: uint8 RGB (h, w, 3).
 
     Where the background is plain, the photo is cut to a part around some place of the leaf, and
     the rest is replaced: by one colour, by smooth colours, or by what the photo that `other` reads
-    shows, sharp or out of focus. So neither table nor paper nor field goes with a class.
+    shows, sharp or out of focus. So neither table nor paper nor field goes with a class. `leaf` is
+    what `leaf_mask` says of the photo.
     """
-    leaf = leaf_mask(photo)
     if leaf is None:
         return photo
     if rng.random() < 0.7:
@@ -115,7 +121,7 @@ def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[s
 
 
 def drawn_background(
-    shape: tuple[int, int], other: Callable[[], np.ndarray], rng: np.random.Generator
+    shape: tuple[int, int], other: Callable[[], Masked], rng: np.random.Generator
 ) -> np.ndarray:
     """A background (h, w, 3), or one colour (3,)."""
     kind, size = rng.random(), shape[::-1]
@@ -124,8 +130,7 @@ def drawn_background(
     if kind < 0.3:
         cells = rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8)
         return cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
-    photo = other()
-    leaf = leaf_mask(photo)
+    photo, leaf = other()
     if leaf is None:  # a field, or a leaf that fills the photo
         leaf = np.ones(photo.shape[:2], np.uint8)
     seen = cv2.resize(photo[part_of(leaf, rng.uniform(0.15, 0.6), rng)], size)

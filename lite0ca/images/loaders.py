@@ -23,11 +23,13 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from lite0ca.errors import InputError
-from lite0ca.images.background import leaf_mask, on_another_background
+from lite0ca.images.background import Masked, on_another_background
 from lite0ca.images.cache import PhotoReader
 from lite0ca.images.delivery import Loader
+from lite0ca.images.leaf_masks import LeafMasks
 from lite0ca.images.resizing import squeezed
 from lite0ca.images.tar_shards import sweep, tars_of
+from lite0ca.images.threads import in_threads
 from lite0ca.machine import distributed
 from lite0ca.machine.processor import cores
 from lite0ca.machine.signals import end_with_parent, leave_signals_to_the_parent
@@ -59,6 +61,7 @@ class Photos(Dataset):
         self.change, self.augment = change, augment
         self.image_size, self.augmented = image_size, {}
         self.scenes = np.array([], dtype=np.int64)
+        self.masks = LeafMasks(len(self) if augment == "strong" else 0, reader.side)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -75,7 +78,9 @@ class Photos(Dataset):
                 rng = np.random.default_rng([seed, 1])  # a stream of its own
                 if rng.random() < STRONG_SHARE:
                     kind = "strong"
-                    photo = on_another_background(photo, partial(self.photo, self.behind(rng)), rng)
+                    leaf = self.masks.of(index, photo)
+                    other = partial(self.masked, self.behind(rng))
+                    photo = on_another_background(photo, leaf, other, rng)
             if (size, kind) not in self.augmented:
                 from lite0ca.images.augmentation import augmentation  # none to score
 
@@ -97,6 +102,11 @@ class Photos(Dataset):
             problem.own = True
             raise problem from None
 
+    def masked(self, index: int) -> Masked:
+        """A photo and its leaf mask."""
+        photo = self.photo(index)
+        return photo, self.masks.of(index, photo)
+
     def behind(self, rng: np.random.Generator) -> int:
         """The photo that another one's leaf is put before.
 
@@ -110,8 +120,9 @@ class Photos(Dataset):
     def find_scenes(self, seed: int) -> None:
         """Set `scenes` to photos without a plain background, found among so many drawn ones."""
         drawn = np.random.default_rng(seed).permutation(len(self))[:LOOKED_THROUGH]
-        found = [index for index in drawn if leaf_mask(self.photo(index)) is None]
-        self.scenes = np.sort(np.array(found, dtype=np.int64))
+        plain = in_threads(lambda index: self.masked(index)[1] is not None, drawn)
+        found = drawn[~np.array(plain, dtype=bool)]
+        self.scenes = np.sort(found)
         print(f"scenes to put leaves before: {len(found):,} of {len(drawn):,} photos", flush=True)
 
 

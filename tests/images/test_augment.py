@@ -44,10 +44,13 @@ def test_grain_is_a_few_grey_levels():
 def test_the_leaf_moves_before_something_else():
     """Whatever is put behind it, the leaf's own pixels are the photo's."""
     photo, _leaf = leaf_on_paper()
+    leaf = leaf_mask(photo)
     other = np.random.default_rng(1).integers(0, 256, photo.shape, dtype=np.uint8)
     different = 0
     for seed in range(20):
-        seen = on_another_background(photo, lambda: other, np.random.default_rng(seed))
+        seen = on_another_background(
+            photo, leaf, lambda: (other, None), np.random.default_rng(seed)
+        )
         assert seen.dtype == np.uint8 and seen.shape[2] == 3 and min(seen.shape[:2]) > 60
         greens = (np.abs(seen.astype(int) - (96, 128, 38)).max(axis=2) < 15).mean()
         assert greens > 0.15, "the leaf is gone"
@@ -59,7 +62,8 @@ def test_the_leaf_moves_before_something_else():
 def test_photos_without_a_plain_background_stay_as_they_are():
     field = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
     assert leaf_mask(field) is None
-    assert on_another_background(field, lambda: field, np.random.default_rng(0)) is field
+    rng = np.random.default_rng(0)
+    assert on_another_background(field, None, lambda: (field, None), rng) is field
 
 
 def test_a_part_lies_inside_and_holds_leaf():

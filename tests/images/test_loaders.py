@@ -87,9 +87,9 @@ def test_a_stream_goes_on_and_back(rows, workers):
 def test_the_next_epoch_is_made_while_this_one_is_scored(rows):
     config = Config.of(batch_size=8, image_size=64, epochs=2, num_workers=0)
     stream = train_loader(rows, LABELS, config)
-    stream.loader = Loader(Asked(stream.loader.dataset), 8, 64, others=torch.tensor,
-                           batch_sampler=stream.loader.batch_sampler, **worker_options(1))  # fmt: skip
-    asked = stream.loader.dataset.asked
+    photos, batches = Asked(stream.loader.dataset), stream.loader.batch_sampler
+    options = {"batch_sampler": batches, "others": torch.tensor, **worker_options(1)}
+    stream.loader, asked = Loader(photos, 8, 64, **options), photos.asked
     for _ in stream.of_epoch(0):
         pass
     for _ in range(100):  # 10 s at most
