@@ -17,7 +17,7 @@ DEV_LAB := $(DEV),lab
 
 .NOTPARALLEL:
 .PHONY: demo test types setup help lab readme notebooks executed kaggle test-kaggle test-deploy trust \
-    loader recipes study startup peers peers-exports format lock clean
+    loader waiting recipes study startup peers peers-exports format lock clean
 
 demo: $(SAMPLE)/metadata.csv  ## a drawn sample, a quick run on it, two drawings answered
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -134,6 +134,9 @@ trust: $(VENV)/installed-dev  ## bad input and faults, many tries; an hour
 
 loader: $(VENV)/installed-dev  ## the input pipeline on DATA beside torchvision's
 	$(PYTHON) benchmarks/input_pipeline.py --metadata $(DATA)
+
+waiting: $(VENV)/installed-dev  ## how long a fast device waits for the loaders, on DATA
+	$(PYTHON) benchmarks/waiting.py --metadata $(DATA) --augmentation strong
 
 recipes: $(VENV)/installed-dev  ## macro-F1 against wall time on DATA, over seeds; hours
 	$(PYTHON) benchmarks/time_to_score.py --metadata $(DATA)
