@@ -9,8 +9,9 @@ from pathlib import Path
 from lite0ca.errors import InputError, printable
 from lite0ca.files import is_picture
 from lite0ca.formats.exported_file import format_of
-from lite0ca.formats.run_files import BEST, LAST, SETTINGS, best_of, runs_in
+from lite0ca.formats.run_files import BEST, EXPORTS, LAST, REPORT, SETTINGS, best_of, runs_in
 from lite0ca.images.folder_walk import walk
+from lite0ca.settings.config import Config
 
 CHECKPOINTS = (".pt", ".pth")
 SHOWN = 20  # runs of a folder that are named
@@ -41,15 +42,40 @@ def is_folder_of_runs(path: str) -> bool:
 
 
 def runs_of_folder(folder: Path) -> list[str]:
-    """The finished runs in a folder, by name; says which, and which others are left out."""
-    runs = sorted(runs_in(folder))
-    begun = {str(path.parent) for path in folder.glob(f"*/{SETTINGS}")}
-    begun |= {str(path.parent) for path in folder.glob(f"*/{LAST}")}
-    left = sorted(begun - set(runs))
+    """The finished runs in a folder, by name; says which, and which others are left out.
+
+    Raises `InputError` if none is finished.
+    """
+    begun = {str(path.parent) for name in (SETTINGS, LAST) for path in folder.glob(f"*/{name}")}
+    runs = [run for run in sorted(runs_in(folder)) if has_ended(Path(run))]
+    left = sorted({*begun, *runs_in(folder)} - set(runs))
+    if not runs:
+        raise InputError(
+            f"{folder}: none of its runs is finished ({counted(left)}); --resume them, or name "
+            "those whose best epoch so far shall answer"
+        )
     print(printable(f"{folder}: {counted(runs)}"))
     if left:
-        print(printable(f"left out, no epoch of them is finished: {counted(left)}"))
+        print(printable(f"left out, since they are not finished: {counted(left)}"))
     return runs
+
+
+def has_ended(run: Path) -> bool:
+    """Whether a training came to its end; a run that was copied without its last.pt is taken so.
+
+    What was exported has ended, and what knows its training photos: it learns them at the end.
+    """
+    if (run / EXPORTS / REPORT).is_file() or not all(
+        map(os.path.isfile, (run / LAST, run / SETTINGS))
+    ):
+        return True
+    from lite0ca.formats.checkpoint import load_best, load_checkpoint  # torch
+
+    if "distance" in load_best(run):
+        return True
+    config, last = Config.of_run(run), load_checkpoint(run / LAST, ("epoch", "best_epoch"))
+    waited = last["epoch"] - last["best_epoch"]
+    return last["epoch"] >= config.epochs or 0 < config.patience <= waited
 
 
 def counted(runs: Sequence[str]) -> str:
