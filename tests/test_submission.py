@@ -99,6 +99,12 @@ def test_a_column_a_class_in_the_samples_order_and_spelling(tmp_path):
             assert max(values, key=values.get) == label_of(number)
 
 
+def test_a_sample_of_one_photo_with_its_label_first(tmp_path):
+    sample, photos = competition(tmp_path, ["3.jpg"], "label,id\nhealthy,3\n")
+    out = write_submission(Stub(), sample, photos, tmp_path / "out.csv")
+    assert rows_of(out) == [["label", "id"], ["healthy", "3"]]
+
+
 def test_empty_labels_and_placeholders(tmp_path, capsys):
     for cell, said in (("", ""), ("?", "no class of the model")):
         text = "id,label\n" + "".join(f"{n},{cell}\n" for n in NUMBERS)

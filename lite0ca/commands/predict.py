@@ -38,11 +38,12 @@ OF_A_RUN = ("config.json", "environment.json", "data.csv", "history.json", "metr
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, ", an exported file, or a folder of runs; of several it is the mean")
+    parser.usage = "%(prog)s [flags] RUN [RUN ...] PHOTO [PHOTO ...]"
     parser.add_argument(
         "photos",
         nargs="+",
-        metavar="[RUN ...] PHOTO",
-        help="image files or folders, behind more runs that answer together with the first",
+        metavar="PHOTO",
+        help="image files or folders; more runs before them answer together with the first",
     )
     parser.add_argument("--csv", help="write every probability to this file as well")
     parser.add_argument(

@@ -28,13 +28,14 @@ def runs_named(named: str | os.PathLike | Sequence[str | os.PathLike]) -> list[s
     runs = []
     for one in [os.fspath(one) for one in each]:
         runs += runs_of_folder(Path(one)) if is_folder_of_runs(one) else [one]
-    for run in runs:
-        if format_of(run) is None or os.path.isdir(run):
-            best_of(run)
-    known = [os.path.realpath(run) for run in runs]
+    known = [os.path.realpath(run if is_exported(run) else best_of(run)) for run in runs]
     if twice := [run for run, path in zip(runs, known) if known.count(path) > 1]:
         raise InputError(f"{twice[0]}: is named twice; each run answers once")
     return runs
+
+
+def is_exported(path: str) -> bool:
+    return format_of(path) is not None and not os.path.isdir(path)
 
 
 def is_folder_of_runs(path: str) -> bool:
