@@ -1,8 +1,10 @@
 """Several looks at one photo, in a fixed order: the whole, mirrored, its middle, turned, corners.
 
-What they bring was measured with three runs of `robust` on rice (docs/log.md): on photos like the
-training photos nothing; in fields elsewhere the middle parts +0.03 to +0.06 of macro-F1, mirrored
-and turned ones nothing. Each costs as much as a whole answer.
+Each look costs as much as a whole answer. What they brought three runs of `robust` on rice, mean
+macro-F1 of the runs alone, then of the three together: 4 looks on 231 photos of the test split
+0.888 against 0.901, 0.903 against 0.890; on 308 photos of fields elsewhere 0.455 against 0.443,
+0.460 against 0.445. Mirrored and turned ones bring nothing there, the middle does: 0.7 of the
+sides alone 0.508 in fields, and 0.887 on the test split.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ def add_looks(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="look at each photo so many times (1 to 16), for N times the time: whole, mirrored, "
         "its middle (0.85 and 0.7 of its sides), those mirrored, turned, its corners; the "
-        "answer is the mean. Helps on photos from further away than the training photos "
-        "(default: 1)",
+        "answer is the mean. On rice 4 looks brought +0.01 of macro-F1 in fields elsewhere, and "
+        "-0.01 on photos like the training photos (default: 1)",
     )
 
 

@@ -15,8 +15,10 @@ from lite0ca.__main__ import main
 from lite0ca.errors import InputError
 from lite0ca.evaluation.inference import Network
 from lite0ca.evaluation.predictions import answers_of
+from lite0ca.evaluation.scoring import is_scores_of
 from lite0ca.evaluation.together_on_data import answered_together
 from lite0ca.formats.checkpoint import load_best, load_checkpoint, model_of, save_checkpoint
+from lite0ca.formats.named_runs import runs_named
 from lite0ca.formats.run_files import sha256
 from lite0ca.images.looks import LOOKS, seen
 from lite0ca.images.reading import read_image, side_for
@@ -58,42 +60,47 @@ def runs(tmp_path):
     return one, two
 
 
-def table_of(run, **options):
-    table = lite0ca.load(run, **DEVICE, **options).predict(PHOTOS)
-    columns = [name for name in sorted(table) if name.startswith("p(")]
-    return table["path"].tolist(), table[columns].to_numpy(np.float64), table
+def asked(run, **options):
+    return lite0ca.load(run, **DEVICE, **options)
+
+
+def probabilities_of(model) -> np.ndarray:
+    """(photos, classes), the classes by name."""
+    table = model.predict(PHOTOS)
+    return table[[name for name in sorted(table) if name.startswith("p(")]].to_numpy(np.float64)
 
 
 def test_the_mean_of_checkpoints_and_exported_files_by_label(runs):
     (exported,) = FORMER.glob("run/export/*.onnx")
     members = [*runs, exported, FORMER / "run/best_model.pt"]
-    single = [table_of(run)[1] for run in members]
+    alone, together = [asked(run) for run in members], asked(members)
+    single = [probabilities_of(model) for model in alone]
     assert np.abs(single[0] - single[1]).max() > 0.01
-    paths, found, table = table_of(members)
-    assert np.allclose(found, np.mean(single, axis=0), rtol=0, atol=1e-12) and len(paths) == 24
+    found, table = probabilities_of(together), together.predict(PHOTOS)
+    assert np.allclose(found, np.mean(single, axis=0), rtol=0, atol=1e-12) and len(found) == 24
     labels = np.array(["healthy", "leaf_blast"])[found.argmax(axis=1)]
     assert table["label"].tolist() == labels.tolist()
-    model = lite0ca.load(members, **DEVICE)
-    assert model.classes == ["healthy", "leaf_blast"] and model.metadata["system"]["name"] == (
-        "Little x 2 + " + load_best(members[3])["system"]["name"] + " x 2"
-    )
-    assert [one["image_size"] for one in model.metadata["members"]][:2] == [64, 32]
-    pixels = read_image(paths[0], None)
-    each = [lite0ca.load(run, **DEVICE).predict(pixels).probabilities["healthy"] for run in members]
-    assert model.predict(pixels).probabilities["healthy"] == pytest.approx(np.mean(each))
+    former = load_best(members[3])["system"]["name"]
+    assert together.metadata["system"]["name"] == f"Little x 2 + {former} x 2"
+    assert together.classes == ["healthy", "leaf_blast"]
+    assert [one["image_size"] for one in together.metadata["members"]][:2] == [64, 32]
+    pixels = read_image(table["path"][0], None)
+    each = [model.predict(pixels).probabilities["healthy"] for model in alone]
+    assert together.predict(pixels).probabilities["healthy"] == pytest.approx(np.mean(each))
 
 
 def test_sure_as_the_strictest(runs, tmp_path):
-    assert lite0ca.load(list(runs), **DEVICE).sure_from == 0.8
+    model = asked(list(runs))
+    assert model.sure_from == 0.8 and not model.knows_training_photos
     third = random_run(tmp_path / "third", {"healthy": 0, "leaf_blast": 1}, 32)
-    model = lite0ca.load([*runs, third], **DEVICE)
+    model = asked([runs[0], third])
     assert model.sure_from == 1.0 and model.metadata["sure_from"] is None
     assert not model.predict(PHOTOS)["sure"].any()
 
 
 def test_the_distance_is_the_mean_of_those_that_know_it(tiny_run, sample, runs, tmp_path):
     path = sample.parent / "healthy/sample_000_0.jpg"
-    one = lite0ca.load(tiny_run, **DEVICE)
+    one = asked(tiny_run)
     content = load_best(tiny_run)
     other = tmp_path / "other"
     other.mkdir()
@@ -101,15 +108,24 @@ def test_the_distance_is_the_mean_of_those_that_know_it(tiny_run, sample, runs, 
     kept = content["distance"] | {"mean": content["distance"]["mean"] + 1}
     save_checkpoint(other / "best_model.pt", content | {"distance": kept, "label2id": label2id})
     old = random_run(tmp_path / "old", content["label2id"], 32)
-    far = [lite0ca.load(run, **DEVICE).predict(path).distance for run in (tiny_run, other)]
+    far = [one.predict(path).distance, asked(other).predict(path).distance]
     assert far[0] != far[1]
-    both = lite0ca.load([tiny_run, old, other], looks=3, **DEVICE)
+    both = asked([tiny_run, old, other], looks=3)
     assert both.predict(path).distance == pytest.approx(np.mean(far)) and both.knows_training_photos
-    assert not lite0ca.load(runs[0], **DEVICE).knows_training_photos
     with pytest.raises(InputError, match=r"tiny|Lite0.* and .*one cannot answer together") as error:
         lite0ca.load([tiny_run, runs[0]], **DEVICE)
     assert str(tiny_run) in str(error.value) and "'brown_spot'" in str(error.value)
-    assert one.predict(path).distance == far[0]
+
+
+def test_several_are_asked_about_changed_photos_as_one_is(tiny_run):
+    """The way of `evaluate` for one run, by loaders and torch alone, against that for several."""
+    typed = {"device": "cpu", "num_workers": 0}
+    alone = answers_of(str(tiny_run), "test", "recoloured", **typed)
+    together = answered_together([str(tiny_run)], "test", typed, "recoloured")
+    assert together.rows["path"].tolist() == alone["path"].tolist() and together.own
+    for name in ("probabilities", "distance", "confidence"):
+        found, expected = (np.stack(rows[name].tolist()) for rows in (together.rows, alone))
+        assert np.allclose(found, expected, atol=1e-5), name
 
 
 def old_answer(run, path, changes) -> np.ndarray:
@@ -137,9 +153,9 @@ def test_one_look_is_todays_answer_and_more_are_means(runs):
     changes = [lambda photo: photo, lambda photo: photo[:, ::-1]]
     changes += [lambda photo: middle(photo, 0.85), lambda photo: middle(photo, 0.7)]
     changes += [lambda photo: middle(photo, 0.85)[:, ::-1]]
-    for run in runs:
-        for looks in (1, 2, 5):
-            model = lite0ca.load(run, looks=looks, **DEVICE)
+    for run, some in zip(runs, ((1, 2), (1, 5))):
+        for looks in some:
+            model = asked(run, looks=looks)
             answer = model.predict(path).probabilities
             found = np.array([answer[label] for label in model.classes])
             expected = old_answer(run, path, changes[:looks])
@@ -165,10 +181,10 @@ def test_looks_that_are_none(runs, looks):
 def test_looks_of_an_exported_file():
     (exported,) = FORMER.glob("run/export/*.onnx")
     found, torch_says = (
-        table_of(run, looks=4)[1] for run in (exported, FORMER / "run/best_model.pt")
+        probabilities_of(asked(run, looks=4)) for run in (exported, FORMER / "run/best_model.pt")
     )
     assert np.allclose(found, torch_says, atol=1e-4)
-    assert not np.allclose(found, table_of(exported)[1], atol=1e-4)
+    assert not np.allclose(found, probabilities_of(asked(exported)), atol=1e-4)
 
 
 def test_the_command_tells_runs_from_photos(runs, tmp_path, capsys):
@@ -178,7 +194,7 @@ def test_the_command_tells_runs_from_photos(runs, tmp_path, capsys):
     assert main([*both, "--csv", str(out), "--looks", "2", "--device", "cpu"]) == 0
     header, first, *others = out.read_text().splitlines()
     assert header.endswith("distance,healthy,leaf_blast") and len(others) == 12
-    expected = lite0ca.load(runs, looks=2, **DEVICE).predict(photo).probabilities["healthy"]
+    expected = asked(runs, looks=2).predict(photo).probabilities["healthy"]
     assert float(first.split(",")[-2]) == pytest.approx(expected, abs=1e-6)
     unfinished = tmp_path / "begun"
     unfinished.mkdir()
@@ -218,18 +234,18 @@ def test_a_folder_of_runs_is_those_that_are_finished(runs, tmp_path, capsys):
     settings = json.loads((stopped / "config.json").read_text()) | {"epochs": 5, "patience": 3}
     (stopped / "config.json").write_text(json.dumps(settings))
     (folder / "notes").mkdir()
-    found = table_of(folder)[1]
+    model = asked(folder)
     said = capsys.readouterr().out
     assert "folds: 3 runs (fold_0, fold_1, fold_2)" in said
     assert "left out, since they are not finished: 2 runs (fold_3, fold_4)" in said
-    assert np.allclose(found, table_of([*runs, FORMER / "run/best_model.pt"])[1])
+    assert model.sources == [str(folder / name) for name in ("fold_0", "fold_1", "fold_2")]
     save_checkpoint(stopped / "last.pt", last | {"epoch": 4, "best_epoch": 1})
-    assert len(lite0ca.load(folder, **DEVICE).sources) == 4, "patience was at its end"
+    assert len(runs_named(folder)) == 4, "patience was at its end"
     for name in ("fold_0", "fold_1", "fold_2"):
         shutil.rmtree(folder / name)
     save_checkpoint(stopped / "last.pt", last | {"epoch": 1, "best_epoch": 1})
     with pytest.raises(InputError, match="folds: none of its runs is finished"):
-        lite0ca.load(folder)
+        runs_named(folder)
     with pytest.raises(InputError, match="name one or more"):
         lite0ca.load([])
 
@@ -245,22 +261,17 @@ def test_evaluate_scores_the_mean(runs, tmp_path, capsys):
     assert (
         "2_runs_photos_all_2_looks, 24 images" in shown and "all: the run was trained on" in shown
     )
-    scores = json.loads((out / "scores_2_runs_photos_all_2_looks.json").read_text())
-    paths, found, _ = table_of([one, two], looks=2)
-    truth = np.array(["leaf_blast" in path for path in paths]).astype(int)
+    scores_file = out / "scores_2_runs_photos_all_2_looks.json"
+    scores = json.loads(scores_file.read_text())
+    found = probabilities_of(asked([one, two], looks=2))
+    truth = np.repeat([0, 1], 12)  # by folder
     assert scores["accuracy"] == pytest.approx((found.argmax(axis=1) == truth).mean())
     assert scores["run"] == [one, two] and scores["looks"] == 2 and scores["image_size"] == 64
     assert scores["system"]["name"] == "Little x 2" and scores["sure_from"] == 0.8
     assert [member["temperature"] for member in scores["members"]] == [0.3, 2.5]
-    assert main(["evaluate", one, *options, "--output-dir", str(out)]) == 0
-    same = json.loads((out / "scores_photos_all.json").read_text())
-    assert same["run"] == one and "looks" not in same and "members" not in same
-    both = [answers_of(one, data_dir=str(PHOTOS)), answered_together([one], None, {}).rows]
-    assert np.allclose(*(np.stack(rows["probabilities"].tolist()) for rows in both), atol=1e-6)
-    kept = {name: scores[name] for name in ("data", "split", "macro_f1")} | {"run": [two, one]}
-    (out / "scores_2_runs_photos_all.json").write_text(json.dumps(kept))
-    assert main(["evaluate", one, two, *options, "--output-dir", str(out)]) == 0
-    assert (out / "scores_2_runs_photos_all_2.json").exists(), "scores of other runs stay"
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(scores | {"run": [two, one]}))
+    assert is_scores_of(scores_file, scores) and not is_scores_of(other, scores), "which stay"
 
 
 def test_a_photo_that_another_fold_learned_from_is_no_judge(runs, tmp_path, capsys):
@@ -279,7 +290,8 @@ def test_a_photo_that_another_fold_learned_from_is_no_judge(runs, tmp_path, caps
     assert main([*command, "--split", "valid"]) == 2
     error = capsys.readouterr().err
     assert "two has 8 in train" in error and "Score each run on its own valid" in error
-    assert main(command) == 0 and "2_runs_photos_test, 8 images" in capsys.readouterr().out
+    test = answered_together([str(run) for run in runs], None, {"device": "cpu", "num_workers": 0})
+    assert test.part == "test" and len(test.rows) == 8 and test.own
     content = load_best(runs[1])
     content["config"] = content["config"] | {"data_dir": str(tmp_path)}
     save_checkpoint(runs[1] / "best_model.pt", content)
