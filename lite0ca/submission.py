@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from lite0ca.data.dataset import plain_name
+from lite0ca.data.classes import plain_name
 from lite0ca.data.sample_submission import Sample, listed, read_sample, read_table
 from lite0ca.errors import InputError, composed, printable
 from lite0ca.files import csv_line, is_stream, refuse_others, whole

@@ -1,10 +1,14 @@
 """A competition's submission: `predict RUN TEST --submission SAMPLE`, and what a notebook calls."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import REPO
 
 import lite0ca
 from lite0ca.__main__ import main
@@ -217,6 +221,25 @@ def test_the_command(tiny_run, sample, tmp_path, monkeypatch, capsys):
     assert said.out == "" and "1 of its 8 'id' have no photo in test: '00003'" in said.err
     assert rows_of(tmp_path / "submission.csv") == expected, "the earlier one stays"
     assert main([*command[:2], "test", "--submission", "sample.csv", "--looks", "17"]) == 2
+
+
+def test_an_exported_file_writes_one_without_torch(tmp_path):
+    former = REPO / "tests/formats/run_of_0.1.0"
+    (exported,) = former.glob("run/export/*.onnx")
+    rows = "".join(f"{number:02},\n" for number in range(12))
+    (tmp_path / "sample.csv").write_text(f"id,label\n{rows}")
+    code = "import sys; from lite0ca.__main__ import main; code = main(sys.argv[1:]); "
+    code += "sys.exit(code or 'torch' in sys.modules)"
+    command = ["predict", exported, former / "photos/healthy", "--submission", "sample.csv"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, command)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(rows_of(tmp_path / "submission.csv")) == 13
 
 
 def test_photos_without_an_answer_are_no_submission(tmp_path):
