@@ -29,9 +29,9 @@ def best_of(run: str | Path) -> Path:
     raise InputError(f"{run}: has no {BEST}, so no epoch of it is finished yet")
 
 
-def runs_in(folder: Path) -> list[str]:
+def runs_in(folder: str | Path) -> list[str]:
     """The runs in a folder, the latest first."""
-    found = [path.parent for path in folder.glob(f"*/{BEST}")]
+    found = [path.parent for path in Path(folder).glob(f"*/{BEST}")]
     found.sort(key=lambda run: (run / BEST).stat().st_mtime_ns, reverse=True)
     return [str(run) for run in found]
 

@@ -60,6 +60,20 @@ def add_split(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_looks(parser: argparse.ArgumentParser) -> None:
+    """--looks of the commands that ask a model about photos."""
+    parser.add_argument(
+        "--looks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="look at each photo so many times (1 to 16), for N times the time: whole, mirrored, "
+        "its middle (0.85 and 0.7 of its sides), those mirrored, turned, its corners; the "
+        "answer is the mean. On rice 4 looks brought +0.01 of macro-F1 in fields elsewhere, and "
+        "-0.01 on photos like the training photos (default: 1)",
+    )
+
+
 def add_run_flags(parser: argparse.ArgumentParser, names: str) -> None:
     """Flags that go over the run's own settings; `names` with spaces between them."""
     add_flags(parser, only=tuple(names.split()), whose="the run's")
