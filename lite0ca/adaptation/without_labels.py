@@ -15,14 +15,16 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lite0ca.adaptation.adapted_run import adapted_run, new_folder
+from lite0ca.adaptation.derived_run import derived_run, new_folder, source_of
 from lite0ca.adaptation.familiarity import distance_of_both
 from lite0ca.adaptation.maps import maps_of
 from lite0ca.adaptation.training_photos import training_photos
 from lite0ca.errors import InputError
+from lite0ca.files import write_json
 from lite0ca.folders import own_temporary_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
+from lite0ca.formats.run_files import ADAPTED
 from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
@@ -47,7 +49,7 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     BatchNorm.
     """
     checkpoint = load_best(run)
-    names, folder = names_of(run, checkpoint), new_folder(run, output_dir)
+    names, folder = names_of(run, checkpoint), new_folder(run, output_dir, "adapted")
     paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
     model, config = model_of(checkpoint), settings_of(checkpoint, {"batch_size": 64, **typed})
     keep_freed_memory()
@@ -57,8 +59,8 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
         adapt(model, batches_of(paths[:MOST], config), precision)
         distance = distance_of_place(run, checkpoint, model, paths[:LOOKED_AT], config, precision)
     moved = {"model": model.cpu().state_dict(), "names": names, "distance": distance}
-    with adapted_run(folder, run, checkpoint | moved | {"sure_from": None}):
-        pass
+    with derived_run(folder, run, checkpoint | moved | {"sure_from": None}) as made:
+        write_json(made / ADAPTED, source_of(run) | {"photos": len(paths[:MOST]), "labels": False})
     return str(folder)
 
 

@@ -10,6 +10,7 @@ from lite0ca.evaluation import scoring
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.finished_run import WORTH, part_at_end
 from lite0ca.evaluation.inference import looked_at
+from lite0ca.evaluation.model_card import write_card
 from lite0ca.evaluation.predictions import Answers, with_answers
 from lite0ca.evaluation.run_report import write_page
 from lite0ca.formats.checkpoint import load_best, save_checkpoint
@@ -45,9 +46,13 @@ def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
     print(f"{said}\n{scoring.as_text(asked, scores)}", flush=True)
     metrics = record.write_results(reason, scores)
     if record.config.save_history:
-        for command, write in (("evaluate", scoring.write_scores), ("report", write_page)):
+        for command, write in (
+            ("evaluate", lambda: scoring.write_scores(asked, scores, record.run)),
+            ("report", lambda: write_page(asked, scores, record.run)),
+            ("report", lambda: write_card(record.run)),
+        ):
             try:
-                write(asked, scores, record.run)
+                write()
             except (OSError, InputError) as error:  # the training is done: nothing of it is lost
                 again = f"lite0ca {command} {record.run} writes it"
                 print(printable(f"not written: {error}; {again}"), flush=True)

