@@ -102,12 +102,17 @@ def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
         raise InputError(f"{used} photos say too little of a place: give {LEAST} or more")
 
 
+def norms_of(model: nn.Module) -> list[_BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
 @torch.no_grad()
-def adapt(model: nn.Module, batches: Iterable[torch.Tensor], precision: Precision) -> None:
-    """Move BatchNorm's statistics, in place, `SHARE` of the way to those of uint8 (B, H, W, 3)."""
+def adapt(
+    model: nn.Module, batches: Iterable[torch.Tensor], precision: Precision, share: float = SHARE
+) -> None:
+    """Move BatchNorm's statistics, in place, `share` of the way to those of uint8 (B, H, W, 3)."""
     seen = copy.deepcopy(model).eval()
-    norms = [module for module in seen.modules() if isinstance(module, _BatchNorm)]
-    if not norms:
+    if not (norms := norms_of(seen)):
         raise InputError("this network has no BatchNorm: there is nothing to adapt")
     for norm in norms:
         norm.reset_running_stats()
@@ -119,4 +124,4 @@ def adapt(model: nn.Module, batches: Iterable[torch.Tensor], precision: Precisio
     theirs = dict(seen.named_buffers())
     for name, own in model.named_buffers():
         if name.endswith(("running_mean", "running_var")):
-            own.lerp_(theirs[name], SHARE)
+            own.lerp_(theirs[name], share)

@@ -29,9 +29,12 @@ def page(source: str = REPORT, **facts) -> str:
 
 @functools.cache
 def template(source: str) -> Template:
-    blocks = {"trim_blocks": True, "lstrip_blocks": True}
-    escape = source.endswith(".html")
-    environment = Environment(autoescape=escape, undefined=StrictUndefined, **blocks)
+    environment = Environment(
+        autoescape=source.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     names = ("text", "code", "quoted", "shell")
     environment.filters |= {name: getattr(markdown, name) for name in names}
     return environment.from_string(Path(__file__).with_name(source).read_text(encoding="utf-8"))
