@@ -40,7 +40,7 @@ from lite0ca.settings import command_lines
 from lite0ca.settings.config import Config
 from lite0ca.settings.names import LANGUAGES, display_name, display_names
 
-CARD, SOURCE = "MODEL_CARD.md", "model_card.md"
+CARD, SOURCE = "MODEL_CARD.md", "model_card.jinja"
 FEW = 30  # photos of a class, by which its score says little
 LARGEST = 1_000_000  # bytes of a card
 START = "<!-- Written by lite0ca. sha256 of the lines above:"
