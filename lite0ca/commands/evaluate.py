@@ -34,7 +34,6 @@ def run(
     a plain one count.
     """
     from lite0ca.evaluation import model_card, scoring
-    from lite0ca.formats.exported_file import format_of
 
     folder = Path(output_dir or (run if os.path.isdir(run) else Path(run).parent))
     asked = scoring.answered_for(folder, run, split, typed, background)
@@ -44,6 +43,5 @@ def run(
     print(printable(f"{name}, {len(asked.rows):,} images"))
     print(scoring.as_text(asked, scores))
     print("\n".join(printable(str(file)) for file in written))
-    in_run = output_dir is None and not format_of(run)
-    if in_run and (card := model_card.refresh_card(run)):
+    if output_dir is None and (card := model_card.refresh_card(run)):
         print(printable(str(card)))

@@ -19,12 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(run: str, split: str | None, output_dir: str | None = None, **typed) -> None:
     from lite0ca.evaluation import model_card, run_report, scoring
-    from lite0ca.formats.run_files import BEST, run_folder
+    from lite0ca.formats.run_files import run_folder
 
     folder = Path(output_dir or run_folder(run))
     asked = scoring.answered_for(folder, run, split, typed)
     page = run_report.write_page(asked, scoring.scores_of(asked), folder)
-    # Of an exported file that was copied elsewhere nothing is known beside what it says itself.
-    in_run = output_dir is None and (run_folder(run) / BEST).is_file()
+    in_run = output_dir is None and model_card.is_own(run)
     card = model_card.write_card(run) if in_run else None
     print(*(printable(str(file)) for file in (card, page) if file), sep="\n")

@@ -11,15 +11,16 @@ from lite0ca.files import beginning, known_json
 LICENCES = ("LICENSE*", "LICENCE*", "license*", "licence*")  # Linux knows small letters from large
 READMES = ("README*", "readme*")
 KAGGLES = "dataset-metadata.json"
-MOST = 4000  # bytes of a text that are looked at
+MOST = 20_000  # bytes of a text that are looked at
 SAID = re.compile(r"^[\s#>*|-]*licen[sc]ed?\b[\s*]*(?:[:|]|under\b)\s*(\S.*)$", re.IGNORECASE)
+HEADING = re.compile(r"^#+\s*(.*\blicen[sc]e.*)$", re.IGNORECASE)
 
 
 def licence_of(folder: str | Path) -> str | None:
     """What a data folder says of its licence, and in which file; None where it says nothing.
 
-    The first line of a file LICENSE, the licence that Kaggle's `dataset-metadata.json` names, or a
-    line such as `License: CC BY 4.0` of a README.
+    The first line of a file LICENSE, the licence that Kaggle's `dataset-metadata.json` names, a
+    line such as `License: CC BY 4.0` of a README, or there a heading that a person has to read on.
     """
     folder = Path(folder)
     for file in files_named(folder, LICENCES):
@@ -34,9 +35,13 @@ def licence_of(folder: str | Path) -> str | None:
     if texts := [printable(name) for name in named if type(name) is str and name]:
         return f"{', '.join(texts)} ({KAGGLES})"
     for file in files_named(folder, READMES):
-        for line in lines_of(file):
+        lines = lines_of(file)
+        for line in lines:
             if found := SAID.match(line):
                 return f"{found[1].strip(' |*')} ({printable(file.name)})"
+        for line in lines:
+            if found := HEADING.match(line):
+                return f"see '{found[1].strip(' #')}' in {printable(file.name)}"
     return None
 
 

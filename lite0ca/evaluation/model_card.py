@@ -78,7 +78,12 @@ def write_card(run: str | Path, folder: Path | None = None, rows=()) -> Path | N
 
 def refresh_card(run: str | Path) -> Path | None:
     """Write the card of a run anew where it has one: it has scores now, or files, that it lacks."""
-    return write_card(run) if (run_folder(run) / CARD).is_file() else None
+    return write_card(run) if is_own(run) and (run_folder(run) / CARD).is_file() else None
+
+
+def is_own(run: str | Path) -> bool:
+    """Whether it is a run's own best model that is named, not another file beside it."""
+    return Path(run).is_dir() or Path(run).name == BEST
 
 
 def card_of(run: str | Path, licence: str, rows=()) -> str:
@@ -116,8 +121,7 @@ def front_matter(content: str) -> str:
 def facts_of(run: str | Path) -> dict:
     """What the template names: plain values of a run's files, None or empty for what is missing."""
     folder = run_folder(run)
-    model = folder / BEST if (folder / BEST).is_file() else run
-    checkpoint, sha256 = load_best(model), digest(model)
+    checkpoint, sha256 = load_best(run), digest(run)
     settings = Config.of_stored(checkpoint["config"])
     environment, metrics = (
         known_json(folder / name) for name in ("environment.json", "metrics.json")

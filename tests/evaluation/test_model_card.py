@@ -120,6 +120,8 @@ def test_the_licence_of_photos_is_what_their_folder_says(tmp_path):
     assert licence_of(tmp_path) is None
     (tmp_path / "README.md").write_text("# Leaves\n\nMIT is in Boston.\n")
     assert licence_of(tmp_path) is None
+    (tmp_path / "README.md").write_text("# Leaves\n\n## Sources and licence as stated\n")
+    assert licence_of(tmp_path) == "see 'Sources and licence as stated' in README.md"
     (tmp_path / "README.md").write_text("# Leaves\n\n- **License:** CC BY 4.0\n")
     assert licence_of(tmp_path) == "CC BY 4.0 (README.md)"
     kaggles = tmp_path / "dataset-metadata.json"
