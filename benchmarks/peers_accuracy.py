@@ -204,10 +204,7 @@ def theirs(tool: str, seed: int, settings, photos: Photos, place: Path) -> dict 
     # Not resolved: what makes it an environment's Python is where the link lies.
     python = settings.autogluon_python if tool == "autogluon" else sys.executable
     python = os.path.abspath(python)
-    found = os.path.exists(python)
-    question = [python if found else "false", "-c", VERSION, package]
-    asked = subprocess.run(question, capture_output=True, text=True)
-    if asked.returncode:
+    if not (versions := versions_in(python, package)):
         print(f"{tool}: {package} is not installed in {python}; left out")
         return None
     job = {"folder": str(photos.folder), "labels": photos.labels, "seed": seed}
@@ -221,10 +218,17 @@ def theirs(tool: str, seed: int, settings, photos: Photos, place: Path) -> dict 
     if not ended([python, program, recipe, str(file)], environment(photos, place), place):
         return None
     found = json.loads(file.with_suffix(".answers").read_text(encoding="utf-8"))
-    version, of_torch = asked.stdout.split()
-    about = {"version": version, "torch": of_torch, "epochs": found["epochs"]}
+    about = {"version": versions[0], "torch": versions[1], "epochs": found["epochs"]}
     about |= {name: job[name] for name in ("image_size", "batch_size")}
     return about | conditions(settings, found["seconds"]) | photos.scores(found["answers"])
+
+
+def versions_in(python: str, package: str) -> list[str]:
+    """Those of a package and of torch in another Python; none if it is not there."""
+    if not os.path.exists(python):
+        return []
+    asked = subprocess.run([python, "-c", VERSION, package], capture_output=True, text=True)
+    return asked.stdout.split()
 
 
 def ended(command: list[str], own: dict[str, str], place: Path) -> bool:

@@ -194,7 +194,6 @@ def ultralytics(job) -> Answers:
     import timm
     import torch
     from PIL import Image
-    from ultralytics import YOLO
     from ultralytics.data.augment import classify_transforms
     from ultralytics.models.yolo.classify import ClassificationTrainer
 
@@ -216,9 +215,12 @@ def ultralytics(job) -> Answers:
             model.model, model.save = torch.nn.Sequential(Lite0()), []
             return model
 
+        def save_model(self):
+            return False  # a network made here cannot be pickled; `remember` keeps the best
+
     best: dict = {"fitness": -1.0}
 
-    def remember(trainer) -> None:  # its own best.pt cannot hold a network made here
+    def remember(trainer) -> None:
         if trainer.fitness is not None and trainer.fitness > best["fitness"]:
             network = (trainer.ema and trainer.ema.ema) or trainer.model
             state = {name: value.clone() for name, value in network.state_dict().items()}
@@ -229,13 +231,19 @@ def ultralytics(job) -> Answers:
         torch.set_num_threads(job.cores)
 
     def train(epochs: int) -> None:
-        yolo = YOLO("yolo26n-cls.yaml")
-        yolo.add_callback("on_pretrain_routine_start", give_all)
-        yolo.add_callback("on_fit_epoch_end", remember)
-        options = {"data": job.folder, "project": str(Path.cwd() / "runs"), "device": "cpu"}
+        options = {
+            "model": "yolo26n-cls.yaml",
+            "pretrained": False,
+            "data": job.folder,
+            "project": str(Path.cwd() / "runs"),
+            "device": "cpu",
+        }
         options |= {"epochs": epochs, "imgsz": job.image_size, "batch": job.batch_size}
         options |= {"seed": job.seed, "amp": False, "plots": False, "save": False, "val": True}
-        yolo.train(trainer=Trainer, pretrained=False, **options)
+        trainer = Trainer(overrides=options)
+        trainer.add_callback("on_pretrain_routine_start", give_all)
+        trainer.add_callback("on_fit_epoch_end", remember)
+        trainer.train()
 
     epochs = epochs_of(job, lambda: train(1))
     best.update(fitness=-1.0)
