@@ -53,7 +53,7 @@ def run(
     named, runs = runs, runs_named(runs)
     if output_dir is None and len(runs) > 1 and len(named) > 1:
         raise InputError("--output-dir: several runs have no folder of their own; name one")
-    from lite0ca.evaluation import scoring
+    from lite0ca.evaluation import model_card, scoring
 
     own = named[0] if len(runs) > 1 else runs[0]
     folder = Path(output_dir or (own if os.path.isdir(own) else Path(own).parent))
@@ -64,3 +64,6 @@ def run(
     print(printable(f"{name}, {len(asked.rows):,} images"))
     print(scoring.as_text(asked, scores))
     print("\n".join(printable(str(file)) for file in written))
+    alone = output_dir is None and len(runs) == 1
+    if alone and (card := model_card.refresh_card(runs[0])):
+        print(printable(str(card)))

@@ -58,7 +58,8 @@ def scores_of(asked: Answers) -> dict:
     scores |= {"run": runs if asked.others else runs[0], "epoch": metadata["epoch"]}
     scores |= {"looks": asked.looks} if asked.looks > 1 else {}
     scores |= {"system": metadata["system"], "data": str(asked.data.root.resolve())}
-    scores |= {"split": asked.part, "image_size": config.image_size}
+    scores |= {"own_data": asked.own, "split": asked.part, "image_size": config.image_size}
+    scores |= {"learned_from": asked.learned} if asked.learned else {}
     scores |= {"background": asked.background} if asked.background else {}
     confidence, limit = rows["confidence"].to_numpy(), limit_of(metadata)
     distances = rows["distance"].to_numpy() if "distance" in rows else None

@@ -11,6 +11,8 @@ from lite0ca.files import read_bytes
 BEST, LAST = "best_model.pt", "last.pt"
 SETTINGS, TABLE = "config.json", "data.csv"  # what a run began with; the latter is its split
 LEARNED = "adaptation.csv"  # the labelled photos of another place that a run was fitted to
+# Where a run came from that was made of others: of one by `adapt`, of several by `merge`.
+ADAPTED, MERGED = "adaptation.json", "merge.json"
 EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
 NAMED = 5  # runs that a message names
 
