@@ -11,13 +11,15 @@ PRESET := robust
 PYTHON_KAGGLE := python3.12
 PYTHONS := python3.11 python3.12 python3.13
 DATA := $(SAMPLE)/metadata.csv
+OUTSIDE :=
+PEERS :=
 DEV := notebooks,dev,onnx,explain
 DEPLOY := dev,deploy
 DEV_LAB := $(DEV),lab
 
 .NOTPARALLEL:
 .PHONY: demo test types setup help lab readme notebooks executed kaggle test-kaggle test-deploy trust \
-    loader waiting recipes study startup peers peers-exports format lock clean
+    loader waiting recipes study startup peers peers-exports peers-accuracy format lock clean
 
 demo: $(SAMPLE)/metadata.csv  ## a drawn sample, a quick run on it, two drawings answered
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -155,6 +157,18 @@ peers: $(VENV)-peers/installed  ## training throughput on DATA beside timm, fast
 peers-exports: $(VENV)-peers/installed  ## one image through timm's and Ultralytics' exports and ours
 	$(VENV)-peers/bin/python benchmarks/exports_against_peers.py
 
+# AutoGluon asks for an older torch and timm. Where it cannot be installed it is left out, which is
+# said. OUTSIDE is photos from elsewhere; PEERS are more flags, as --only fastai --seeds 2.
+peers-accuracy: $(VENV)-peers/installed $(VENV)-autogluon/tried  ## test macro-F1 beside fastai, timm, Ultralytics, AutoGluon; a day, resumes
+	$(VENV)-peers/bin/python benchmarks/peers_accuracy.py --metadata $(DATA) \
+	    $(if $(OUTSIDE),--outside $(OUTSIDE)) \
+	    --autogluon-python $(VENV)-autogluon/bin/python $(PEERS)
+
+$(VENV)-autogluon/tried:
+	test -x $(VENV)-autogluon/bin/python || python3 -m venv $(VENV)-autogluon
+	-$(VENV)-autogluon/bin/python -m pip install --quiet --no-compile autogluon.multimodal
+	@touch $@
+
 $(VENV)-peers/installed: pyproject.toml
 	test -x $(VENV)-peers/bin/python || python3 -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet -e '.[onnx,openvino]' fastai ultralytics onnxslim
@@ -172,9 +186,9 @@ lock:  ## today's versions into constraints*.txt; asks the index, installs nothi
 	test -x $(VENV)-lock/bin/python || python3 -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-lock/bin/python tools/lock.py constraints.txt \
-	    $(DEV_LAB),openvino,executorch,ray $(PYTHONS)
+	    $(DEV_LAB),openvino,executorch,ray,kaggle $(PYTHONS)
 	$(VENV)-lock/bin/python tools/lock.py constraints-deploy.txt $(DEPLOY) $(PYTHONS)
 
 clean:  ## everything that make made, but for data/, results/ and lab/
-	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers $(VENV)-deploy $(VENV)-audit $(VENV)-lock \
+	rm -rf $(VENV) $(VENV)-kaggle $(VENV)-peers $(VENV)-autogluon $(VENV)-deploy $(VENV)-audit $(VENV)-lock \
 	    build *.egg-info

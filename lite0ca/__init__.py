@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lite0ca.prediction import Model
 
 __version__ = "0.5.0"
@@ -18,12 +20,18 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def load(run: str | os.PathLike, language: str | None = None, photos: int = 1, **settings) -> Model:
+def load(
+    run: str | os.PathLike | Sequence[str | os.PathLike],
+    language: str | None = None,
+    photos: int = 1,
+    looks: int = 1,
+    **settings,
+) -> Model:
     """A trained model to ask about photos: `lite0ca.load("results/RUN").predict("leaf.jpg")`.
 
-    `run` is a run folder, a `best_model.pt` or an exported file. More in
-    `lite0ca.prediction.load`.
+    `run` is a run folder, a `best_model.pt` or an exported file, a list of these that answer as
+    one, or a folder of runs. More in `lite0ca.prediction.load`.
     """
     from lite0ca import prediction  # and so nothing more than this file where flags are read
 
-    return prediction.load(run, language, photos, **settings)
+    return prediction.load(run, language, photos, looks, **settings)

@@ -28,8 +28,8 @@ from lite0ca.folders import own_temporary_folder
 from lite0ca.machine import console, torchrun
 from lite0ca.machine.signals import Ending
 
-COMMANDS = ("train", "predict", "evaluate", "report", "label", "adapt", "export", "batch", "bench")
-COMMANDS += ("sample", "shard")
+COMMANDS = ("train", "predict", "evaluate", "report", "label", "adapt", "merge", "export")
+COMMANDS += ("push-to-hub", "batch", "bench", "sample", "shard")
 ABOUT = """Train on photos of leaves, and ask about others. To begin, with a folder for each class:
 lite0ca train --preset robust --data-dir my_photos"""
 AGAIN = "and try again"
@@ -184,7 +184,7 @@ def parse(argv: list[str], prog: str | None):
 
 
 def command_named(name: str):
-    return importlib.import_module(f"lite0ca.commands.{name}")
+    return importlib.import_module(f"lite0ca.commands.{name.replace('-', '_')}")
 
 
 def described(command) -> dict:

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
 from lite0ca.evaluation.certainty import is_no_leaf, is_sure, is_unlike
-from lite0ca.formats.exported_file import format_of, open_exported, refuse_other_size
+from lite0ca.evaluation.members import member_of
+from lite0ca.evaluation.together import Together, Views, batched, metadata_of
 from lite0ca.formats.fastest import fastest_exported_file
 from lite0ca.formats.metadata import limit_of
+from lite0ca.formats.named_runs import runs_named
 from lite0ca.formats.names import names_of
-from lite0ca.formats.run_files import best_of
-from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
-from lite0ca.images.reading import shrunk, side_for, to_rgb, upright
-from lite0ca.images.resizing import squeezed
-from lite0ca.machine.processor import threads
+from lite0ca.images.looks import check_looks
+from lite0ca.images.photo_batches import batches_read, photo_paths, reading_threads
+from lite0ca.images.reading import shrunk, to_rgb, upright
 from lite0ca.settings.advice import DOUBTS
-from lite0ca.settings.config import Config, unknown
+from lite0ca.settings.config import unknown
 from lite0ca.settings.names import LANGUAGES, display_names
 from lite0ca.settings.names import language as session_language
-from lite0ca.settings.trained import settings_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,29 +85,39 @@ class Answered(NamedTuple):
 
 
 class Model:
-    """A trained model, ready to answer.
+    """A trained model, or several as one, ready to answer.
 
     `classes` are the labels in the order of their numbers, `names` what people call them.
-    `sure_from` is the probability from which on an answer is sure; it may be set.
+    `sure_from` is the probability from which on an answer is sure; it may be set. `sources` are
+    the run or file that answers, or those that do. `metadata` is what the model says of itself; of
+    several `metadata_of` says what it is.
     """
 
-    def __init__(self, source: str, metadata: dict, asked, config: Config, language: str):
-        self.source, self.metadata, self.asked, self.config = source, metadata, asked, config
-        self.classes = classes_of(metadata["label2id"])
-        names = display_names(self.classes, names_of(source, metadata), language)
-        self.names = dict(zip(self.classes, names))
-        self.temperature = metadata.get("temperature", 1.0)
-        self.sure_from = limit_of(metadata)
+    def __init__(self, asked: Together, language: str):
+        self.asked, self.metadata = asked, metadata_of(asked)
+        self.sources = [member.source for member in asked.members]
+        self.config = replace(asked.members[0].config, image_size=max(asked.sizes))
+        self.classes = asked.classes
+        called = self.metadata["names"] if len(self.sources) > 1 else None
+        called = names_of(self.sources[0], self.metadata) if called is None else called
+        self.names = dict(zip(self.classes, display_names(self.classes, called, language)))
+        self.temperature = self.metadata.get("temperature", 1.0)
+        self.sure_from = limit_of(self.metadata)
+
+    @property
+    def source(self) -> str:
+        """The run or file that answers, or those that do."""
+        return ", ".join(self.sources)
 
     @cached_property
     def knows_training_photos(self) -> bool:
         """Whether it says of a photo that it is unlike them; runs before 0.5 do not."""
-        black = np.zeros((1, self.config.image_size, self.config.image_size, 3), np.uint8)
-        return self.asked.answers(black)[1] is not None
+        return self.asked.knows_training_photos
 
     def __repr__(self) -> str:
         name, size = self.metadata["system"]["name"], self.config.image_size
-        return f"<lite0ca {name}, {len(self.classes)} classes, {size} pixels, {self.source}>"
+        looks = f", {self.asked.looks} looks" if self.asked.looks > 1 else ""
+        return f"<lite0ca {name}, {len(self.classes)} classes, {size} pixels{looks}, {self.source}>"
 
     def predict(self, photos: Photo | Iterable[Photo]) -> Answer | pd.DataFrame:
         """The answer about one photo, or a table of the answers about several.
@@ -154,26 +161,22 @@ class Model:
 
     def answers(self, paths: Sequence[str]) -> Iterator[Answered]:
         """One for each file, in their order; a folder of any size in constant memory."""
-        size, at_once = self.config.image_size, self.config.batch_size
+        at_once = self.config.batch_size
         batches = (paths[start : start + at_once] for start in range(0, len(paths), at_once))
         workers = reading_threads(self.config.num_workers) if len(paths) > 1 else 0
-        for photos, files in photo_batches(batches, size, workers):
-            found = iter(() if photos is None else self._of_batch(photos))
+        for views, files in batches_read(batches, self.asked.views_of_file, workers):
+            found = iter(self._of_batch(views) if views else ())
             for path, problem in files:
                 yield Answered(path, None if problem else next(found), problem)
 
     def _of_pixels(self, photos: Iterable[np.ndarray | Image.Image]) -> list[Answer]:
-        size = self.config.image_size
-        batch = [squeezed(pixels_of(photo, size), size) for photo in photos]
-        return self._of_batch(np.stack(batch))
+        return self._of_batch([self.asked.views(shrinking(pixels_of(one))) for one in photos])
 
-    def _of_batch(self, photos: np.ndarray) -> list[Answer]:
-        """uint8 RGB (B, S, S, 3) -> the answer about each."""
-        logits, distances = self.asked.answers(photos)  # B classes, and B
-        logits = logits.astype(np.float64) / self.temperature
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        far = [None] * len(photos) if distances is None else map(float, distances)
-        return [self._answer(*one) for one in zip(odds / odds.sum(axis=1, keepdims=True), far)]
+    def _of_batch(self, views: Sequence[Views]) -> list[Answer]:
+        """The answer about each of B photos, of which these are the views."""
+        probabilities, distances = self.asked.answers(batched(views))  # B classes, and B
+        far = [None] * len(views) if distances is None else map(float, distances)
+        return [self._answer(*one) for one in zip(probabilities, far)]
 
     def _answer(self, probabilities: np.ndarray, distance: float | None) -> Answer:
         order = np.argsort(-probabilities, kind="stable")
@@ -201,38 +204,29 @@ class Model:
         return pd.DataFrame(rows, columns=columns).astype({"distance": float})
 
 
-def load(run: str | os.PathLike, language: str | None = None, photos: int = 1, **typed) -> Model:
-    """The model of a run folder, a `best_model.pt` or an exported file.
+def load(
+    run: str | os.PathLike | Sequence[str | os.PathLike],
+    language: str | None = None,
+    photos: int = 1,
+    looks: int = 1,
+    **typed,
+) -> Model:
+    """The model of a run folder, a `best_model.pt` or an exported file, or of several as one.
 
-    A run that was exported answers by its fastest file, without torch, unless `device`, `amp` or
-    `image_size` is given. `photos` is about how many it will be asked about: on a GPU the run
-    itself answers many. `language` of the names is "en" or "vi"; by default the session's. Other
-    settings are those of `Config`. Raises `InputError`.
+    Several are a list of these, or a folder of runs, and need the same classes; the answer is the
+    mean of their probabilities. A run that was exported answers by its fastest file, without
+    torch, unless `device`, `amp` or `image_size` is given. `photos` is about how many it will be
+    asked about: on a GPU the run itself answers many. `looks` is how often each photo is looked at
+    (`images/looks.py` says how). `language` of the names is "en" or "vi"; by default the
+    session's. Other settings are those of `Config`. Raises `InputError`.
     """
     if language not in (None, *LANGUAGES):
         raise InputError(f"language {unknown(str(language), LANGUAGES)}")
-    source = fastest_exported_file(os.fspath(run), typed, photos)
+    check_looks(looks)
     wanted = {"batch_size": BATCH_SIZE, **typed}
-    if Path(source).is_dir() or format_of(source) is None:
-        best_of(source)  # before torch is imported
-        return model_of_network(source, wanted, language)
-    exported = open_exported(source, threads())
-    refuse_other_size(exported, source, typed.get("image_size"))
-    config = settings_of(exported.metadata, wanted)
-    return Model(source, exported.metadata, exported, config, language or session_language())
-
-
-def model_of_network(source: str, typed: dict, language: str | None) -> Model:
-    from lite0ca.evaluation.inference import Network
-    from lite0ca.formats.opening import open_model
-    from lite0ca.machine.device import Precision, device_of
-    from lite0ca.machine.memory import keep_freed_memory
-
-    metadata, network = open_model(source, typed.get("image_size"))
-    config = settings_of(metadata, typed)
-    keep_freed_memory()
-    asked = Network(network, Precision.for_answers(device_of(config.device), config.amp))
-    return Model(source, metadata, asked, config, language or session_language())
+    sources = [fastest_exported_file(one, typed, photos) for one in runs_named(run)]
+    members = [member_of(source, wanted) for source in sources]
+    return Model(Together(members, looks), language or session_language())
 
 
 def refused(photo) -> InputError:
@@ -240,8 +234,8 @@ def refused(photo) -> InputError:
     return InputError(f"photo: give a path, a uint8 array or a Pillow image, not one of {kind}")
 
 
-def pixels_of(photo: np.ndarray | Image.Image, image_size: int) -> np.ndarray:
-    """uint8 RGB (H, W, 3), as a file with these pixels would be read; raises `InputError`."""
+def pixels_of(photo: np.ndarray | Image.Image) -> np.ndarray:
+    """uint8 RGB (H, W, 3); raises `InputError`."""
     if isinstance(photo, Image.Image):
         photo = to_rgb(upright(photo))
     if not isinstance(photo, np.ndarray):
@@ -251,4 +245,9 @@ def pixels_of(photo: np.ndarray | Image.Image, image_size: int) -> np.ndarray:
             f"photo: an array has to be uint8 RGB (height, width, 3), not {photo.dtype} "
             f"{photo.shape}"
         )
-    return shrunk(photo, side_for(image_size))
+    return photo
+
+
+def shrinking(photo: np.ndarray) -> Callable[[int], np.ndarray]:
+    """The photo at a side, as a file with these pixels would be read."""
+    return lambda side: shrunk(photo, side)

@@ -120,16 +120,6 @@ def test_a_table_for_a_pipe_is_alone(tiny_run, path, script):
     assert done.stdout.count("\n") == 2 and "not sure: " in done.stderr
 
 
-def test_a_folder_of_runs_names_them(tiny_run, tmp_path, capsys):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "best_model.pt").hardlink_to(tiny_run / "best_model.pt")
-    with pytest.raises(InputError, match=r"is no run; name one in it: .*a.*b|.*b.*a"):
-        lite0ca.load(tmp_path)
-    assert main(["evaluate", str(tmp_path)]) == 2
-    assert str(tmp_path / "a") in capsys.readouterr().err
-
-
 def test_answers_in_vietnamese_with_a_table_for_excel(tiny_run, path, tmp_path, capsys):
     photo, out = tmp_path / "lá.jpg", tmp_path / "answers.csv"
     photo.hardlink_to(path)

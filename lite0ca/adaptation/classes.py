@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lite0ca.data.dataset import plain_name
+from lite0ca.data.classes import plain_name
 from lite0ca.errors import InputError, printable
 from lite0ca.model.network import LeafClassifier
 

@@ -11,8 +11,8 @@ import torch
 from scipy.special import softmax
 
 from lite0ca.adaptation import judgement
-from lite0ca.adaptation.adapted_run import adapted_run, new_folder
 from lite0ca.adaptation.classes import classes_as_text, matched, widen, with_new
+from lite0ca.adaptation.derived_run import derived_run, new_folder, source_of
 from lite0ca.adaptation.familiarity import distance_of_both
 from lite0ca.adaptation.maps import maps_of
 from lite0ca.adaptation.training_photos import TrainingPhotos, training_photos
@@ -28,7 +28,7 @@ from lite0ca.files import write_json, write_table
 from lite0ca.folders import own_temporary_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
-from lite0ca.formats.run_files import LEARNED, digest, run_folder
+from lite0ca.formats.run_files import ADAPTED, LEARNED
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
@@ -39,7 +39,6 @@ from lite0ca.settings.trained import settings_of
 
 LEAST, MOST = 3, 200  # photos of a class: fewer cannot be divided, more are better trained with
 SURE_AT_LEAST = 10  # answers by cross-validation, of which 95 % are right
-REPORT = "adaptation.json"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
     `typed` names the labelled photos by `data_dir` or `metadata`. Prints what it was worth, by
     cross-validation, and keeps that as `adaptation.json`. Raises `InputError`.
     """
-    folder = new_folder(run, output_dir)
+    folder = new_folder(run, output_dir, "adapted")
     checkpoint = load_best(run)
     model = model_of(checkpoint)
     config = settings_of(checkpoint, typed)
@@ -85,8 +84,8 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
     content.pop("distance", None)
     if adapted.distance is not None:
         content["distance"] = adapted.distance.as_dict()
-    with adapted_run(folder, run, content) as made:
-        write_json(made / REPORT, report_of(run, place, found))
+    with derived_run(folder, run, content) as made:
+        write_json(made / ADAPTED, report_of(run, place, found))
         paths = [os.path.abspath(path) for path in place.rows["absolute_path"]]
         write_table(made / LEARNED, place.rows[["label", "group"]].assign(path=paths))
     return str(folder)
@@ -211,8 +210,7 @@ def training_as_text(found: dict) -> str:
 def report_of(run: str, place: Place, found: dict) -> dict:
     """Plain data: where the model comes from, and what it is worth."""
     return {
-        "from_run": run_folder(run).resolve().name,
-        "from_sha256": digest(run),
+        **source_of(run),
         "data": place.name,
         "photos": {label: int(n) for label, n in place.rows["label"].value_counts().items()},
         "training_photos": 0 if place.training is None else len(place.training.train),

@@ -15,14 +15,16 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lite0ca.adaptation.adapted_run import adapted_run, new_folder
+from lite0ca.adaptation.derived_run import derived_run, new_folder, source_of
 from lite0ca.adaptation.familiarity import distance_of_both
 from lite0ca.adaptation.maps import maps_of
 from lite0ca.adaptation.training_photos import training_photos
 from lite0ca.errors import InputError
+from lite0ca.files import write_json
 from lite0ca.folders import own_temporary_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
+from lite0ca.formats.run_files import ADAPTED
 from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads
 from lite0ca.machine.console import bar
 from lite0ca.machine.device import Precision, device_of, to_device
@@ -47,7 +49,7 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
     BatchNorm.
     """
     checkpoint = load_best(run)
-    names, folder = names_of(run, checkpoint), new_folder(run, output_dir)
+    names, folder = names_of(run, checkpoint), new_folder(run, output_dir, "adapted")
     paths = [str(path) for path in np.random.default_rng(0).permutation(photo_paths(photos))]
     model, config = model_of(checkpoint), settings_of(checkpoint, {"batch_size": 64, **typed})
     keep_freed_memory()
@@ -57,8 +59,8 @@ def adapt_run(run: str, photos: list[str], output_dir: str | None, **typed) -> s
         adapt(model, batches_of(paths[:MOST], config), precision)
         distance = distance_of_place(run, checkpoint, model, paths[:LOOKED_AT], config, precision)
     moved = {"model": model.cpu().state_dict(), "names": names, "distance": distance}
-    with adapted_run(folder, run, checkpoint | moved | {"sure_from": None}):
-        pass
+    with derived_run(folder, run, checkpoint | moved | {"sure_from": None}) as made:
+        write_json(made / ADAPTED, source_of(run) | {"photos": len(paths[:MOST]), "labels": False})
     return str(folder)
 
 
@@ -100,12 +102,17 @@ def batches_of(paths: list[str], config) -> Iterator[torch.Tensor]:
         raise InputError(f"{used} photos say too little of a place: give {LEAST} or more")
 
 
+def norms_of(model: nn.Module) -> list[_BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
 @torch.no_grad()
-def adapt(model: nn.Module, batches: Iterable[torch.Tensor], precision: Precision) -> None:
-    """Move BatchNorm's statistics, in place, `SHARE` of the way to those of uint8 (B, H, W, 3)."""
+def adapt(
+    model: nn.Module, batches: Iterable[torch.Tensor], precision: Precision, share: float = SHARE
+) -> None:
+    """Move BatchNorm's statistics, in place, `share` of the way to those of uint8 (B, H, W, 3)."""
     seen = copy.deepcopy(model).eval()
-    norms = [module for module in seen.modules() if isinstance(module, _BatchNorm)]
-    if not norms:
+    if not (norms := norms_of(seen)):
         raise InputError("this network has no BatchNorm: there is nothing to adapt")
     for norm in norms:
         norm.reset_running_stats()
@@ -117,4 +124,4 @@ def adapt(model: nn.Module, batches: Iterable[torch.Tensor], precision: Precisio
     theirs = dict(seen.named_buffers())
     for name, own in model.named_buffers():
         if name.endswith(("running_mean", "running_var")):
-            own.lerp_(theirs[name], SHARE)
+            own.lerp_(theirs[name], share)

@@ -14,7 +14,7 @@ from lite0ca.files import BYTE_ORDER_MARK, csv_line, is_stream, is_table, refuse
 from lite0ca.folders import check_length, check_writable
 from lite0ca.settings.advice import DOUBTS, never_sure, not_sure_advice, unlike_advice
 from lite0ca.settings.command_lines import quoted
-from lite0ca.settings.flags import add_run, add_run_flags
+from lite0ca.settings.flags import add_looks, add_run, add_run_flags
 from lite0ca.settings.names import LANGUAGES
 from lite0ca.settings.names import language as session_language
 
@@ -37,9 +37,22 @@ OF_A_RUN = ("config.json", "environment.json", "data.csv", "history.json", "metr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="image files or folders")
+    add_run(parser, ", an exported file, or a folder of runs; of several it is the mean")
+    parser.usage = "%(prog)s [flags] RUN [RUN ...] PHOTO [PHOTO ...]"
+    parser.add_argument(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="image files or folders; more runs before them answer together with the first",
+    )
     parser.add_argument("--csv", help="write every probability to this file as well")
+    parser.add_argument(
+        "--submission",
+        metavar="SAMPLE",
+        help="write a competition's submission for the photos, as its sample_submission.csv wants "
+        "it, to submission.csv or where --csv says",
+    )
+    add_looks(parser)
     parser.add_argument("--top", type=int, default=3, help="classes shown a photo (default: 3)")
     parser.add_argument(
         "--sure-from",
@@ -60,18 +73,32 @@ def run(
     run: str,
     photos: list[str],
     csv: str | None,
+    submission: str | None,
+    looks: int,
     top: int,
     sure_from: float | None,
     language: str | None,
     **typed,
 ) -> int:
-    """Print the likeliest classes of each photo; returns 2 if a file could not be read."""
+    """Print the likeliest classes of each photo; returns 2 if a file could not be read.
+
+    With a sample of a `submission` that is written instead; it is whole, so it is 0 then.
+    """
     if top < 1:
         raise InputError(f"--top must be at least 1, not {top}")
     if sure_from is not None and not 0 <= sure_from <= 1:
         raise InputError(f"--sure-from must be a probability from 0 to 1, not {sure_from}")
-    if csv is not None:
+    if csv is not None and submission is None:
         refuse_no_table(csv)
+    from lite0ca.formats.named_runs import runs_and_photos
+    from lite0ca.images.looks import check_looks
+
+    check_looks(looks)
+    runs, photos = runs_and_photos(run, photos)
+    if submission is not None:
+        if sure_from is not None:
+            raise InputError("--sure-from: a submission has no place for what is not sure")
+        return submit(runs, photos, submission, csv, looks, language, typed)
     from lite0ca.images.photo_batches import photo_paths
     from lite0ca.prediction import load
 
@@ -81,20 +108,53 @@ def run(
     # A stream, such as /dev/stdout, takes the table alone.
     alone = csv is not None and is_stream(csv)
     with redirect_stdout(sys.stderr) if alone else nullcontext():
-        model = load(run, language, len(paths), **typed)
+        model = load(runs, language, len(paths), looks, **typed)
         if sure_from is not None:
             model.sure_from = sure_from
         shown = short(paths, photos)
-        unread = say(model, run, paths, shown, csv, top, language or session_language())
+        unread = say(model, runs, paths, shown, csv, top, language or session_language())
     return 2 if unread and not model.config.skip_bad_images else 0
 
 
-def say(
-    model, run: str, paths: list[str], shown: list[str], csv: str | None, top: int, language: str
+def submit(
+    runs: list[str],
+    photos: list[str],
+    sample: str,
+    csv: str | None,
+    looks: int,
+    language: str | None,
+    typed: dict,
 ) -> int:
-    """Print the answers, and write them to `csv`; returns how many files could not be read."""
+    """Write a submission; all that is wrong with the sample is said before a model is opened."""
+    from lite0ca import submission
+    from lite0ca.prediction import load
+
+    path = submission.SUBMISSION if csv is None else csv
+    wanted = submission.read_sample(sample, photos)
+    submission.check_place(path, wanted)
+    with redirect_stdout(sys.stderr) if is_stream(path) else nullcontext():
+        model = load(runs, language, len(wanted.photos), looks, **typed)
+        say_drawn(model)
+        print(printable(str(submission.write(model, wanted, path))))
+    return 0
+
+
+def say_drawn(model) -> None:
     if model.metadata.get("drawn_sample"):
         print("this model was trained on the drawn sample: its answers say nothing about leaves")
+
+
+def say(
+    model,
+    runs: list[str],
+    paths: list[str],
+    shown: list[str],
+    csv: str | None,
+    top: int,
+    language: str,
+) -> int:
+    """Print the answers, and write them to `csv`; returns how many files could not be read."""
+    say_drawn(model)
     words, doubts = WORDS[language], DOUBTS[language]
     width = min(max(map(len, shown)), WIDEST)
     unread, counts, doubted = 0, Counter(), Counter()
@@ -129,7 +189,8 @@ def say(
             why = never_sure(language)
         print(f"{doubts['not sure']}: {why}")
     if len(paths) > 1 and (unlike := doubted["unlike"] + doubted["no leaf"]):
-        named = quoted(run) if os.path.isdir(run) else "RUN"  # a file is not adapted
+        # A file is not adapted, nor are several.
+        named = quoted(runs[0]) if len(runs) == 1 and os.path.isdir(runs[0]) else "RUN"
         answered = doubted.total()
         print(printable(unlike_advice(language, unlike, doubted["no leaf"], answered, named)))
     if csv is not None:

@@ -1,4 +1,4 @@
-"""Write a run's report, one page to send: scores, mistakes, curves, settings of a run."""
+"""Write a run's report, one page to send, and its model card: scores, mistakes, settings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(run: str, split: str | None, output_dir: str | None = None, **typed) -> None:
-    from lite0ca.evaluation import run_report, scoring
+    from lite0ca.evaluation import model_card, run_report, scoring
     from lite0ca.formats.run_files import run_folder
 
     folder = Path(output_dir or run_folder(run))
     asked = scoring.answered_for(folder, run, split, typed)
-    print(printable(str(run_report.write_page(asked, scoring.scores_of(asked), folder))))
+    page = run_report.write_page(asked, scoring.scores_of(asked), folder)
+    in_run = output_dir is None and model_card.is_own(run)
+    card = model_card.write_card(run) if in_run else None
+    print(*(printable(str(file)) for file in (card, page) if file), sep="\n")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lite0ca.data.classes import classes_of
+from lite0ca.data.classes import classes_of, plain_name
 from lite0ca.data.metadata_csv import refuse_other_than_text_files
 from lite0ca.data.sources import Source, find
 from lite0ca.errors import InputError, composed, printable
@@ -37,9 +35,6 @@ SAMPLE = "sample"  # what notebooks and batches take for --metadata to ask for d
 READ_UP_TO = 20_000  # images that are read before training begins; minutes for more
 DRAWN = "drawn sample"  # in the sample's column `source`
 CLASSES_SAID = 20
-# Letters that look like Latin ones, and the Vietnamese one that no accent makes of another.
-LOOK_ALIKES = str.maketrans("аеорсухіјѕԁһкмтвнοαιđı", "aeopcyxijsdhkmtbhoaidi")
-BLANK_LETTERS = "\u115f\u1160\u2800\u3164"  # that show nothing: Hangul's fillers, Braille's blank
 
 
 @dataclass(frozen=True)
@@ -194,19 +189,6 @@ def refuse_look_alikes(labels: list[str], source: Path) -> None:
                 "or list both in label2id.json"
             )
         seen[plain] = label
-
-
-def plain_name(label: str) -> str:
-    """What a person reads: no case, accents, separators or invisible letters; 01 and 1.0 are 1."""
-    with contextlib.suppress(ValueError, OverflowError):
-        return str(float(label))
-    text = unicodedata.normalize("NFKD", label.casefold()).translate(LOOK_ALIKES)
-    kept = (c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
-    kept = ("-" if unicodedata.category(c) == "Pd" else c for c in kept if c not in BLANK_LETTERS)
-    text = "".join(kept).replace("_", " ").strip()
-    # Not between two digits: types 1.5 and 15 are two.
-    between = r"[\s\-./,]+"
-    return re.sub(rf"(?<=[^\W\d]){between}(?=\w)|(?<=\w){between}(?=[^\W\d])", "", text)
 
 
 def read_label2id(config: Config, root: Path, rows: pd.DataFrame) -> dict[str, int]:

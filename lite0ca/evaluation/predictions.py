@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -39,7 +40,7 @@ from lite0ca.settings.trained import settings_of
 class Answers:
     """What a trained model was asked, and what it answered: the rows as `answers_of` gives them."""
 
-    run: str  # as it was named: a folder, a checkpoint, an exported file
+    run: str  # as it was named: a folder, a checkpoint, an exported file; the first of several
     metadata: dict
     config: Config
     data: dataset.DataSet
@@ -49,6 +50,8 @@ class Answers:
     own: bool = False  # whether the run learned from this data
     at_end: bool = False  # whether it is what the run's training scores at its end
     learned: int = 0  # of the photos, those that the run was fitted to when it was adapted
+    others: tuple[str, ...] = ()  # runs that answered together with the first
+    looks: int = 1  # at each photo
 
     @property
     def classes(self) -> list[str]:
@@ -57,7 +60,12 @@ class Answers:
     @cached_property
     def names(self) -> list[str]:
         """What people call the classes, in this session's language."""
-        return display_names(self.classes, names_of(self.run, self.metadata), language())
+        return display_names(self.classes, self.known_names, language())
+
+    @property
+    def known_names(self) -> dict[str, dict[str, str]]:
+        """Class -> its name by language; of several runs as they know it together."""
+        return self.metadata["names"] if self.others else names_of(self.run, self.metadata)
 
 
 def answered(run: str, part: str | None, typed: dict, background: str | None = None) -> Answers:
@@ -96,11 +104,18 @@ def with_answers(rows: pd.DataFrame, photos, metadata: dict, model, config: Conf
     model.to(precision.device, memory_format=torch.channels_last)
     logits, distances, _ = answers_of_batches(model, photos, precision)
     probabilities = (logits / metadata.get("temperature", 1.0)).softmax(dim=1)
-    confidence, number = probabilities.max(dim=1)
-    names = {number: label for label, number in metadata["label2id"].items()}
-    answer = [names[n] for n in number.tolist()]
-    known = {"confidence": confidence.numpy(), "probabilities": list(probabilities.numpy())}
     distance = None if distances is None else distances.numpy()
+    return with_probabilities(rows, probabilities.numpy(), distance, metadata)
+
+
+def with_probabilities(
+    rows: pd.DataFrame, probabilities: np.ndarray, distance: np.ndarray | None, metadata: dict
+) -> pd.DataFrame:
+    """The rows with what (N, classes) probabilities and (N,) distances say, as `answers_of`."""
+    confidence, number = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    classes = classes_of(metadata["label2id"])
+    answer = [classes[n] for n in number.tolist()]
+    known = {"confidence": confidence, "probabilities": list(probabilities)}
     known |= {} if distance is None else {"distance": distance}
     sure = is_sure(known["confidence"], distance, limit_of(metadata))
     return rows.assign(answer=answer, **known, sure=sure)

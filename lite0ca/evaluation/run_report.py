@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lite0ca.data.classes import classes_of
 from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.errors import opening
 from lite0ca.evaluation.calibration import calibration_as_text
@@ -28,6 +30,7 @@ MISTAKES = 12  # pictures, the surest ones
 MOST_CELLS = 20  # classes of a confusion matrix; of more the most frequent mistakes are listed
 TOLD_ELSEWHERE = ("preset", "metadata", "data_dir", "label2id", "output_dir", "cache_dir")
 MACHINE = ("device", "threads", "cores", "platform", "lite0ca", "git_commit", "python")
+PARTS = ("train", "valid", "test")
 CURVES = ("train_loss", "valid_loss", "train_acc", "valid_acc", "valid_f1")
 
 
@@ -72,7 +75,7 @@ def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
         reliability=reliability_of(scores["bins"]),
         bins=scores["bins"],
         **curves_of(run / "history.json", asked.metadata["epoch"]),
-        counts=counts_of(run / TABLE, asked),
+        counts=counts_of(run / TABLE, asked.metadata, asked.names),
         settings=changed_rows(settings),
         machine=machine_of(environment),
         made_by=command_lines.of_training(settings),
@@ -183,14 +186,18 @@ def curves_of(history: Path, best: int) -> dict:
     return {"charts": charts, "epochs": rows, "best": best}
 
 
-def counts_of(table: Path, asked: Answers) -> list[tuple]:
-    """(class, photos of train, valid, test) as the run was trained; the last row is of all."""
+def counts_of(table: Path, metadata: Mapping, names: list[str]) -> list[tuple]:
+    """(class, photos of train, valid, test) as the run was trained; the last row is of all.
+
+    `names` are what the classes are called, in the order of their numbers.
+    """
     if not table.is_file():  # of a checkpoint without its folder
         return []
-    rows = read_made_split(table, asked.metadata.get("sha256", {}).get(TABLE))
+    rows = read_made_split(table, metadata.get("sha256", {}).get(TABLE))
     counts = pd.crosstab(rows["label"], rows["split"])
-    counts = counts.reindex(index=asked.classes, columns=["train", "valid", "test"], fill_value=0)
-    lines = zip(asked.names, counts.to_numpy().tolist())
+    classes = classes_of(metadata["label2id"])
+    counts = counts.reindex(index=classes, columns=list(PARTS), fill_value=0)
+    lines = zip(names, counts.to_numpy().tolist())
     return [*lines, ("all", counts.sum().tolist())]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +12,35 @@ from lite0ca.evaluation import calibration, metrics
 from lite0ca.evaluation.certainty import is_sure
 from lite0ca.evaluation.missed_disease import missed_as_text, missed_disease
 from lite0ca.evaluation.predictions import Answers, answered
+from lite0ca.evaluation.together_on_data import answered_together
 from lite0ca.files import cut, is_picture, known_json, numbered, write_json
 from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
-from lite0ca.formats.names import names_of
 from lite0ca.machine.device import describe, device_of
 from lite0ca.settings.names import is_healthy
 
 
 def answered_for(
-    folder: Path, run: str, part: str | None, typed: dict, background: str | None = None
+    folder: Path,
+    run: str | Sequence[str],
+    part: str | None,
+    typed: dict,
+    background: str | None = None,
+    looks: int = 1,
 ) -> Answers:
-    """As `answered`, for files in a folder. Raises `InputError`, before any work where that can be
-    known, if they cannot be written there, or would lie among the photos.
+    """As `answered`, of a run or several as one, for files in a folder. Raises `InputError`,
+    before any work where that can be known, if they cannot be written there, or would lie among
+    the photos.
     """
     check_writable(folder)
     if typed.get("data_dir"):
         refuse_among_photos(folder, Path(typed["data_dir"]))
-    asked = answered(run, part, typed, background)
+    runs = [run] if isinstance(run, str) else list(run)
+    if len(runs) == 1 and looks == 1:
+        asked = answered(runs[0], part, typed, background)
+    else:
+        asked = answered_together(runs, part, typed, background, looks)
     refuse_among_photos(folder, asked.data.source)
     return asked
 
@@ -43,21 +54,26 @@ def scores_of(asked: Answers) -> dict:
     scores = metrics.report(truth, predicted, asked.classes, groups)
     if missed := missed_in(asked, truth, predicted, groups):
         scores["diseased_called_healthy"] = missed
-    scores |= {"run": str(Path(asked.run)), "epoch": metadata["epoch"]}
+    runs = [str(Path(run)) for run in (asked.run, *asked.others)]
+    scores |= {"run": runs if asked.others else runs[0], "epoch": metadata["epoch"]}
+    scores |= {"looks": asked.looks} if asked.looks > 1 else {}
     scores |= {"system": metadata["system"], "data": str(asked.data.root.resolve())}
-    scores |= {"split": asked.part, "image_size": config.image_size}
+    scores |= {"own_data": asked.own, "split": asked.part, "image_size": config.image_size}
+    scores |= {"learned_from": asked.learned} if asked.learned else {}
     scores |= {"background": asked.background} if asked.background else {}
     confidence, limit = rows["confidence"].to_numpy(), limit_of(metadata)
     distances = rows["distance"].to_numpy() if "distance" in rows else None
     right = truth == predicted
     scores |= calibration.calibration_report(confidence, right, limit, distances)
-    seed, device = metadata["config"]["seed"], describe(device_of(config.device))
-    return scores | {"seed": seed, "device": device}
+    members = metadata["members"] if asked.others else []
+    seed = [one["seed"] for one in members] or metadata["config"]["seed"]
+    scores |= {"seed": seed, "device": describe(device_of(config.device))}
+    return scores | ({"members": members} if members else {})
 
 
 def missed_in(asked: Answers, truth, predicted, groups) -> dict | None:
     """`missed_disease` among the answers; which class is healthy its label or its name says."""
-    names, label2id = names_of(asked.run, asked.metadata), asked.metadata["label2id"]
+    names, label2id = asked.known_names, asked.metadata["label2id"]
     healthy = [number for label, number in label2id.items() if is_healthy(label, names)]
     distances = asked.rows["distance"].to_numpy() if "distance" in asked.rows else None
     confidence = asked.rows["confidence"].to_numpy()
@@ -73,7 +89,7 @@ def write_scores(asked: Answers, scores: dict, folder: Path) -> list[Path]:
     from lite0ca.plots import style  # matplotlib: what draws nothing starts without it
     from lite0ca.plots.scores import confusion, reliability
 
-    name = name_beside_others(folder, name_of(asked), scores["data"])
+    name = name_beside_others(folder, name_of(asked), scores)
     written = score_files(name)
     title = f"{scores['system']['name']}\n{name}\n"
     score = f"macro-F1 {scores['macro_f1']:.3f}"
@@ -98,6 +114,9 @@ def name_of(asked: Answers) -> str:
     name = f"{cut(asked.data.root.resolve().name)}_{asked.part}"
     name += "_drawn_sample" if asked.data.is_sample else ""
     name += f"_background_{asked.background}" if asked.background else ""
+    name += f"_{asked.looks}_looks" if asked.looks > 1 else ""
+    if asked.others:
+        return f"{1 + len(asked.others)}_runs_{name}"
     return f"{cut(Path(asked.run).name)}_{name}" if format_of(asked.run) else name
 
 
@@ -105,15 +124,18 @@ def score_files(name: str) -> tuple[str, str, str]:
     return f"scores_{name}.json", f"confusion_{name}.png", f"reliability_{name}.png"
 
 
-def name_beside_others(folder: Path, name: str, data: str) -> str:
-    """`name`, or with a number behind it where its files are of another data set, or not ours."""
+def name_beside_others(folder: Path, name: str, new: dict) -> str:
+    """`name`, or with a number behind it where its files are of other data or runs, or not ours."""
     for tried in numbered(name):
         scores, *pictures = (folder / file for file in score_files(tried))
-        same = not os.path.lexists(scores) or is_scores_of(scores, data)
+        same = not os.path.lexists(scores) or is_scores_of(scores, new)
         if same and all(is_picture(file) or not os.path.lexists(file) for file in pictures):
             return tried
 
 
-def is_scores_of(file: Path, data: str) -> bool:
+def is_scores_of(file: Path, new: dict) -> bool:
+    """Whether a file has scores on the same data; of several runs, if the new ones are."""
     found = known_json(file)
-    return found.get("data") == data and {"run", "split", "macro_f1"} <= set(found)
+    if not {"run", "split", "macro_f1"} <= set(found) or found.get("data") != new["data"]:
+        return False
+    return not isinstance(new["run"], list) or found["run"] == new["run"]

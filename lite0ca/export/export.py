@@ -22,6 +22,7 @@ from lite0ca.data import dataset
 from lite0ca.data.split import limited
 from lite0ca.errors import ExportFailed, InputError, first_line, out_of_room, printable
 from lite0ca.evaluation.finished_run import choose, data_of
+from lite0ca.evaluation.model_card import refresh_card, write_card
 from lite0ca.export import gptq
 from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import fused
@@ -117,7 +118,7 @@ def export(
     page: bool = False,
     **typed,
 ) -> tuple[Path, list[dict]]:
-    """Write every format, verify each file, write the report; returns (folder, a row a form).
+    """Write every format, verify each file, write report and card; returns (folder, a row a form).
 
     `page` is beside `photo`, and made of it.
 
@@ -176,6 +177,9 @@ def export(
         rows = with_speed(rows, kept, source.network, source.metadata["image_size"])
         write_report(made / REPORT, report_of(run, source, verification, rows))
         shutil.rmtree(made / UNCHECKED)
+    if kept:
+        write_card(run, folder, rows)
+        refresh_card(run)
     return folder, rows
 
 

@@ -11,6 +11,8 @@ from lite0ca.files import read_bytes
 BEST, LAST = "best_model.pt", "last.pt"
 SETTINGS, TABLE = "config.json", "data.csv"  # what a run began with; the latter is its split
 LEARNED = "adaptation.csv"  # the labelled photos of another place that a run was fitted to
+# Where a run came from that was made of others: of one by `adapt`, of several by `merge`.
+ADAPTED, MERGED = "adaptation.json", "merge.json"
 EXPORTS, REPORT = "export", "export_report.json"  # a run's exported files, and what they came to
 NAMED = 5  # runs that a message names
 
@@ -29,9 +31,9 @@ def best_of(run: str | Path) -> Path:
     raise InputError(f"{run}: has no {BEST}, so no epoch of it is finished yet")
 
 
-def runs_in(folder: Path) -> list[str]:
+def runs_in(folder: str | Path) -> list[str]:
     """The runs in a folder, the latest first."""
-    found = [path.parent for path in folder.glob(f"*/{BEST}")]
+    found = [path.parent for path in Path(folder).glob(f"*/{BEST}")]
     found.sort(key=lambda run: (run / BEST).stat().st_mtime_ns, reverse=True)
     return [str(run) for run in found]
 

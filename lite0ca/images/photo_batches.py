@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -58,13 +59,23 @@ def photo_batches(
 
     Raises `InputError` where no more files can be opened.
     """
+    read = partial(photo_of_file, image_size=image_size)
+    for photos, files in batches_read(batches, read, threads):
+        yield np.stack(photos) if photos else None, files
+
+
+def batches_read(
+    batches: Iterable[Sequence[str]], read: Callable[[str], Any], threads: int
+) -> Iterator[tuple[list, Files]]:
+    """(what `read` makes of the files that can be read, all files) for each batch, read ahead.
+
+    `read` raises `OSError` for a file that cannot be read.
+    """
     sizes, paths = itertools.tee(batches)
-    read_one = partial(photo_of_file, image_size=image_size)
-    answers = in_order(read_one, itertools.chain.from_iterable(paths), threads)
+    found = in_order(partial(tried, read=read), itertools.chain.from_iterable(paths), threads)
     for batch in sizes:
-        read = list(itertools.islice(answers, len(batch)))
-        photos = [photo for photo, _ in read if photo is not None]
-        yield np.stack(photos) if photos else None, [file for _, file in read]
+        some = list(itertools.islice(found, len(batch)))
+        yield [photo for photo, _ in some if photo is not None], [file for _, file in some]
 
 
 def reading_threads(num_workers: int) -> int:
@@ -72,9 +83,14 @@ def reading_threads(num_workers: int) -> int:
     return min(num_workers, cores())
 
 
-def photo_of_file(path: str, image_size: int):
-    """(uint8 photo (S, S, 3) or None, (path, what is wrong with the file or None))."""
+def photo_of_file(path: str, image_size: int) -> np.ndarray:
+    """uint8 (S, S, 3); raises `OSError`."""
+    return squeezed(read_image(path, side_for(image_size)), image_size)
+
+
+def tried(path: str, read: Callable[[str], Any]):
+    """(what was read or None, (path, what is wrong with the file or None))."""
     try:
-        return squeezed(read_image(path, side_for(image_size)), image_size), (path, None)
+        return read(path), (path, None)
     except OSError as error:
         return None, (path, str(error))

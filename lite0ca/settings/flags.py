@@ -60,6 +60,20 @@ def add_split(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_looks(parser: argparse.ArgumentParser) -> None:
+    """--looks of the commands that ask a model about photos."""
+    parser.add_argument(
+        "--looks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="look at each photo so many times (1 to 16), for N times the time: whole, its "
+        "middle (0.7 of its sides), those mirrored, 0.85 of its sides, turned, its corners; the "
+        "answer is the mean. On rice 2 looks brought +0.03 of macro-F1 in fields elsewhere, and "
+        "-0.005 on photos like the training photos (default: 1)",
+    )
+
+
 def add_run_flags(parser: argparse.ArgumentParser, names: str) -> None:
     """Flags that go over the run's own settings; `names` with spaces between them."""
     add_flags(parser, only=tuple(names.split()), whose="the run's")

@@ -22,6 +22,10 @@ class System:
 
 
 LITE0 = "tf_efficientnet_lite0.in1k"
+# Google trained these two at 240 and 260 pixels. --image-size is a multiple of 32: 224 by default,
+# 256 is the nearest to both.
+LITE1 = "tf_efficientnet_lite1.in1k"
+LITE2 = "tf_efficientnet_lite2.in1k"
 V2_S = "tf_efficientnetv2_s.in21k_ft_in1k"
 MOBILENET_V3 = "mobilenetv3_small_100.lamb_in1k"
 MOBILENET_V4 = "mobilenetv4_conv_small.e2400_r224_in1k"
@@ -32,6 +36,10 @@ SYSTEMS = {
     for system in (
         System("EfficientNet_Lite0_CA", LITE0, "ca"),
         System("EfficientNet_Lite0", LITE0),
+        System("EfficientNet_Lite1_CA", LITE1, "ca"),
+        System("EfficientNet_Lite1", LITE1),
+        System("EfficientNet_Lite2_CA", LITE2, "ca"),
+        System("EfficientNet_Lite2", LITE2),
         System("EfficientNetV2_S_CA", V2_S, "ca", reduction=32),
         System("EfficientNetV2_S_Hybrid", V2_S, "ca+bot", reduction=32),
         System("EfficientNetV2_S", V2_S),

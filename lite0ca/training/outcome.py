@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lite0ca.data.dataset import DataSet
 from lite0ca.data.split import limited
 from lite0ca.errors import InputError, printable
 from lite0ca.evaluation import scoring
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.finished_run import WORTH, part_at_end
 from lite0ca.evaluation.inference import looked_at
+from lite0ca.evaluation.model_card import write_card
 from lite0ca.evaluation.predictions import Answers, with_answers
 from lite0ca.evaluation.run_report import write_page
 from lite0ca.formats.checkpoint import load_best, save_checkpoint
 from lite0ca.formats.run_files import BEST
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine import distributed
+from lite0ca.machine.device import Precision
 from lite0ca.model.distance import TrainingDistance, strided
+from lite0ca.settings.config import Config
 from lite0ca.training.run_folder import Record
 
 # Training photos, at most. Fitted to 1,080 the distance leaves 21 answers about leaves of fields
@@ -45,9 +49,13 @@ def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
     print(f"{said}\n{scoring.as_text(asked, scores)}", flush=True)
     metrics = record.write_results(reason, scores)
     if record.config.save_history:
-        for command, write in (("evaluate", scoring.write_scores), ("report", write_page)):
+        for command, write in (
+            ("evaluate", lambda: scoring.write_scores(asked, scores, record.run)),
+            ("report", lambda: write_page(asked, scores, record.run)),
+            ("report", lambda: write_card(record.run)),
+        ):
             try:
-                write(asked, scores, record.run)
+                write()
             except (OSError, InputError) as error:  # the training is done: nothing of it is lost
                 again = f"lite0ca {command} {record.run} writes it"
                 print(printable(f"not written: {error}; {again}"), flush=True)
@@ -56,12 +64,21 @@ def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
 
 def know_the_training_photos(record: Record, reader) -> None:
     """Give the best model a measure of how unlike its training photos a photo is, and write it."""
-    config, data, model = record.config, record.data, record.state.scored
+    model = record.state.scored
     if not strided(model.backbone):
-        print(f"timm's {config.system.backbone} shows no maps: it cannot say what is unlike them")
+        backbone = record.config.system.backbone
+        print(f"timm's {backbone} shows no maps: it cannot say what is unlike them")
         return
     kept = load_best(record.run)
     model.load_state_dict(kept["model"])
+    kept |= known_photos(model, record.data, record.config, record.precision, reader)
+    save_checkpoint(record.run / BEST, kept)
+
+
+def known_photos(model, data: DataSet, config: Config, precision: Precision, reader) -> dict:
+    """What a checkpoint keeps of a network's training photos and of its valid split: `distance`,
+    `temperature`, `sure_from`. The network has the distance afterwards.
+    """
     most = max(LOOKED_AT, len(data.label2id))
     training = limited(data.part("train"), "train", most, config.seed)
     valid = data.part("valid")
@@ -69,14 +86,14 @@ def know_the_training_photos(record: Record, reader) -> None:
         score_loader(rows, data.label2id, config, reader, alone=True) for rows in (training, valid)
     ]
     # Exported files and CPUs answer so; with 8 bits of mantissa a distance is 1 to 5 % another.
-    exact = replace(record.precision, amp=False)
+    exact = replace(precision, amp=False)
     maps, _, _ = looked_at(model, loaders[0], exact, "looking at the training photos")
     others, logits, truth = looked_at(model, loaders[1], exact, "scoring")
     model.distance = TrainingDistance.fitted(maps, others)
     distances = model.distance.of_pooled(others)
-    kept |= calibration(logits, truth, distances) | {"distance": model.distance.as_dict()}
-    save_checkpoint(record.run / BEST, kept)
-    model.distance.to(record.precision.device)
+    found = calibration(logits, truth, distances) | {"distance": model.distance.as_dict()}
+    model.distance.to(precision.device)
+    return found
 
 
 def answered(record: Record, reader) -> Answers:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from lite0ca.data.dataset import DataSet
+from lite0ca.data.licence import licence_of
 from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
 from lite0ca.files import numbered, read_json, write_json, write_table
@@ -61,6 +62,8 @@ class Record:
         record = environment(self.precision.device)
         record |= {"data_root": str(self.data.root.resolve())}
         record |= {"data_fingerprint": self.fingerprint}
+        record |= {"data_licence": licence_of(self.data.root)}
+        record |= {"begun": datetime.date.today().isoformat()}
         columns = [name for name in COLUMNS if name in self.data.rows]
         sizes = self.data.rows["absolute_path"].map(bytes_of)
         with scratch_folder(self.config.output_dir) as self.run:

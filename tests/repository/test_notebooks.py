@@ -209,7 +209,7 @@ def run_nbval(notebook: Path):
     )
 
 
-# What would take minutes: few photos, three of the twelve systems, one of the formats.
+# What would take minutes: few photos, three of the systems, one of the formats.
 SHORTER = {
     "03_train": {"overrides": {"epochs": 2, "train_limit": 64}},
     "04_benchmark": {"systems": ["EfficientNet_Lite0_CA", "EfficientNet_Lite0", "ResNet18"]},

@@ -18,6 +18,7 @@ STOREYS = [
     "evaluation speed",
     "adaptation",
     "training export headless notebook prediction",
+    "submission",
     "commands",
     "__main__",
 ]

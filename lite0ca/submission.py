@@ -1,0 +1,240 @@
+"""A competition's submission: the sample's very columns, order and ids, with a model's answers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from lite0ca.data.classes import plain_name
+from lite0ca.data.sample_submission import Sample, listed, read_sample, read_table
+from lite0ca.errors import InputError, composed, printable
+from lite0ca.files import csv_line, is_stream, refuse_others, whole
+from lite0ca.folders import check_length, check_writable
+from lite0ca.images.reading import IMAGE_SUFFIXES, identity_of
+from lite0ca.machine import console
+from lite0ca.prediction import Model
+
+SUBMISSION = "submission.csv"
+
+
+def write_submission(
+    model: Model,
+    sample: str | os.PathLike,
+    photos: str | os.PathLike | Sequence[str | os.PathLike],
+    path: str | os.PathLike = SUBMISSION,
+) -> Path:
+    """Answer the photos of a sample_submission.csv and write them as it wants them; returns `path`.
+
+    `sample` has a column of ids and either one of labels or one a class, of probabilities; the
+    names of the columns may be any. `photos` are the folder of the test photos, or several. What
+    was written is read again and checked. A photo that cannot be read is named on stderr, and gets
+    the class that was answered most, or equal probabilities. Raises `InputError`, before any
+    photo is read, for a sample that cannot be used, ids without a photo, and a file in the way.
+    """
+    wanted = read_sample(sample, photos)
+    check_place(path, wanted)
+    return write(model, wanted, path)
+
+
+def check_place(path: str | os.PathLike, wanted: Sample) -> None:
+    """Raise `InputError` where the submission cannot be written, or would replace what is none.
+
+    Only an earlier submission for this sample is replaced: the same columns and ids.
+    """
+    path = os.fspath(path)
+    if not path or os.path.basename(path) in ("", ".", "..") or os.path.isdir(path):
+        raise InputError(f"--csv {path}: name a file for the submission")
+    check_length(path)
+    if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
+        raise InputError(f"--csv {path}: has the name of a photo; name a .csv file")
+    if is_stream(path):
+        return
+    check_writable(Path(os.path.realpath(path)).parent)
+    if os.path.exists(path) and identity_of(path) in map(
+        identity_of, [wanted.path, *wanted.photos]
+    ):
+        raise InputError(f"--csv {path}: is the sample or a photo; name another file")
+    refuse_others(path, is_submission_for(path, wanted), "--csv")
+
+
+def is_submission_for(path: str, wanted: Sample) -> bool:
+    """Whether a file is empty, or has the columns and ids of the sample."""
+    if os.path.isfile(path) and not os.path.getsize(path):
+        return True
+    try:
+        header, rows = read_table(path)
+    except (InputError, OSError):
+        return False
+    ids = [row[wanted.ids] for row in rows] if header == wanted.header else None
+    return ids == [row[wanted.ids] for row in wanted.rows]
+
+
+def write(model: Model, wanted: Sample, path: str | os.PathLike) -> Path:
+    """Answer all photos, in constant memory, write the file whole, and check it."""
+    path = Path(path)
+    columns = classes_asked(model, wanted)
+    spelled = spelling(model, wanted) if columns is None else {}
+    rows, unread, counts = [], [], Counter()
+    answers = model.answers(wanted.photos)
+    for number, (file, answer, problem) in enumerate(
+        console.bar(answers, "answering", len(wanted.photos))
+    ):
+        row = list(wanted.rows[number])
+        rows.append(row)
+        if answer is None:
+            unread.append(number)
+            print(f"cannot be read: {printable(problem or file)}", file=sys.stderr)
+            continue
+        counts[answer.label] += 1
+        for column, cell in cells_of(answer.label, answer.probabilities, wanted, columns, spelled):
+            row[column] = cell
+    if not counts:
+        raise InputError(f"{wanted.path}: none of its {len(rows):,} photos can be read")
+    most = max(model.classes, key=lambda label: counts[label])
+    equal = dict.fromkeys(model.classes, 1 / len(model.classes))
+    for number in unread:
+        for column, cell in cells_of(most, equal, wanted, columns, spelled):
+            rows[number][column] = cell
+    text = "".join(map(csv_line, [wanted.header, *rows]))
+    with whole(path) as file:
+        file.write(text)
+    labels = [spelled.get(label, label) for label in model.classes]
+    if not is_stream(path):
+        check_submission(path, wanted.path, None if columns else labels, wanted.header[wanted.ids])
+    said(wanted, model, counts, unread, most if columns is None else None)
+    return path
+
+
+def cells_of(label: str, probabilities: dict, wanted: Sample, columns: dict | None, spelled: dict):
+    """(number of the column, text) of each cell to fill in a row."""
+    if columns is None:
+        (column,) = wanted.asked
+        return [(column, spelled.get(label, label))]
+    return [(column, f"{probabilities[name]:.9g}") for column, name in columns.items()]
+
+
+def said(wanted: Sample, model: Model, counts: Counter, unread: list, most: str | None) -> None:
+    """What was answered, in one line; on stderr what stands for photos that cannot be read."""
+    total = ", ".join(f"{count:,} {printable(name)}" for name, count in counts.most_common())
+    others = f"; {wanted.others:,} photos that the sample does not name" if wanted.others else ""
+    print(f"{len(wanted.rows):,} photos: {total}{others}")
+    if unread:
+        instead = printable(most) if most else f"1/{len(model.classes)} for each class"
+        print(
+            f"{len(unread):,} of {len(wanted.rows):,} photos cannot be read: their rows say "
+            f"{instead}",
+            file=sys.stderr,
+        )
+
+
+def classes_asked(model: Model, wanted: Sample) -> dict[int, str] | None:
+    """The class of each column of probabilities, by its number; None for one column of labels.
+
+    The header tells: columns that are called as the classes are. Raises `InputError`.
+    """
+    asked = wanted.asked
+    names = [wanted.header[number] for number in asked]
+    exactly = {composed(label): label for label in model.classes}
+    alike = {plain_name(label): label for label in model.classes}
+    if len(alike) < len(exactly):
+        alike = {}
+    found = [exactly.get(composed(n.strip())) or alike.get(plain_name(n.strip())) for n in names]
+    known = [label for label in found if label]
+    if len(asked) == 1 and not known:
+        return None
+    strange = [name for name, label in zip(names, found) if not label]
+    missing = [label for label in model.classes if label not in known]
+    repeated = [label for label, count in Counter(known).items() if count > 1]
+    only_one = len(model.classes) == 2 and len(asked) == 1  # a probability of one of two
+    if strange or repeated or (missing and not only_one):
+        problem = (
+            f"its columns {listed(strange)} are none of the model's classes"
+            if strange
+            else f"it has two columns for {repeated[0]!r}"
+            if repeated
+            else f"it has no column for the model's classes {listed(missing)}"
+        )
+        raise InputError(
+            f"{wanted.path}: {problem}; beside {wanted.header[wanted.ids]!r} it needs one column "
+            f"of labels, or one of probabilities for each of {listed(model.classes)}"
+        )
+    return dict(zip(asked, known))
+
+
+def spelling(model: Model, wanted: Sample) -> dict[str, str]:
+    """How the sample spells labels of the model; the model spells them as its training data does.
+
+    What the sample says in that column is a placeholder, the same in all rows or empty; says so
+    on stderr where it is no class. Raises `InputError` where several labels there are none.
+    """
+    (column,) = wanted.asked
+    said = {cell for row in wanted.rows if (cell := row[column]).strip()}
+    exactly = {composed(label): label for label in model.classes}
+    strange = sorted(cell for cell in said if composed(cell.strip()) not in exactly)
+    if strange and len(said) > 1:
+        raise InputError(
+            f"{wanted.path}: its {wanted.header[column]!r} says {listed(strange)}, which the model "
+            f"does not know; it answers {listed(model.classes)}: train on the competition's labels"
+        )
+    if strange:
+        print(
+            printable(
+                f"{wanted.path}: {wanted.header[column]!r} is {strange[0]!r} in every row, no "
+                f"class of the model; its own labels are written: {listed(model.classes)}"
+            ),
+            file=sys.stderr,
+        )
+    return {exactly[composed(cell)]: cell for cell in said if composed(cell) in exactly}
+
+
+def check_submission(
+    path: str | os.PathLike,
+    sample: str | os.PathLike,
+    labels: Sequence[str] | None = None,
+    ids: str | None = None,
+) -> None:
+    """Read a submission and hold it against its sample: columns, rows, ids in order, every cell.
+
+    With `labels` each answer has to be one of them, without them a probability. `ids` is the name
+    of that column; by default the first one that is the same and has no cell twice. Raises
+    `InputError` that says what differs.
+    """
+    path, sample = os.fspath(path), os.fspath(sample)
+    (header, rows), (expected, wanted) = read_table(path), read_table(sample)
+    if header != expected:
+        raise InputError(f"{path}: has the columns {listed(header)}, not {listed(expected)}")
+    if len(rows) != len(wanted):
+        raise InputError(f"{path}: has {len(rows):,} rows, its sample has {len(wanted):,}")
+    tried = range(len(header)) if ids is None else [header.index(ids)]
+    kept = next((number for number in tried if is_kept(number, rows, wanted)), None)
+    if kept is None:
+        raise InputError(f"{path}: its ids are not those of {sample}, or in another order")
+    for number, name in enumerate(header):
+        cells = [row[number] for row in rows]
+        if "" in cells:
+            raise InputError(f"{path}: row {cells.index('') + 1} has no {name!r}")
+    for number in (number for number in range(len(header)) if number != kept):
+        for row, cells in enumerate(rows, 1):
+            if not is_answer(cells[number], labels):
+                what = "no probability" if labels is None else "no label of the model"
+                raise InputError(
+                    f"{path}: row {row}: {header[number]!r} is {cells[number]!r}, {what}"
+                )
+
+
+def is_kept(number: int, rows: list[list[str]], wanted: list[list[str]]) -> bool:
+    """Whether a column is that of the ids: each once, and as the sample has them."""
+    cells = [row[number] for row in wanted]
+    return len(set(cells)) == len(cells) and cells == [row[number] for row in rows]
+
+
+def is_answer(cell: str, labels: Sequence[str] | None) -> bool:
+    if labels is not None:
+        return cell in labels
+    try:
+        return 0 <= float(cell) <= 1
+    except ValueError:
+        return False
