@@ -138,7 +138,8 @@ class Config:
         "training",
         "standard",
         "strong: half of the pictures from nearer, in any light, partly hidden, the leaf mostly "
-        "before another background; for photos from elsewhere, and slower to learn",
+        "before another background, and half of all from afar; for photos from elsewhere, and "
+        "slower to learn",
         choices=AUGMENTATIONS,
     )
     label_smoothing: float = setting("training", 0.0, "of the cross-entropy", low=0, below=1)
