@@ -54,11 +54,11 @@ class LeafMasks:
         if entry["known"]:
             if not entry["plain"]:
                 return None
-            if zlib.crc32(bits) == entry["checksum"]:
+            if zlib.crc32(bits.data) == entry["checksum"]:
                 return np.unpackbits(bits, count=pixels).reshape(photo.shape[:2])
         mask = leaf_mask(photo)
         if mask is not None:
             bits[:] = np.packbits(mask)
-        checksum = 0 if mask is None else zlib.crc32(bits)
+        checksum = 0 if mask is None else zlib.crc32(bits.data)
         self.entries[index] = (1, mask is not None, checksum)
         return mask

@@ -120,7 +120,7 @@ class Photos(Dataset):
     def find_scenes(self, seed: int) -> None:
         """Set `scenes` to photos without a plain background, found among so many drawn ones."""
         drawn = np.random.default_rng(seed).permutation(len(self))[:LOOKED_THROUGH]
-        plain = in_threads(lambda index: self.masked(index)[1] is not None, drawn)
+        plain = in_threads(lambda index: self.masked(index)[1] is not None, drawn.tolist())
         found = drawn[~np.array(plain, dtype=bool)]
         self.scenes = np.sort(found)
         print(f"scenes to put leaves before: {len(found):,} of {len(drawn):,} photos", flush=True)
@@ -172,8 +172,8 @@ class Stream:
     While an epoch is scored and saved, the first batches of the next one are made.
     """
 
-    def __init__(self, loader: Loader):
-        self.loader, self.next, self.batches = loader, None, iter(())
+    def __init__(self, loader: Loader, sampler: EvenBatches):
+        self.loader, self.sampler, self.next, self.batches = loader, sampler, None, iter(())
 
     def __len__(self) -> int:
         """Batches of one epoch."""
@@ -181,12 +181,12 @@ class Stream:
 
     def size_of(self, epoch: int) -> int:
         """Pixels that an epoch trains at."""
-        return self.loader.batch_sampler.sizes[epoch]
+        return self.sampler.sizes[epoch]
 
     def of_epoch(self, epoch: int, start: int = 0) -> Iterator:
         """Its batches from the one with the number `start` on."""
         if self.next != (epoch, start):  # the first time, or after going back
-            self.loader.batch_sampler.epoch, self.loader.batch_sampler.start = epoch, start
+            self.sampler.epoch, self.sampler.start = epoch, start
             self.batches = iter(self.loader)
         for step in range(start, len(self)):
             self.next = None  # until there is a batch: what failed is not gone on with
@@ -222,7 +222,8 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config: Config, reader=None
             f"train on: too few for {distributed.count()} devices"
         )
     at_once = math.ceil(math.ceil(len(photos) / len(batches)) / distributed.count())
-    return Stream(loader_of(photos, at_once, config, len(batches), batch_sampler=batches))
+    loader = loader_of(photos, at_once, config, len(batches), batch_sampler=batches)
+    return Stream(loader, batches)
 
 
 def score_loader(
