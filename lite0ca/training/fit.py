@@ -102,7 +102,9 @@ def training(config: Config, device: torch.device) -> Result:
     config = config.reading(data.source)
     weight = class_weights(data).to(device) if config.class_weights else None
     batches = train_loader(data.part("train"), data.label2id, config, reader)
-    valid = score_loader(data.part("valid"), data.label2id, config, reader)
+    valid = None  # of --all
+    if len(rows := data.part("valid")):
+        valid = score_loader(rows, data.label2id, config, reader)
     run = Path(config.resume) if last else None
     record = Record(run, state, config, data, fingerprint, precision)
     if last:
@@ -117,7 +119,7 @@ def training(config: Config, device: torch.device) -> Result:
         flush=True,
     )
     state.wrap(config)
-    if valid.num_workers:
+    if valid is not None and valid.num_workers:
         # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
         # share with them, and each page of it would be copied at the next write.
         valid.begin()
@@ -150,8 +152,9 @@ def trained(state: State, record: Record, batches, valid, weight, watch: Watch) 
         try:
             row = one_epoch(state, batches, config, precision, weight, watch)
             scoring_began = time.monotonic()
-            with watch.timed("scoring"):
-                row |= scored(state, valid, len(record.data.part("valid")), precision)
+            if valid is not None:
+                with watch.timed("scoring"):
+                    row |= scored(state, valid, len(record.data.part("valid")), precision)
             row["seconds"] = state.sums["train_s"] + time.monotonic() - scoring_began
         except Paused as pause:
             done = f"{state.step} of {len(batches)} steps of epoch {state.epoch + 1}"

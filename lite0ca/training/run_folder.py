@@ -89,6 +89,8 @@ class Record:
         """best_model.pt: what evaluate, predict and users load."""
         history = self.state.history
         content = {"model": self.state.scored.state_dict(), "epoch": self.state.epoch}
+        if self.config.all:  # nothing says how far its probabilities can be trusted
+            content |= {"temperature": 1.0, "sure_from": None}
         for name in ("temperature", "sure_from"):
             if name in history:  # runs of version 0.1.0 have none
                 content[name] = history[name][-1]
