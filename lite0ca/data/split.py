@@ -37,11 +37,13 @@ def for_training(
     config: Config,
     made: pd.DataFrame | None = None,
     read: Callable = read_image,
+    other_fold: pd.DataFrame | None = None,
 ) -> DataSet:
     """`data` with a split in which every class is trained, limits applied, every image readable.
 
     `made` is the table of an earlier run (path, split, group): its split is used again where
     the data has none of its own. `read` is what reads an image, to see if it can be read.
+    `other_fold` is the table of a run of another fold, whose near-duplicates hold here too.
     """
     if made is not None:
         data = with_split_of(data, made)
@@ -52,6 +54,8 @@ def for_training(
     data = without_bad_images(data, config.skip_bad_images, read)
     kept_in = folder_of(config)
     if made is None and config.fold:
+        if other_fold is not None:
+            data = with_groups_of(data, other_fold)
         data = with_fold(data, *fold_of(config.fold), kept_in)
     elif made is None and config.all:
         data = with_all_in_train(data)
@@ -145,16 +149,18 @@ def with_fold(data: DataSet, number: int, folds: int, kept_in: Path | None = Non
     dealt, test = rows, rows.head(0)
     if "split" in rows:
         is_test = rows["split"] == "test"
-        dealt, test = rows[~is_test].copy(), rows[is_test]
+        dealt, test = rows[~is_test], rows[is_test]
     if dealt.empty:
         raise InputError("--fold: the data calls all of its photos test; there is none to train on")
     what_to_do = (
         f"{folds} folds need {folds} or more of each class. Add photos, or take fewer folds"
     )
     refuse_too_few(dealt, folds, what_to_do)
-    dealt["split"] = folds_of(dealt, SEED_OF_FOLDS, folds)
-    fold = with_every_class(dealt, tuple(range(folds)))
-    dealt["split"] = np.where(fold == number - 1, "valid", "train")
+    # Numbered in this order: what groups are called must not decide where they go.
+    numbered = dealt.assign(group=pd.factorize(dealt["group"])[0])
+    numbered["split"] = folds_of(numbered, SEED_OF_FOLDS, folds)
+    fold = with_every_class(numbered, tuple(range(folds)))
+    dealt = dealt.assign(split=np.where(fold == number - 1, "valid", "train"))
     if "split" in rows:
         print("the data's train and valid photos are put together and dealt to folds anew")
     print(f"fold {number} of {folds} is valid")
@@ -266,6 +272,25 @@ def with_split_of(data: DataSet, made: pd.DataFrame) -> DataSet:
     if len(rows) and (others := len(data.rows) - len(rows)):
         print(f"left out: images that the run did not use, or that have changed since: {others:,}")
     return replace(data, rows=rows)
+
+
+def with_groups_of(data: DataSet, made: pd.DataFrame) -> DataSet:
+    """The groups that another run found, if it knows all of the photos; else the data as it is.
+
+    Another machine's search may join two photos more or less, and folds would overlap.
+    """
+    if "group" in data.rows or "group" not in made:
+        return data
+    known = with_keys(made).set_index("key")
+    keys = with_keys(data.rows)["key"]
+    if not keys.isin(known.index).all():
+        return data
+    known = known.loc[keys]
+    sizes = data.rows["absolute_path"].map(bytes_of).to_numpy()
+    if (known["group"] == "").any() or (known["bytes"].astype(int).to_numpy() != sizes).any():
+        return data
+    print("near-duplicates: those of the other folds")
+    return replace(data, rows=data.rows.assign(group=known["group"].to_numpy()))
 
 
 def with_keys(rows: pd.DataFrame) -> pd.DataFrame:

@@ -56,10 +56,11 @@ def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
 def leaderboard(table: pd.DataFrame, title: str) -> Figure:
     """Macro-F1 and accuracy of each preset that finished; the seconds behind its name.
 
-    Where rows have a seed, a bar is the mean over them, with the deviation, and a dot a seed.
+    Where rows have a seed or a fold, a bar is the mean over them, with the deviation, and a dot a
+    run.
     """
     done = table[table["valid_macro_f1"].notna()]
-    seeded, presets = "seed" in done, done.groupby("preset", sort=False)
+    seeded, presets = "seed" in done or "fold" in done, done.groupby("preset", sort=False)
     means = presets.mean(numeric_only=True)
     means = means.sort_values("valid_macro_f1", ascending=False, kind="stable")
     with sns.axes_style("whitegrid"):

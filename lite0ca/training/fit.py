@@ -32,7 +32,7 @@ from lite0ca.training.epoch import one_epoch
 from lite0ca.training.epoch_line import epoch_line, header
 from lite0ca.training.launch import trained_on_devices
 from lite0ca.training.outcome import outcome
-from lite0ca.training.run_folder import Record, stored
+from lite0ca.training.run_folder import Record, other_folds_table, stored
 from lite0ca.training.state import NonFinite, State
 from lite0ca.training.stopping import Paused, Watch, wish
 
@@ -95,7 +95,10 @@ def training(config: Config, device: torch.device) -> Result:
     if not last:
         state.start_from_weights(config)
     reader = cache.open_reader(config, list(data.rows["absolute_path"]))
-    data = distributed.from_first(lambda: split.for_training(data, config, made, reader))
+    other_fold = other_folds_table(config) if config.fold and not last else None
+    data = distributed.from_first(
+        lambda: split.for_training(data, config, made, reader, other_fold)
+    )
     fingerprint = data.fingerprint
     if last and last["fingerprint"] != fingerprint:
         raise InputError(f"--resume {config.resume}: the data is not what the run began with")

@@ -60,6 +60,8 @@ def test_the_folds_are_the_same_for_every_seed_and_order():
     assert once == parts(data, fold="2/5", seed=7)
     shuffled = DataSet(data.rows.sample(frac=1, random_state=3), data.label2id, None, None)
     assert once == parts(shuffled, fold="2/5")
+    renamed = data.rows.assign(group=[f"{len(g)}{g[::-1]}" for g in data.rows["group"]])
+    assert once == parts(DataSet(renamed, data.label2id, None, None), fold="2/5")
 
 
 def test_a_test_split_stays_and_the_others_are_dealt_anew(capsys):
