@@ -211,13 +211,10 @@ def competition(
             raise InputError(
                 f"overrides: {name} is what this notebook decides itself; leave it out"
             )
-    if metadata == SAMPLE and not (data_dir or typed.get("metadata") or typed.get("data_dir")):
-        metadata, data_dir = None, str(drawn_competition().absolute())
-        if preset != "sample":
-            print("the drawn sample: metadata = None takes what Kaggle attached")
     config = settings(preset, overrides, metadata, data_dir)
+    if metadata == SAMPLE and not (data_dir or typed.get("metadata") or typed.get("data_dir")):
+        config = dataclasses.replace(config, metadata=None, data_dir=str(drawn_competition()))
     found = competition_of(config)
-    config = config.reading(found.source)
     take_attached_runs(Path(config.output_dir))
     return config, found
 

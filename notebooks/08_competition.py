@@ -83,6 +83,7 @@ notebook.picture(wall(list(map(read_image, photos[:8])), names, columns=4), form
 # done is taken, what was cut off goes on. Outside Kaggle, run it again where it ran.
 
 # %%
+config = config.reading(competition.source)  # named, for when it lies elsewhere next time
 runs = session.train(of_folds(config, folds))
 print(f"{len(runs)} of {folds} folds are done")
 
@@ -99,13 +100,13 @@ machine = {name: getattr(config, name) for name in ("device", "amp", "num_worker
 name = preset or "run"
 found = out_of_fold.out_of_fold(runs, **machine) if len(runs) == folds else None
 written = out_of_fold.write(found, config.output_dir, name) if found else []
-print(found.as_text() if found else "a fold is missing: no scores; attach the output and go on")
+print(found.as_text() if found else "a fold is missing, so there are no scores yet")
 
 # %%
 from lite0ca.plots.scores import confusion
 
 if found:
-    title = f"out of fold: macro-F1 {found.scores['macro_f1']:.3f}"
+    title = f"{name}, out of fold: macro-F1 {found.scores['macro_f1']:.3f}"
     figure = confusion(found.scores["confusion"], found.names, title)
 notebook.picture(figure) if found else None
 
@@ -131,7 +132,7 @@ notebook.picture(figure, format="jpeg") if found and len(rows) else None
 chosen = runs
 if final == "all" and len(runs) == folds:
     chosen = session.train([of_all(config, runs)])
-print(f"{len(chosen)} models answer" if chosen else "nothing is trained to its end yet")
+print("models that answer:", len(chosen))
 
 # %% [markdown]
 # ## The submission

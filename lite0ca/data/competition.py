@@ -13,6 +13,7 @@ from lite0ca.errors import InputError
 from lite0ca.settings.config import Config
 
 SUBMISSION = re.compile(r"submission|submit", re.IGNORECASE)
+EMPTY = re.compile(r"sample|example|format", re.IGNORECASE)  # beside somebody's own submission
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def one_of(folders: list[str], fits, what: str) -> Path:
     """The only file or folder that fits, in the first folder that has one. Raises `InputError`."""
     for folder in folders:
         found = sorted(path for path in Path(folder).iterdir() if fits(path))
+        if fits is is_sample and len(found) > 1:
+            found = [path for path in found if EMPTY.search(path.stem)] or found
         if len(found) > 1:
             names = ", ".join(path.name for path in found[:5])
             raise InputError(f"{folder}: has more than one {what}: {names}; keep one of them")

@@ -76,7 +76,8 @@ def with_known_split(
     made = split.with_split_of(data, read_made_split(table, sha256))
     if made.rows.empty:
         return data
-    print(printable(f"the run was trained on images of {data.root}: its own split is used"))
+    where = printable(dataset.shown(data.root))
+    print(f"the run was trained on images of {where}: its own split is used")
     return made
 
 

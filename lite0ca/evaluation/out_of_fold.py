@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +76,9 @@ def out_of_fold(runs: Sequence[str | Path], **typed) -> OutOfFold:
     parts = []
     for number, run in numbers.items():
         print(printable(f"fold {number}/{len(numbers)}: {run}"), flush=True)
-        rows = answered(run, "valid", typed).rows.assign(fold=number)
+        # The data is the same each time: once is enough said of it.
+        with redirect_stdout(io.StringIO()) if parts else nullcontext():
+            rows = answered(run, "valid", typed).rows.assign(fold=number)
         wanted = int((tables[number]["split"] == "valid").sum())
         if len(rows) != wanted:
             raise InputError(f"{run}: {wanted - len(rows):,} of its {wanted:,} photos are gone")

@@ -23,6 +23,10 @@ from lite0ca.training.fit import fit
 RESERVE, MOST_RESERVED_S = 0.1, 1800.0
 # Settings that may differ and leave a run the same one: where it lies, and what it was called by.
 FREE = ("preset", "output_dir", "save_history")
+HOW_TO_GO_ON = (
+    "the time of this session is up: run this again to go on; on Kaggle save the version and "
+    "attach its output first"
+)
 
 
 @dataclass
@@ -63,7 +67,9 @@ class Session:
             config, seconds = configs[number], self.seconds_left
             if seconds <= 0:
                 break
-            print(f"{title(config)}: {clock(seconds)} are left", flush=True)
+            if count == 1:
+                print(f"{clock(seconds)} are left to train in", flush=True)
+            print(f"\n{title(config)}", flush=True)
             result = fit(going_on(config, earlier[number], seconds / 60))
             if not result.scores:
                 break
@@ -72,10 +78,12 @@ class Session:
             if rest := len(waiting) - count:
                 needed = clock(statistics.mean(took) * rest)
                 left = clock(max(0.0, self.seconds_left))
-                print(f"{rest} to go: about {needed}, {left} are left", flush=True)
-        for number in waiting:
-            if number not in done:
-                print(printable(f"not done: {title(configs[number])}{state_of(configs[number])}"))
+                print(f"{rest} to go: about {needed}; {left} are left to train in", flush=True)
+        missing = [configs[number] for number in waiting if number not in done]
+        for config in missing:
+            print(printable(f"not done: {title(config)}{state_of(config)}"))
+        if missing:
+            print(HOW_TO_GO_ON, flush=True)
         return [done[number] for number in sorted(done)]
 
 
