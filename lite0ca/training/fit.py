@@ -150,7 +150,7 @@ def trained(state: State, record: Record, batches, valid, weight, watch: Watch) 
     if not stop_reason(state, config):
         print(header(config), flush=True)
     while not (reason := stop_reason(state, config)):
-        if valid.num_workers:
+        if valid is not None and valid.num_workers:
             valid.begin()
         try:
             row = one_epoch(state, batches, config, precision, weight, watch)
