@@ -116,6 +116,7 @@ def timm_recipe(job, loader: dict, mixed: dict) -> Answers:
 
     photos, valid = (create_dataset("", root=job.folder, split=s) for s in ("train", "valid"))
     batches = loader_of(photos, training=True)
+    labels = {number: label for label, number in photos.reader.class_to_idx.items()}
     mix = Mixup(**mixed, label_smoothing=0.1, num_classes=len(job.labels)) if mixed else None
     smooth = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     loss_function = SoftTargetCrossEntropy() if mix else smooth
@@ -183,7 +184,7 @@ def timm_recipe(job, loader: dict, mixed: dict) -> Answers:
 
                 return self.transform(Image.open(files[index]).convert("RGB")), 0
 
-        return [job.labels[number] for number in numbers(network, Files())]
+        return [labels[number] for number in numbers(network, Files())]
 
     return answers
 
