@@ -155,5 +155,5 @@ print("ids as in the sample:", answers.iloc[:, 0].equals(sample.iloc[:, 0]))
 
 # %% [markdown]
 # On Kaggle `submission.csv` lies where Submit looks for it. On the command line the same is
-# `lite0ca batch PRESET --folds 5`, then
+# `lite0ca batch robust --folds 5`, then
 # `lite0ca predict RUN RUN RUN TEST_FOLDER --submission sample_submission.csv`.
