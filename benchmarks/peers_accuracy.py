@@ -219,7 +219,7 @@ def theirs(tool: str, seed: int, settings, photos: Photos, place: Path) -> dict 
         return None
     found = json.loads(file.with_suffix(".answers").read_text(encoding="utf-8"))
     about = {"version": versions[0], "torch": versions[1], "epochs": found["epochs"]}
-    about |= {name: job[name] for name in ("image_size", "batch_size")}
+    about |= {"image_size": found["image_size"], "batch_size": settings.batch_size}
     return about | conditions(settings, found["seconds"]) | photos.scores(found["answers"])
 
 

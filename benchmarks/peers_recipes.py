@@ -116,6 +116,7 @@ def timm_recipe(job, loader: dict, mixed: dict) -> Answers:
 
     photos, valid = (create_dataset("", root=job.folder, split=s) for s in ("train", "valid"))
     batches = loader_of(photos, training=True)
+    labels = {number: label for label, number in photos.reader.class_to_idx.items()}
     mix = Mixup(**mixed, label_smoothing=0.1, num_classes=len(job.labels)) if mixed else None
     smooth = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     loss_function = SoftTargetCrossEntropy() if mix else smooth
@@ -137,9 +138,17 @@ def timm_recipe(job, loader: dict, mixed: dict) -> Answers:
     def optimizer_of(model):
         return create_optimizer_v2(model, "adamw", lr=5e-4, weight_decay=0.05)
 
+    @torch.inference_mode()
+    def numbers(model, dataset) -> list[int]:
+        model.eval()
+        return [
+            n for images, _ in loader_of(dataset, False) for n in model(images).argmax(1).tolist()
+        ]
+
     def trial() -> None:
         model = copy.deepcopy(network)
         epoch(model, optimizer_of(model))
+        numbers(model, valid)
 
     epochs = epochs_of(job, trial)
     optimizer = optimizer_of(network)
@@ -153,13 +162,6 @@ def timm_recipe(job, loader: dict, mixed: dict) -> Answers:
         step_on_epochs=False,
         updates_per_epoch=len(batches),
     )
-
-    @torch.inference_mode()
-    def numbers(model, dataset) -> list[int]:
-        model.eval()
-        return [
-            n for images, _ in loader_of(dataset, False) for n in model(images).argmax(1).tolist()
-        ]
 
     truth, best = [number for _, number in valid.reader.samples], (-1.0, {})
     for number in range(epochs):
@@ -182,7 +184,7 @@ def timm_recipe(job, loader: dict, mixed: dict) -> Answers:
 
                 return self.transform(Image.open(files[index]).convert("RGB")), 0
 
-        return [job.labels[number] for number in numbers(network, Files())]
+        return [labels[number] for number in numbers(network, Files())]
 
     return answers
 
@@ -265,7 +267,8 @@ def ultralytics(job) -> Answers:
 
 
 def autogluon(job) -> Answers:
-    """MultiModalPredictor's `medium_quality`, with timm's network in the place of its own."""
+    """MultiModalPredictor's `medium_quality`, with timm's network in the place of its own; it asks
+    that at the network's own size."""
     import pandas as pd
     from autogluon.multimodal import MultiModalPredictor
 
@@ -273,6 +276,7 @@ def autogluon(job) -> Answers:
         files = sorted(Path(job.folder, split).glob("*/*"))
         return pd.DataFrame({"image": map(str, files), "label": [f.parent.name for f in files]})
 
+    job.image_size = 224
     predictor = MultiModalPredictor(label="label", presets="medium_quality", path="predictor")
     hyperparameters = {
         "model.names": ["timm_image"],
@@ -303,7 +307,8 @@ def main(tool: str, file: str) -> None:
     answers = globals()[tool](job)
     seconds = time.monotonic() - began - job.trial
     found = {name: answers(files) for name, files in job.asked.items()}
-    content = json.dumps({"answers": found, "seconds": seconds, "epochs": job.epochs})
+    content = {"answers": found, "seconds": seconds, "epochs": job.epochs}
+    content = json.dumps(content | {"image_size": job.image_size})
     Path(file).with_suffix(".answers").write_text(content, encoding="utf-8")
 
 

@@ -22,11 +22,12 @@ from IPython import get_ipython
 from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
+from lite0ca.data.competition import Competition, competition_of
 from lite0ca.data.dataset import SAMPLE
-from lite0ca.data.sample import drawn_sample
+from lite0ca.data.sample import drawn_competition, drawn_sample
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.folders import whole_folder
-from lite0ca.machine.environment import kaggle_runs
+from lite0ca.machine.environment import kaggle_begun, kaggle_runs
 from lite0ca.settings import command_lines
 from lite0ca.settings.config import Config, unknown
 from lite0ca.settings.flags import as_typed, assignments
@@ -34,7 +35,7 @@ from lite0ca.settings.presets import PRESETS
 
 INJECTED = "# Parameters"  # first line of the cell that papermill adds behind the notebook's own
 # Parameters and settings that name files or folders.
-PATHS = (*command_lines.PATHS, "resume", "run", "results", "study")
+PATHS = (*command_lines.PATHS, "resume", "run", "results", "study", "submission")
 
 
 def settings(
@@ -190,6 +191,42 @@ def attached_run(
             shutil.copytree(runs[-1], scratch, dirs_exist_ok=True)
     print(f"attached run: {runs[-1]}, copied to {copy}")
     return str(copy)
+
+
+def competition(
+    preset: str | None,
+    overrides: dict | str,
+    metadata: str | None = None,
+    data_dir: str | None = None,
+) -> tuple[Config, Competition]:
+    """As `settings`, of a competition: with what lies beside its training table.
+
+    `metadata` "sample" is the drawn one laid out so. What was trained in an earlier session and is
+    attached on Kaggle is copied to the output folder first. Raises `InputError`.
+    """
+    begin()
+    typed = assignments(overrides.split()) if isinstance(overrides, str) else dict(overrides)
+    for name in ("resume", "fold", "all", "time_budget"):
+        if name in typed:
+            raise InputError(
+                f"overrides: {name} is what this notebook decides itself; leave it out"
+            )
+    config = settings(preset, overrides, metadata, data_dir)
+    if metadata == SAMPLE and not (data_dir or typed.get("metadata") or typed.get("data_dir")):
+        config = dataclasses.replace(config, metadata=None, data_dir=str(drawn_competition()))
+    found = competition_of(config)
+    take_attached_runs(Path(config.output_dir))
+    return config, found
+
+
+def take_attached_runs(folder: Path) -> None:
+    """Copy the runs of attached outputs into a folder, where they can go on; says which."""
+    for run in kaggle_begun():
+        if (folder / run.name).exists():
+            continue
+        with whole_folder(folder / run.name) as scratch:
+            shutil.copytree(run, scratch, dirs_exist_ok=True)
+        print(f"attached run: {run}, copied to {folder / run.name}")
 
 
 def labelling(

@@ -1,4 +1,4 @@
-"""Run a notebook headless for each preset and seed."""
+"""Run a notebook headless for each preset, seed and fold."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="SEED",
         help="run every preset with each of these seeds; adds mean and deviation over them",
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="train every preset (and seed) on each of N folds; then every photo is answered by "
+        "the run that did not train on it: scores, answers and confusion as "
+        "scores_out_of_fold_PRESET.json, out_of_fold_PRESET.csv, confusion_out_of_fold_PRESET.png",
     )
     parser.add_argument("--notebook", default="03_train", help="(default: 03_train), or a path")
     parser.add_argument("--metadata", help="the data as CSV; default: what is found")

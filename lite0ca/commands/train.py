@@ -46,9 +46,14 @@ def run(**typed) -> None:
     metrics = result.metrics
     if metrics["best_epoch"]:
         test = f", test macro-F1 {metrics['test_f1']:.4f}" if "test_f1" in metrics else ""
+        kept = f"last: epoch {metrics['best_epoch']} on {metrics['data']}, no valid photos{test}; "
+        if metrics["valid_f1"] is not None:
+            kept = (
+                f"best: epoch {metrics['best_epoch']} on {metrics['data']}, valid accuracy "
+                f"{metrics['valid_acc']:.4f}, macro-F1 {metrics['valid_f1']:.4f}{test}; "
+            )
         print(
-            f"best: epoch {metrics['best_epoch']} on {metrics['data']}, "
-            f"valid accuracy {metrics['valid_acc']:.4f}, macro-F1 {metrics['valid_f1']:.4f}{test}; "
+            f"{kept}"
             f"{metrics['num_params']:,} parameters, {metrics['size_mb']:.1f} MB, "
             f"{metrics['fps']:.0f} images/s at batch {metrics['fps_batch_size']} "
             f"on {metrics['fps_device']}"

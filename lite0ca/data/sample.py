@@ -1,4 +1,5 @@
-"""Drawn leaves: a small stand-in data set, so that everything runs with no download.
+"""Drawn leaves: a small stand-in data set, so that everything runs with no download; and the same
+laid out as a competition.
 
 Four classes by their lesions, on blades, grounds and in light that do not depend on the class.
 Every figure from it is a figure of drawings: it says whether the code works, nothing about rice.
@@ -6,6 +7,7 @@ Every figure from it is a figure of drawings: it says whether the code works, no
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,7 +17,7 @@ import pandas as pd
 from lite0ca.data.dataset import DRAWN
 from lite0ca.errors import InputError
 from lite0ca.files import whole, write_json, write_table
-from lite0ca.folders import refuse_full, whole_folder
+from lite0ca.folders import refuse_full, scratch_folder, whole_folder
 from lite0ca.images.threads import in_threads
 
 CLASSES = ("bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast")
@@ -47,6 +49,42 @@ def write_sample(folder: str | Path, seed: int = 0) -> Path:
         write_table(made / "metadata.csv", pd.DataFrame(rows, columns=columns))
         write_json(made / "label2id.json", {label: i for i, label in enumerate(CLASSES)})
     return folder / "metadata.csv"
+
+
+def write_competition(folder: str | Path, seed: int = 0, drawn: Path | None = None) -> Path:
+    """The sample as a competition: train.csv, train_images/CLASS, test_images and
+    sample_submission.csv, whose labels are to be filled in; returns the folder.
+
+    `drawn` is the CSV of a sample that is there; without one it is drawn. Groups stand in the
+    table, as they rarely do in a competition's, so that nobody waits for a search. Raises
+    `InputError` rather than mix drawings into a folder that holds anything.
+    """
+    folder = Path(folder)
+    refuse_full(folder, "give the sample another folder")
+    with (
+        scratch_folder() as scratch,
+        whole_folder(folder, last="train.csv", shared=False) as made,
+    ):
+        source = drawn or write_sample(scratch / "drawn", seed)
+        # Shuffled, so that neither a name nor the order tells a class.
+        rows = pd.read_csv(source).sample(frac=1, random_state=seed)
+        is_test = rows["split"] == "test"
+        names = {}
+        for first, part in ((100_001, rows[~is_test]), (200_001, rows[is_test])):
+            names |= {path: f"{first + n}.jpg" for n, path in enumerate(part["path"])}
+        rows["image_id"] = rows["path"].map(names)
+        (made / "test_images").mkdir()
+        named = zip(rows["path"], rows["label"], rows["split"], rows["image_id"])
+        for path, label, part, image_id in named:
+            test = made / "test_images"
+            target = test if part == "test" else made / "train_images" / str(label)
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source.parent / str(path), target / str(image_id))
+        columns = ["image_id", "label", "group", "source"]
+        write_table(made / "train.csv", rows[~is_test][columns])
+        asked = rows[is_test][["image_id"]].assign(label="")
+        write_table(made / "sample_submission.csv", asked)
+    return folder
 
 
 def split_of(position: float) -> str:
@@ -158,6 +196,18 @@ def blight(blade, x, across, rng) -> None:
     inside = (side * across - (1 - 1.2 * reach) + wavy) / 0.2
     lay(blade, (205, 195, 95), 0.8 * edge(1 - inside, 0.3))
     lay(blade, (222, 208, 160), 0.9 * edge(1.6 - inside, 0.3))
+
+
+def drawn_competition() -> Path:
+    """The folder of the drawn sample as a competition, laid out where it is not there yet."""
+    folder = Path("build/drawn_competition")
+    if not (folder / "train.csv").is_file():
+        try:
+            write_competition(folder, drawn=drawn_sample())
+        except InputError:
+            if not (folder / "train.csv").is_file():  # another process has just done it
+                raise
+    return folder
 
 
 def drawn_sample() -> Path:

@@ -1,4 +1,4 @@
-"""Splits made here: 70 / 15 / 15, stratified, seeded, near-duplicates kept together; and limits."""
+"""Splits made here: 70 / 15 / 15, or folds; stratified, near-duplicates kept together; limits."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from lite0ca.data.dataset import READ_UP_TO, DataSet, without_bad_images
+from lite0ca.data.dataset import (
+    READ_UP_TO,
+    DataSet,
+    warn_of_divided_groups,
+    without_bad_images,
+)
+from lite0ca.data.kept_groups import find_groups, folder_of
 from lite0ca.data.layout import SPLITS
-from lite0ca.data.near_duplicates import equal_starts, find_groups
+from lite0ca.data.near_duplicates import equal_starts
 from lite0ca.errors import InputError, composed
 from lite0ca.images.reading import bytes_of, read_image
 from lite0ca.machine import console
-from lite0ca.settings.config import Config
+from lite0ca.settings.config import Config, fold_of
 
 FOLDS, HELD_OUT = 20, 0.15  # of the images for valid, and for test
 TRIES = 2000
+SEED_OF_FOLDS = 0  # whatever the run's: folds of several runs never overlap
 
 
 def for_training(
@@ -29,11 +37,13 @@ def for_training(
     config: Config,
     made: pd.DataFrame | None = None,
     read: Callable = read_image,
+    other_fold: pd.DataFrame | None = None,
 ) -> DataSet:
     """`data` with a split in which every class is trained, limits applied, every image readable.
 
     `made` is the table of an earlier run (path, split, group): its split is used again where
     the data has none of its own. `read` is what reads an image, to see if it can be read.
+    `other_fold` is the table of a run of another fold, whose near-duplicates hold here too.
     """
     if made is not None:
         data = with_split_of(data, made)
@@ -42,10 +52,17 @@ def for_training(
             raise InputError(f"{data.root}: {missing:,} images of the run are no longer in it")
     # All of them, whatever the limits: a smoke test should find the bad files too.
     data = without_bad_images(data, config.skip_bad_images, read)
-    if "split" not in data.rows:
-        data = with_made_split(data, config.seed, ("test", "valid"))
-    elif "valid" not in set(data.rows["split"]):
-        data = with_made_valid(data, config.seed)
+    kept_in = folder_of(config)
+    if made is None and config.fold:
+        if other_fold is not None:
+            data = with_groups_of(data, other_fold)
+        data = with_fold(data, *fold_of(config.fold), kept_in)
+    elif made is None and config.all:
+        data = with_all_in_train(data)
+    elif "split" not in data.rows:
+        data = with_made_split(data, config.seed, ("test", "valid"), kept_in)
+    elif "valid" not in set(data.rows["split"]) and not config.all:
+        data = with_made_valid(data, config.seed, kept_in)
     rows = pd.concat(
         limited(data.part(split), split, limit, config.seed)
         for split, limit in zip(SPLITS, (config.train_limit, config.valid_limit, None))
@@ -74,9 +91,24 @@ def limited(rows: pd.DataFrame, split: str, limit: int | None, seed: int) -> pd.
     return rows.loc[sorted(order.index[:limit])]
 
 
-def with_made_split(data: DataSet, seed: int, held_out: tuple[str, ...]) -> DataSet:
-    """Columns split and group: `held_out` get 15 % each, train the rest; whole groups only."""
-    rows = data.rows.copy()
+def with_made_split(
+    data: DataSet, seed: int, held_out: tuple[str, ...], kept_in: Path | None = None
+) -> DataSet:
+    """Columns split and group: `held_out` get 15 % each, train the rest; whole groups only.
+
+    Groups that are found are kept in the folder `kept_in`, for the next run.
+    """
+    rows = with_groups(data.rows, kept_in)
+    splits = len(held_out) + 1
+    what_to_do = f"a split needs {splits} or more of each class. Add photos, or give a split column"
+    refuse_too_few(rows, splits, what_to_do)
+    rows["split"] = split_of_folds(rows, folds_of(rows, seed), held_out, seed)
+    return replace(data, rows=rows)
+
+
+def with_groups(rows: pd.DataFrame, kept_in: Path | None) -> pd.DataFrame:
+    """A copy that has the column group: its own, or near-duplicates found here."""
+    rows = rows.copy()
     if "group" not in rows and len(rows) > READ_UP_TO:
         rows["group"] = equal_starts(list(rows["absolute_path"]))
         print(
@@ -86,32 +118,76 @@ def with_made_split(data: DataSet, seed: int, held_out: tuple[str, ...]) -> Data
     elif "group" not in rows:
         cv2.setNumThreads(1)  # the photos are spread over the cores already
         bar = lambda steps, total: console.bar(steps, "finding near-duplicates", total)  # noqa: E731
-        rows["group"] = find_groups(list(rows["absolute_path"]), bar)
+        rows["group"], before = find_groups(list(rows["absolute_path"]), kept_in, bar)
         print(
-            f"near-duplicates: {len(rows):,} images show {rows['group'].nunique():,} leaves or "
-            "scenes; all photos of one go to one split"
+            f"near-duplicates{', found before' if before else ''}: {len(rows):,} images show "
+            f"{rows['group'].nunique():,} leaves or scenes; all photos of one go to one split"
         )
     labels = rows.groupby("group")["label"].nunique()
     if (labels > 1).any():
         print(f"{(labels > 1).sum()} groups of near-duplicates carry two labels: check them")
-    splits = len(held_out) + 1
-    fewest = rows.groupby("label")["group"].nunique()
-    if fewest.min() < splits:
-        raise InputError(
-            f"class {fewest.idxmin()!r} has {fewest.min()} independent photos; a split needs "
-            f"{splits} or more of each class. Add photos, or give a split column"
-        )
-    rows["split"] = split_of_folds(rows, folds_of(rows, seed), held_out, seed)
+    return rows
+
+
+def refuse_too_few(rows: pd.DataFrame, needed: int, what_to_do: str) -> None:
+    """Raise `InputError` for a class with fewer groups than are needed."""
+    groups = rows.groupby("label")["group"].nunique()
+    if groups.min() < needed:
+        rare = groups.idxmin()
+        raise InputError(f"class {rare!r} has {groups.min()} independent photos; {what_to_do}")
+
+
+def with_fold(data: DataSet, number: int, folds: int, kept_in: Path | None = None) -> DataSet:
+    """The `number`-th of `folds` is valid, the others train; what the data calls test stays so.
+
+    Which photo is in which fold hangs on the photos, their labels and groups alone. Raises
+    `InputError` for a class with fewer groups than folds.
+    """
+    # Sorted: a folder's photos come in another order on another disk.
+    rows = with_keys(data.rows).sort_values("key", kind="stable").drop(columns="key")
+    rows = with_groups(rows.reset_index(drop=True), kept_in)
+    dealt, test = rows, rows.head(0)
+    if "split" in rows:
+        is_test = rows["split"] == "test"
+        dealt, test = rows[~is_test], rows[is_test]
+    if dealt.empty:
+        raise InputError("--fold: the data calls all of its photos test; there is none to train on")
+    what_to_do = (
+        f"{folds} folds need {folds} or more of each class. Add photos, or take fewer folds"
+    )
+    refuse_too_few(dealt, folds, what_to_do)
+    # Numbered in this order: what groups are called must not decide where they go.
+    numbered = dealt.assign(group=pd.factorize(dealt["group"])[0])
+    numbered["split"] = folds_of(numbered, SEED_OF_FOLDS, folds)
+    fold = with_every_class(numbered, tuple(range(folds)))
+    dealt = dealt.assign(split=np.where(fold == number - 1, "valid", "train"))
+    if "split" in rows:
+        print("the data's train and valid photos are put together and dealt to folds anew")
+    print(f"fold {number} of {folds} is valid")
+    rows = pd.concat([dealt, test], ignore_index=True)
+    if "group" not in data.rows:
+        warn_of_divided_groups(rows)  # of the data's own groups `load` has said it
     return replace(data, rows=rows)
 
 
-def with_made_valid(data: DataSet, seed: int) -> DataSet:
+def with_all_in_train(data: DataSet) -> DataSet:
+    """Every photo trains but those that the data calls test."""
+    rows = data.rows.copy()
+    is_test = rows["split"] == "test" if "split" in rows else np.full(len(rows), False)
+    if is_test.all():
+        raise InputError("--all: the data calls all of its photos test; there is none to train on")
+    rows["split"] = np.where(is_test, "test", "train")
+    print("all photos train: none is kept back to choose an epoch, or to see what scores are worth")
+    return replace(data, rows=rows)
+
+
+def with_made_valid(data: DataSet, seed: int, kept_in: Path | None = None) -> DataSet:
     """A valid split kept from the train images, for data that comes with train and test only."""
     train = data.part("train").drop(columns="split")
     if train.empty:
         raise InputError("the data's split column has neither train nor valid images")
     print(f"the data has no valid split: {HELD_OUT:.0%} of the train images are kept for it")
-    train = with_made_split(replace(data, rows=train), seed, ("valid",)).rows
+    train = with_made_split(replace(data, rows=train), seed, ("valid",), kept_in).rows
     # Groups found among the train images alone would leave the others without one.
     rest = data.rows[data.rows["split"] != "train"]
     return replace(data, rows=pd.concat([train[data.rows.columns], rest], ignore_index=True))
@@ -156,16 +232,16 @@ def split_of_folds(
             best, fewest = dealt, lacking
         if not lacking:
             break
-    return best[fold] if not fewest else with_every_class(rows.assign(split=best[fold]), held_out)
+    parts = ("train", *held_out)
+    return best[fold] if not fewest else with_every_class(rows.assign(split=best[fold]), parts)
 
 
-def with_every_class(rows: pd.DataFrame, held_out: tuple[str, ...]) -> np.ndarray:
-    """The column split, with a group moved for each class that a split lacks.
+def with_every_class(rows: pd.DataFrame, parts: tuple) -> np.ndarray:
+    """The column split, which names the `parts`, with a group moved for each class that one lacks.
 
     Raises `InputError` if that cannot be, since groups hold several classes.
     """
     split = rows["split"].copy()
-    parts = ("train", *held_out)
     for label, part in itertools.product(sorted(rows["label"].unique()), parts):
         of_class = rows["label"] == label
         if (split[of_class] == part).any():
@@ -196,6 +272,25 @@ def with_split_of(data: DataSet, made: pd.DataFrame) -> DataSet:
     if len(rows) and (others := len(data.rows) - len(rows)):
         print(f"left out: images that the run did not use, or that have changed since: {others:,}")
     return replace(data, rows=rows)
+
+
+def with_groups_of(data: DataSet, made: pd.DataFrame) -> DataSet:
+    """The groups that another run found, if it knows all of the photos; else the data as it is.
+
+    Another machine's search may join two photos more or less, and folds would overlap.
+    """
+    if "group" in data.rows or "group" not in made:
+        return data
+    known = with_keys(made).set_index("key")
+    keys = with_keys(data.rows)["key"]
+    if not keys.isin(known.index).all():
+        return data
+    known = known.loc[keys]
+    sizes = data.rows["absolute_path"].map(bytes_of).to_numpy()
+    if (known["group"] == "").any() or (known["bytes"].astype(int).to_numpy() != sizes).any():
+        return data
+    print("near-duplicates: those of the other folds")
+    return replace(data, rows=data.rows.assign(group=known["group"].to_numpy()))
 
 
 def with_keys(rows: pd.DataFrame) -> pd.DataFrame:

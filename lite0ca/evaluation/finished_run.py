@@ -26,6 +26,13 @@ WORTH = {
     "train": "the run was trained on it: it says nothing of others",
     "all": "the run was trained on one of them: they say little of others",
 }
+# What is said where nobody has asked for a part that is not test.
+IF_NOT_TEST = {
+    "valid": "no test split: valid is scored, which chose the epoch if the run trained on this "
+    "data",
+    "train": "no test and no valid split: train is scored, which says nothing of others if the run "
+    "trained on this data",
+}
 
 
 def trained_as(run: str, metadata: dict) -> dict:
@@ -46,11 +53,17 @@ def data_of(run: str, trained: dict, config: Config, label2id: dict) -> dataset.
     if trained and not (config.metadata or config.data_dir):
         config = replace(config, **{key: trained["config"].get(key) for key in WHERE})
     sha256 = trained.get("sha256", {}).get(TABLE)
-    return with_known_split(dataset.load(config, label2id), run, sha256)
+    settings = trained.get("config", {})
+    dealt_anew = bool(settings.get("fold") or settings.get("all"))
+    return with_known_split(dataset.load(config, label2id), run, sha256, dealt_anew)
 
 
-def with_known_split(data: dataset.DataSet, run: str, sha256: str | None) -> dataset.DataSet:
+def with_known_split(
+    data: dataset.DataSet, run: str, sha256: str | None, dealt_anew: bool = False
+) -> dataset.DataSet:
     """The run's own split for data without one that the run was trained on.
+
+    `dealt_anew` is of runs with --fold or --all, which did not keep to the split of the data.
 
     A split made in training is not in the data; scoring all of it would score training images.
     `sha256` is of the table that holds it, None of runs that kept none. Raises `InputError`.
@@ -58,12 +71,13 @@ def with_known_split(data: dataset.DataSet, run: str, sha256: str | None) -> dat
     table = run_folder(run) / TABLE
     # Of a split with train alone, training makes valid: that one is in the table only.
     has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
-    if has_valid or not table.is_file():
+    if (has_valid and not dealt_anew) or not table.is_file():
         return data
     made = split.with_split_of(data, read_made_split(table, sha256))
     if made.rows.empty:
         return data
-    print(printable(f"the run was trained on images of {data.root}: its own split is used"))
+    where = printable(dataset.shown(data.root))
+    print(f"the run was trained on images of {where}: its own split is used")
     return made
 
 
@@ -98,8 +112,9 @@ def learned_from(rows: pd.DataFrame, run: str) -> int:
 
 
 def part_at_end(data: dataset.DataSet) -> str:
-    """The part that is scored by itself: test, or valid where there is no test."""
-    return "valid" if data.part("test").empty else "test"
+    """The part that is scored by itself: test, else valid, else (a run with --all) train."""
+    there = set(data.rows["split"])
+    return next((part for part in ("test", "valid") if part in there), "train")
 
 
 def choose(data: dataset.DataSet, part: str | None) -> tuple[dataset.DataSet, str]:
@@ -108,10 +123,10 @@ def choose(data: dataset.DataSet, part: str | None) -> tuple[dataset.DataSet, st
         if part not in (None, "all"):
             raise InputError(f"--split {part}: the data has no split; leave it out to score all")
         return data, "all"
-    if part is None and (part := part_at_end(data)) == "valid":
-        print(
-            "no test split: valid is scored, which chose the epoch if the run trained on this data"
-        )
+    if part is None:
+        part = part_at_end(data)
+        if said := IF_NOT_TEST.get(part):
+            print(said)
     rows = data.rows if part == "all" else data.part(part)
     if rows.empty:
         counts = ", ".join(f"{n} {name}" for name, n in data.rows["split"].value_counts().items())

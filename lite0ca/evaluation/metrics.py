@@ -19,22 +19,21 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     )
 
 
-def interval(
-    truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray
-) -> dict[str, list[float]]:
-    """95 % intervals of accuracy and macro-F1: percentile bootstrap over whole groups.
+def interval(truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> dict[str, list]:
+    """95 % intervals of accuracy, macro-F1 and each class's F1: bootstrap over whole groups.
 
     Photos of one leaf are not independent; drawing images one by one would make the interval
-    too narrow. `groups` are (N,) labels; without groups give each image its own.
+    too narrow. `groups` are (N,) labels; without groups give each image its own. Of `f1` there is
+    one for each number up to the largest in `truth` and `predicted`.
     """
     matrices = drawn_matrices(truth, [predicted], groups, DRAWS, seed=0)[:, 0]
-    return {
-        name: [float(x) for x in np.percentile(values, [2.5, 97.5])]
-        for name, values in (
-            ("accuracy", np.einsum("dii->d", matrices) / matrices.sum((1, 2))),
-            ("macro_f1", macro_f1_of(matrices, np.unique(truth))),
-        )
+    found = {
+        "accuracy": np.einsum("dii->d", matrices) / matrices.sum((1, 2)),
+        "macro_f1": macro_f1_of(matrices, np.unique(truth)),
+        "f1": f1_of(matrices),
     }
+    bounds = {name: np.percentile(values, [2.5, 97.5], axis=0) for name, values in found.items()}
+    return {name: both.T.tolist() for name, both in bounds.items()}
 
 
 def drawn_matrices(
@@ -67,9 +66,13 @@ def drawn_shares(found: list[np.ndarray], groups: np.ndarray, draws: int, seed: 
 
 def macro_f1_of(matrices: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """(…,) mean F1 of `classes` of confusion matrices (…, truth, predicted)."""
-    right = np.einsum("...ii->...i", matrices)[..., classes]
-    found_or_true = (matrices.sum(-2) + matrices.sum(-1))[..., classes]
-    return (2 * right / np.maximum(found_or_true, 1)).mean(axis=-1)
+    return f1_of(matrices)[..., classes].mean(axis=-1)
+
+
+def f1_of(matrices: np.ndarray) -> np.ndarray:
+    """(…, classes) F1 of each class of confusion matrices (…, truth, predicted)."""
+    right = np.einsum("...ii->...i", matrices)
+    return 2 * right / np.maximum(matrices.sum(-2) + matrices.sum(-1), 1)
 
 
 def report(
@@ -80,6 +83,8 @@ def report(
     table = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0)
     own_group = np.arange(len(truth)) if groups is None else groups
     bounds = interval(truth, predicted, own_group)
+    # A class beyond the largest number met has no photo and no answer: its F1 is 0.
+    of_classes = [*bounds["f1"], *[[0.0, 0.0]] * len(classes)]
     return {
         "images": len(truth),
         "groups": None if groups is None else len(np.unique(groups)),
@@ -89,16 +94,19 @@ def report(
         "macro_f1_interval_95": bounds["macro_f1"],
         "classes": {
             name: dict(
-                zip(("precision", "recall", "f1", "images"), map(float, column), strict=True)
+                zip(("precision", "recall", "f1", "images"), map(float, column), strict=True),
+                f1_interval_95=both,
             )
-            for name, column in zip(classes, zip(*table))
+            for name, column, both in zip(classes, zip(*table), of_classes)
         },
         "confusion": confusion_matrix(truth, predicted, labels=numbers).tolist(),
     }
 
 
-def as_text(scores: dict, called: Mapping[str, str] | None = None) -> str:
-    """The report as a person reads it; `called` is what people call the classes."""
+def as_text(scores: dict, called: Mapping[str, str] | None = None, of_classes: bool = False) -> str:
+    """The report as a person reads it; `called` is what people call the classes. With `of_classes`
+    each of them has its interval.
+    """
 
     def with_interval(name):
         low, high = scores[f"{name}_interval_95"]
@@ -114,13 +122,16 @@ def as_text(scores: dict, called: Mapping[str, str] | None = None) -> str:
         f"macro-F1  {with_interval('macro_f1')}",
         f"{scores['images']:,} images; intervals by bootstrap over {drawn}",
         "",
-        f"{'class':{width}}  precision  recall      F1  images",
+        f"{'class':{width}}  precision  recall      F1  images"
+        f"{'  95 % interval of F1' if of_classes else ''}",
     ]
     for name, row in classes.items():
         lines.append(
             f"{name:{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:6.3f}"
             f"  {row['images']:6.0f}"
         )
+        if of_classes:
+            lines[-1] += "  {:.3f} to {:.3f}".format(*row["f1_interval_95"])
     absent = [name for name, row in classes.items() if not row["images"]]
     if absent:
         lines.append(f"macro-F1 is over the classes that occur; none of {', '.join(absent)} here")

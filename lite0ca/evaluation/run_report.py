@@ -31,7 +31,14 @@ MOST_CELLS = 20  # classes of a confusion matrix; of more the most frequent mist
 TOLD_ELSEWHERE = ("preset", "metadata", "data_dir", "label2id", "output_dir", "cache_dir")
 MACHINE = ("device", "threads", "cores", "platform", "lite0ca", "git_commit", "python")
 PARTS = ("train", "valid", "test")
-CURVES = ("train_loss", "valid_loss", "train_acc", "valid_acc", "valid_f1")
+# Of history.json: what people call them, and how they write them.
+CURVES = {
+    "train_loss": ("train loss", "{:.4f}"),
+    "valid_loss": ("valid loss", "{:.4f}"),
+    "train_acc": ("train accuracy", "{:.3f}"),
+    "valid_acc": ("valid accuracy", "{:.3f}"),
+    "valid_f1": ("valid macro-F1", "{:.3f}"),
+}
 
 
 def place_of(asked: Answers, folder: Path) -> Path:
@@ -58,6 +65,7 @@ def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
         title=f"{title}, {Path(asked.run).name}" if format_of(asked.run) else title,
         system=asked.metadata["system"],
         drawn=asked.data.is_sample,
+        learned=asked.own and asked.part == "train",
         asked_about=worth_of(asked),
         data=asked.data.root.resolve().name,
         background=asked.background,
@@ -158,12 +166,14 @@ def curves_of(history: Path, best: int) -> dict:
     from lite0ca.plots.line_chart import line_chart
 
     found = known_json(history)
-    curves = {name: found.get(name) for name in CURVES}
-    if not any(curves.values()):
-        return {"charts": [], "epochs": [], "best": best}
+    names = [name for name in CURVES if found.get(name) is not None]
+    if not names:
+        return {"charts": [], "curves": [], "epochs": [], "best": best}
     with opening(history, "is damaged"):
-        epochs = list(range(1, len(curves["valid_f1"]) + 1))
-        rows = list(zip(epochs, *curves.values(), strict=True))
+        if names not in (list(CURVES), ["train_loss", "train_acc"]):  # the latter of --all
+            raise ValueError("a curve is missing")
+        epochs = list(range(1, len(found["train_loss"]) + 1))
+        rows = list(zip(epochs, *(found[name] for name in names), strict=True))
         if not all(is_number(value) for row in rows for value in row):
             raise ValueError("a value is no number")
     lines = {
@@ -175,15 +185,17 @@ def curves_of(history: Path, best: int) -> dict:
             title,
             "epoch",
             {
-                (label, label.split()[-1]): (epochs, curves[name])
+                (label, label.split()[-1]): (epochs, found[name])
                 for label, name in of_title.items()
+                if name in names
             },
             (0, 1) if title == "score" else None,
-            best,
+            best if "valid_f1" in names else None,
         )
         for title, of_title in lines.items()
     ]
-    return {"charts": charts, "epochs": rows, "best": best}
+    curves = [CURVES[name] for name in names]
+    return {"charts": charts, "curves": curves, "epochs": rows, "best": best}
 
 
 def counts_of(table: Path, metadata: Mapping, names: list[str]) -> list[tuple]:

@@ -1,4 +1,4 @@
-"""A notebook run headless for each preset and seed: here or on a cluster, again or going on."""
+"""A notebook run headless for each preset, seed and fold: here or on a cluster, again or not."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pandas as pd
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sources import find
 from lite0ca.errors import InputError, opening, printable
+from lite0ca.evaluation import out_of_fold
 from lite0ca.files import cut, json_object, read_bytes, refuse_others
 from lite0ca.folders import check_writable, make_folder
 from lite0ca.headless import ray_cluster
@@ -27,9 +28,13 @@ from lite0ca.headless.executed_notebook import (
     row_of,
 )
 from lite0ca.headless.execution import execute
-from lite0ca.headless.leaderboard import refuse_other_leaderboards, write_leaderboard
+from lite0ca.headless.leaderboard import (
+    DONE_STATUS,
+    refuse_other_leaderboards,
+    write_leaderboard,
+)
 from lite0ca.machine.signals import going_on
-from lite0ca.settings.config import Config, unknown
+from lite0ca.settings.config import MOST_FOLDS, Config, unknown
 from lite0ca.settings.flags import assignments
 from lite0ca.settings.presets import PRESETS
 
@@ -43,20 +48,28 @@ class Job:
     source: Path
     folder: Path  # where run folders go
     parameters: dict  # what papermill injects
+    fold: str | None = None  # as in 1/5
 
     @property
     def labels(self) -> dict:
-        return {"preset": self.preset} | ({} if self.seed is None else {"seed": self.seed})
+        named = {"preset": self.preset, "seed": self.seed, "fold": self.fold}
+        return {name: value for name, value in named.items() if value is not None}
 
     @property
     def title(self) -> str:
-        return self.preset if self.seed is None else f"{self.preset}, seed {self.seed}"
+        _, *others = self.labels.items()
+        return ", ".join([self.preset, *(f"{name} {value}" for name, value in others)])
+
+    @property
+    def name(self) -> str:
+        """Of the preset and the seed, in the names of files."""
+        return self.preset if self.seed is None else f"{self.preset}_seed{self.seed}"
 
     @property
     def notebook(self) -> Path:
         """The executed notebook, until it moves into its run folder."""
-        seed = "" if self.seed is None else f"_seed{self.seed}"
-        return self.folder / f"{cut(self.source.stem)}_{self.preset}{seed}.ipynb"
+        fold = "" if self.fold is None else f"_fold{self.fold.replace('/', 'of')}"
+        return self.folder / f"{cut(self.source.stem)}_{self.name}{fold}.ipynb"
 
 
 def batch(
@@ -69,21 +82,25 @@ def batch(
     resume: bool = False,
     seeds: list[int] = (),
     ray: str | None = None,
+    folds: int | None = None,
 ) -> int:
-    """Run the notebook once a preset, or once a preset and seed; returns the exit code.
+    """Run the notebook once a preset, or once a preset, seed and fold; returns the exit code.
 
     That is 0, or 1 if any of them failed. `assigned` are settings like "epochs=1", the same for
     all. The executed notebook goes into the run folder; leaderboard.csv and leaderboard.png into
     `output_dir`, with `seeds` also seeds.csv. With `resume` what is done with the same parameters
     is not run again, and what was cut off goes on.
-    `ray` is the address of a cluster to run on. Raises `InputError` before anything runs if a
-    preset or setting is wrong, and `Stopped` after a signal.
+    With `folds` each photo is answered by the run that did not train on it, once all of them are
+    done (`out_of_folds`). `ray` is the address of a cluster to run on. Raises `InputError` before
+    anything runs if a preset or setting is wrong, and `Stopped` after a signal.
     """
     source = notebook_file(notebook).absolute()
     folder = Path(output_dir).absolute()
     check_writable(folder)
-    jobs = jobs_of(presets, seeds, assigned, metadata, data_dir, source, folder)
+    jobs = jobs_of(presets, seeds, assigned, metadata, data_dir, source, folder, folds)
     refuse_other_leaderboards(folder)
+    for name in {job.name for job in jobs if folds}:
+        out_of_fold.refuse_other_files(folder, name)
     for job in jobs:
         refuse_others(job.notebook, is_executed(job.notebook))
     make_folder(folder)
@@ -96,14 +113,25 @@ def batch(
     finally:
         if rows:
             write_leaderboard(pd.DataFrame(rows), folder)
+    if folds:
+        out_of_folds(jobs, rows, folder)
     failed = sum(row["status"] == "failed" for row in rows)
     if failed:
         print(f"{failed} of {len(rows)} failed", file=sys.stderr)
     return int(failed > 0)
 
 
-def jobs_of(presets, seeds, assigned, metadata, data_dir, source: Path, folder: Path) -> list[Job]:
-    """Every preset with every seed, each once; raises `InputError` for a mistake in any of them."""
+def jobs_of(
+    presets, seeds, assigned, metadata, data_dir, source: Path, folder: Path, folds=None
+) -> list[Job]:
+    """Every preset with every seed and fold, each once.
+
+    Raises `InputError` for a mistake in any of them.
+    """
+    if folds is not None and not 2 <= folds <= MOST_FOLDS:
+        raise InputError(f"--folds must be from 2 to {MOST_FOLDS}, not {folds}")
+    if folds and {"fold", "all"} & set(assignments(list(assigned))):
+        raise InputError("--folds: trains every fold; leave fold and all out of --set")
     if seeds and "seed" in assignments(list(assigned)):
         raise InputError("--set seed=...: --seeds says that already; give one of them")
     jobs = []
@@ -111,8 +139,9 @@ def jobs_of(presets, seeds, assigned, metadata, data_dir, source: Path, folder: 
         if preset not in PRESETS:
             raise InputError(f"preset {unknown(preset, PRESETS)}")
         for seed in dict.fromkeys(seeds) or [None]:
-            parameters = parameters_of(preset, seed, assigned, metadata, data_dir, folder)
-            jobs.append(Job(preset, seed, source, folder, parameters))
+            for fold in [f"{k}/{folds}" for k in range(1, folds + 1)] if folds else [None]:
+                parameters = parameters_of(preset, seed, assigned, metadata, data_dir, folder, fold)
+                jobs.append(Job(preset, seed, source, folder, parameters, fold))
     refuse_mistakes(jobs)
     return jobs
 
@@ -126,6 +155,30 @@ def one_by_one(jobs: list[Job], resume: bool) -> Iterator[tuple[Job, dict]]:
             row, problem = run(job)
             complain(job, row, problem)
         yield job, row
+
+
+def out_of_folds(jobs: list[Job], rows: list[dict], folder: Path) -> None:
+    """For each preset and seed the scores of all its folds, pooled, and every answer.
+
+    Where a fold is not done it says which, and writes nothing of that preset and seed.
+    """
+    for name in dict.fromkeys(job.name for job in jobs):
+        own = [job.labels for job in jobs if job.name == name]
+        done = {
+            row["fold"]: row["run"]
+            for row in rows
+            if row["status"] in DONE_STATUS and any(one.items() <= row.items() for one in own)
+        }
+        if missing := [one["fold"] for one in own if one["fold"] not in done]:
+            said = f"{name}: fold {', '.join(missing)} is not done: no scores out of fold"
+            print(f"{said}; --resume goes on", file=sys.stderr)
+            continue
+        given = jobs[0].parameters["overrides"]
+        machine = {key: given[key] for key in ("device", "amp", "num_workers") if key in given}
+        found = out_of_fold.out_of_fold(list(done.values()), **machine)
+        print(f"\n{name}, out of fold: {out_of_fold.WORTH}\n{found.as_text()}")
+        for file in out_of_fold.write(found, folder, name):
+            print(printable(str(file)))
 
 
 def on_cluster(jobs: list[Job], resume: bool, address: str) -> Iterator[tuple[Job, dict]]:
@@ -171,6 +224,11 @@ def refuse_mistakes(jobs: list[Job]) -> None:
         given = job.parameters
         named = {name: given[name] for name in ("metadata", "data_dir") if given[name]}
         config = Config.of(job.preset, **{**named, **given["overrides"]})
+        if config.fold and config.valid_limit:
+            raise InputError(
+                f"--folds: {job.preset} scores {config.valid_limit} photos of a fold, and each "
+                "photo needs an answer; add --set valid_limit=none"
+            )
         configs[config.metadata, config.data_dir] = config
     for config in configs.values():  # every file below a folder is looked at: once, not a job
         if config.metadata != SAMPLE:
@@ -204,9 +262,10 @@ def notebook_file(name: str) -> Path:
     raise InputError(f"--notebook: {unknown(name, [file.stem for file in known])}")
 
 
-def parameters_of(preset, seed, assigned, metadata, data_dir, folder: Path) -> dict:
+def parameters_of(preset, seed, assigned, metadata, data_dir, folder: Path, fold=None) -> dict:
     """What papermill injects. Paths are absolute: the notebook may work elsewhere."""
     settings = assignments(list(assigned)) | ({} if seed is None else {"seed": seed})
+    settings |= {} if fold is None else {"fold": fold}
     for name in ("output_dir", "resume", "preset"):
         if name in settings:
             raise InputError(f"--set {name}=...: batch has a way of its own to say that")

@@ -29,14 +29,25 @@ def kaggle_folders() -> list[Path]:
     patterns = ("*", "datasets/*/*", "competitions/*", "notebooks/*/*")
     found = [folder for pattern in patterns for folder in sorted(KAGGLE_INPUT.glob(pattern))]
     others = {KAGGLE_INPUT / name for name in ("datasets", "competitions", "notebooks")}
-    others |= {run.parents[1] for run in kaggle_runs()}  # whose tables name photos elsewhere
+    others |= {
+        run.parents[1] for run in [*kaggle_runs(), *kaggle_begun()]
+    }  # whose tables name photos elsewhere
     return [folder for folder in found if folder.is_dir() and folder not in others]
 
 
 def kaggle_runs() -> list[Path]:
     """The runs in attached outputs of other kernels, in both mount layouts; the newest last."""
+    return runs_with("best_model.pt")
+
+
+def kaggle_begun() -> list[Path]:
+    """As `kaggle_runs`, with those of which no epoch is finished yet."""
+    return runs_with("last.pt")
+
+
+def runs_with(name: str) -> list[Path]:
     patterns = ("*", "notebooks/*/*")
-    files = [f for p in patterns for f in KAGGLE_INPUT.glob(f"{p}/results/*/best_model.pt")]
+    files = [f for p in patterns for f in KAGGLE_INPUT.glob(f"{p}/results/*/{name}")]
     age = lambda file: (file.stat().st_mtime, file.parent.name)  # noqa: E731
     return [file.parent for file in sorted(files, key=age)]
 

@@ -11,8 +11,11 @@ from lite0ca.plots.style import TRAIN, VALID, plain
 
 
 def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
-    """Loss on the left, accuracy and macro-F1 on the right, the best epoch (from 1) marked."""
-    epochs = np.arange(1, len(history["valid_f1"]) + 1)
+    """Loss on the left, accuracy and macro-F1 on the right, the best epoch (from 1) marked.
+
+    Of a run that kept no photos back (--all) there are the curves of train alone.
+    """
+    epochs, has_valid = np.arange(1, len(history["train_loss"]) + 1), "valid_f1" in history
     with sns.axes_style("whitegrid"):
         figure = Figure(figsize=(10, 4), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -20,16 +23,21 @@ def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
         (left, (("train_loss", TRAIN, "train"), ("valid_loss", VALID, "valid"))),
         (right, (("train_acc", TRAIN, "train accuracy"), ("valid_acc", VALID, "valid accuracy"))),
     ):
-        for name, color, label in curves:
+        for name, color, label in curves if has_valid else curves[:1]:
             sns.lineplot(x=epochs, y=history[name], color=color, label=label, marker="o", ax=axes)
+    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="score", ylim=(0, 1))
+    figure.suptitle(plain(title))
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    if not has_valid:
+        return figure
     sns.lineplot(
         x=epochs, y=history["valid_f1"], color=VALID, label="valid macro-F1", ls="--", ax=right
     )
-    left.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-    right.set(xlabel="epoch", ylabel="score", ylim=(0, 1))
+    right.set(xlabel="epoch", ylabel="score")
     for axes in (left, right):
         axes.axvline(best, color="0.6", lw=1, zorder=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
     score = history["valid_f1"][best - 1]
     note = f"best: {score:.3f} in epoch {best}"
     side = 1 if best <= (1 + len(epochs)) / 2 else -1  # where there is room for it
@@ -42,17 +50,17 @@ def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
         color="0.35",
     )
     right.legend(loc="lower right", bbox_to_anchor=(1, 0.08))
-    figure.suptitle(plain(title))
     return figure
 
 
 def leaderboard(table: pd.DataFrame, title: str) -> Figure:
     """Macro-F1 and accuracy of each preset that finished; the seconds behind its name.
 
-    Where rows have a seed, a bar is the mean over them, with the deviation, and a dot a seed.
+    Where rows have a seed or a fold, a bar is the mean over them, with the deviation, and a dot a
+    run.
     """
     done = table[table["valid_macro_f1"].notna()]
-    seeded, presets = "seed" in done, done.groupby("preset", sort=False)
+    seeded, presets = "seed" in done or "fold" in done, done.groupby("preset", sort=False)
     means = presets.mean(numeric_only=True)
     means = means.sort_values("valid_macro_f1", ascending=False, kind="stable")
     with sns.axes_style("whitegrid"):

@@ -21,6 +21,7 @@ from lite0ca.settings.presets import PRESETS
 from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, SYSTEMS, System
 
 LARGEST = 2**32  # of whole numbers; beyond, libraries raise errors of their own
+MOST_FOLDS = 20
 AUGMENTATIONS = ("standard", "strong")
 FORMER = ("head_epochs",)  # settings of earlier versions, without effect on what is trained
 GROUPS = {
@@ -77,6 +78,20 @@ class Config:
     )
     valid_limit: int | None = setting(
         "data", None, "validate on so many images, drawn in the classes' proportions", low=2
+    )
+    fold: str | None = setting(
+        "data",
+        None,
+        "K/N, as in 1/5: the K-th of N folds is the valid split, the others train; near-duplicates "
+        "lie in one fold, and the folds are the same for every K and --seed. Photos that the data "
+        "calls test stay so; no other test split is made",
+    )
+    all: bool = setting(
+        "data",
+        False,
+        "train on valid photos as well, and make no split: all but those that the data calls test. "
+        "No epoch is chosen and none left out: the last one's weights are kept, and without photos "
+        "to see it on the model is never sure",
     )
     skip_bad_images: bool = setting(
         "data", False, "leave out missing and unreadable images instead of stopping"
@@ -235,6 +250,10 @@ class Config:
             raise InputError(f"--preset: {unknown(self.preset, PRESETS)}")
         if self.metadata and self.data_dir:
             raise InputError("--metadata and --data-dir both name the data: give one of them")
+        if self.fold is not None:
+            fold_of(self.fold)
+        if self.fold and self.all:
+            raise InputError("--all keeps no photo back and --fold keeps a part: give one of them")
         if self.start_size and self.start_size > self.image_size:
             raise InputError(
                 f"--start-size {self.start_size}: must be at most --image-size {self.image_size}"
@@ -318,6 +337,17 @@ class Config:
         # The folder is named by the system: a run without CA must not pass for one with it.
         other = [f"{name}-{typed[name]}" for name in typed if name != "reduction"]
         return dataclasses.replace(row, name="_".join([row.name, *other]), **typed)
+
+
+def fold_of(text: str) -> tuple[int, int]:
+    """`"2/5"` -> (2, 5): which of how many folds. Raises `InputError`."""
+    number, slash, folds = text.partition("/")
+    digits = all(part.isascii() and part.isdecimal() and len(part) < 4 for part in (number, folds))
+    if slash and digits and 1 <= int(number) <= int(folds) and 2 <= int(folds) <= MOST_FOLDS:
+        return int(number), int(folds)
+    raise InputError(
+        f"--fold takes K/N, as in 1/5: which of 2 to {MOST_FOLDS} folds is valid, not {text!r}"
+    )
 
 
 def flag(name: str) -> str:

@@ -154,6 +154,8 @@ def scores_in(results: str | Path) -> dict[str, dict]:
             stopped = metrics.get("stopped", "")  # runs of version 0.1.0 do not say
             if stopped is None or "time budget" in stopped:
                 continue  # it is still running, was killed, or waits to be resumed
+            if config.get("all"):
+                continue  # it kept no photo back to be scored on
             if not all(is_number(metrics[key]) for key in SCORES.values()):
                 raise ValueError
             found.append({k: metrics[k] for k in ("model_name", "data", *SCORES.values())})

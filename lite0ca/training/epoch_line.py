@@ -21,14 +21,20 @@ def header(config: Config) -> str:
 
 
 def epoch_line(state: State, config: Config, better: bool) -> str:
-    """One line an epoch, the same on a terminal and in a batch log."""
+    """One line an epoch, the same on a terminal and in a batch log.
+
+    Without photos to score on there are dashes, and no epoch is a better one.
+    """
     row = {name: values[-1] for name, values in state.history.items()}
     waits = row["data_wait_share"]
     bottleneck = f"data {waits:.0%}" if waits > DATA_BOUND else "compute"
+    scores = f"{'-':>10} {'-':>5} {'-':>5} "
+    if "valid_f1" in row:
+        scores = f"{row['valid_loss']:10.4f} {row['valid_acc']:.3f} {row['valid_f1']:.3f}"
+        scores += "*" if better else " "
     return (
         f"{count(state.epoch, config)}  {row['train_loss']:10.4f} {row['train_acc']:.3f}"
-        f"  {row['valid_loss']:10.4f} {row['valid_acc']:.3f} {row['valid_f1']:.3f}"
-        f"{'*' if better else ' '}  {row['images_per_s']:8.0f} {bottleneck:10}"
+        f"  {scores}  {row['images_per_s']:8.0f} {bottleneck:10}"
         f"  {took(row['seconds'])} ETA {clock(seconds_left(state.history['seconds'], config))}"
     )
 

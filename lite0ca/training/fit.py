@@ -32,7 +32,7 @@ from lite0ca.training.epoch import one_epoch
 from lite0ca.training.epoch_line import epoch_line, header
 from lite0ca.training.launch import trained_on_devices
 from lite0ca.training.outcome import outcome
-from lite0ca.training.run_folder import Record, stored
+from lite0ca.training.run_folder import Record, other_folds_table, stored
 from lite0ca.training.state import NonFinite, State
 from lite0ca.training.stopping import Paused, Watch, wish
 
@@ -95,14 +95,19 @@ def training(config: Config, device: torch.device) -> Result:
     if not last:
         state.start_from_weights(config)
     reader = cache.open_reader(config, list(data.rows["absolute_path"]))
-    data = distributed.from_first(lambda: split.for_training(data, config, made, reader))
+    other_fold = other_folds_table(config) if config.fold and not last else None
+    data = distributed.from_first(
+        lambda: split.for_training(data, config, made, reader, other_fold)
+    )
     fingerprint = data.fingerprint
     if last and last["fingerprint"] != fingerprint:
         raise InputError(f"--resume {config.resume}: the data is not what the run began with")
     config = config.reading(data.source)
     weight = class_weights(data).to(device) if config.class_weights else None
     batches = train_loader(data.part("train"), data.label2id, config, reader)
-    valid = score_loader(data.part("valid"), data.label2id, config, reader)
+    valid = None  # of --all
+    if len(rows := data.part("valid")):
+        valid = score_loader(rows, data.label2id, config, reader)
     run = Path(config.resume) if last else None
     record = Record(run, state, config, data, fingerprint, precision)
     if last:
@@ -117,7 +122,7 @@ def training(config: Config, device: torch.device) -> Result:
         flush=True,
     )
     state.wrap(config)
-    if valid.num_workers:
+    if valid is not None and valid.num_workers:
         # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
         # share with them, and each page of it would be copied at the next write.
         valid.begin()
@@ -145,13 +150,14 @@ def trained(state: State, record: Record, batches, valid, weight, watch: Watch) 
     if not stop_reason(state, config):
         print(header(config), flush=True)
     while not (reason := stop_reason(state, config)):
-        if valid.num_workers:
+        if valid is not None and valid.num_workers:
             valid.begin()
         try:
             row = one_epoch(state, batches, config, precision, weight, watch)
             scoring_began = time.monotonic()
-            with watch.timed("scoring"):
-                row |= scored(state, valid, len(record.data.part("valid")), precision)
+            if valid is not None:
+                with watch.timed("scoring"):
+                    row |= scored(state, valid, len(record.data.part("valid")), precision)
             row["seconds"] = state.sums["train_s"] + time.monotonic() - scoring_began
         except Paused as pause:
             done = f"{state.step} of {len(batches)} steps of epoch {state.epoch + 1}"

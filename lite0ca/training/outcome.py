@@ -31,6 +31,7 @@ LOOKED_AT = 2000
 
 def outcome(record: Record, reader, reason: str) -> tuple[dict, dict]:
     """(metrics, scores) of the best epoch on test, or on valid where there is no test; printed.
+    Of a run with --all and no test on the photos that it was trained on, which says so.
 
     With --save-history they are written, and as `evaluate` and `report` do it. Nothing of it is
     drawn by chance: a second time it comes to the same.
@@ -43,8 +44,12 @@ def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
     asked = answered(record, reader)
     scores = scoring.scores_of(asked)
     without_test = "" if asked.part == "test" else "no test split; "
+    if record.config.all and asked.part != "test":
+        without_test = "no photo was kept back; "
+    epoch = "last" if record.config.all else "best"
     said = (
-        f"{without_test}{asked.part}: scored at the end, with the best epoch; {WORTH[asked.part]}"
+        f"{without_test}{asked.part}: scored at the end, with the {epoch} epoch; "
+        f"{WORTH[asked.part]}"
     )
     print(f"{said}\n{scoring.as_text(asked, scores)}", flush=True)
     metrics = record.write_results(reason, scores)
@@ -80,18 +85,24 @@ def known_photos(model, data: DataSet, config: Config, precision: Precision, rea
     `temperature`, `sure_from`. The network has the distance afterwards.
     """
     most = max(LOOKED_AT, len(data.label2id))
-    training = limited(data.part("train"), "train", most, config.seed)
+    training = limited(data.part("train"), "train", most, config.seed).sort_values("path")
     valid = data.part("valid")
-    loaders = [
-        score_loader(rows, data.label2id, config, reader, alone=True) for rows in (training, valid)
-    ]
     # Exported files and CPUs answer so; with 8 bits of mantissa a distance is 1 to 5 % another.
     exact = replace(precision, amp=False)
-    maps, _, _ = looked_at(model, loaders[0], exact, "looking at the training photos")
-    others, logits, truth = looked_at(model, loaders[1], exact, "scoring")
-    model.distance = TrainingDistance.fitted(maps, others)
-    distances = model.distance.of_pooled(others)
-    found = calibration(logits, truth, distances) | {"distance": model.distance.as_dict()}
+
+    def looked(rows, what: str) -> tuple:
+        loader = score_loader(rows, data.label2id, config, reader, alone=True)
+        return looked_at(model, loader, exact, what)
+
+    maps, _, _ = looked(training, "looking at the training photos")
+    found = {}
+    if valid.empty:  # --all
+        model.distance = TrainingDistance.fitted_alone(maps)
+    else:
+        others, logits, truth = looked(valid, "scoring")
+        model.distance = TrainingDistance.fitted(maps, others)
+        found = calibration(logits, truth, model.distance.of_pooled(others))
+    found["distance"] = model.distance.as_dict()
     model.distance.to(precision.device)
     return found
 

@@ -16,7 +16,7 @@ from lite0ca.data.dataset import DataSet
 from lite0ca.data.licence import licence_of
 from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
-from lite0ca.files import numbered, read_json, write_json, write_table
+from lite0ca.files import known_json, numbered, read_json, write_json, write_table
 from lite0ca.folders import remove_scraps, scratch_folder
 from lite0ca.formats.checkpoint import load_checkpoint, save_checkpoint
 from lite0ca.formats.metadata import check_metadata
@@ -25,7 +25,7 @@ from lite0ca.images.reading import bytes_of
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision
 from lite0ca.machine.environment import environment
-from lite0ca.settings.config import Config
+from lite0ca.settings.config import Config, fold_of
 from lite0ca.speed.timing import images_per_s
 from lite0ca.training.epoch import refuse_non_finite
 from lite0ca.training.state import State
@@ -92,6 +92,8 @@ class Record:
         """best_model.pt: what evaluate, predict and users load."""
         history = self.state.history
         content = {"model": self.state.scored.state_dict(), "epoch": self.state.epoch}
+        if self.config.all:  # nothing says how far its probabilities can be trusted
+            content |= {"temperature": 1.0, "sure_from": None}
         for name in ("temperature", "sure_from"):
             if name in history:  # runs of version 0.1.0 have none
                 content[name] = history[name][-1]
@@ -165,6 +167,18 @@ def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
     State.check_counts(last, path)
     refuse_other_settings(Path(run) / SETTINGS, last)
     return last, read_made_split(Path(run) / TABLE, last.get("sha256", {}).get(TABLE))
+
+
+def other_folds_table(config: Config) -> pd.DataFrame | None:
+    """The table of the newest run of as many folds beside this one; None if there is none."""
+    folds = fold_of(config.fold)[1]
+    tables = sorted(Path(config.output_dir).glob(f"*/{TABLE}"), key=os.path.getmtime)
+    for table in reversed(tables):
+        fold = known_json(table.parent / SETTINGS).get("fold")
+        with contextlib.suppress(InputError, OSError):  # damaged, and of no use here
+            if isinstance(fold, str) and fold_of(fold)[1] == folds:
+                return read_made_split(table)
+    return None
 
 
 def refuse_other_settings(path: Path, last: dict) -> None:

@@ -25,8 +25,8 @@ from lite0ca.model.network import LeafClassifier, build_model
 from lite0ca.settings.config import Config
 
 EMA_DECAY = 0.9998
-CURVES = {"train_loss", "train_acc", "valid_loss", "valid_acc", "valid_f1"}
-CURVES |= {"images_per_s", "seconds"}
+CURVES = {"train_loss", "train_acc", "images_per_s", "seconds"}
+OF_VALID = {"valid_loss", "valid_acc", "valid_f1"}  # a run with --all has no such photos
 NOTHING = {"loss": 0.0, "right": 0.0, "images": 0.0, "waited_s": 0.0, "train_s": 0.0}
 COUNTED = ("loss", "right", "images")  # over all ranks; seconds are of each
 
@@ -128,6 +128,7 @@ class State:
     def check_counts(cls, content: dict, source) -> None:
         """Raise `InputError` unless the counts and curves of a checkpoint fit each other."""
         history = content["history"]
+        needed = CURVES if content["config"].get("all") else CURVES | OF_VALID
         counts = [content[name] for name in ("epoch", "best_epoch", "retries")]
         counts.append(content.get("step", 0))
         sums = content.get("sums", NOTHING)
@@ -139,7 +140,7 @@ class State:
             and 0 < content["rate_scale"] <= 1
             and all(type(c) is list and len(c) == content["epoch"] for c in curves)
             and all(is_number(value) for curve in curves for value in curve)
-            and (content["epoch"] == 0 or set(history) >= CURVES)
+            and (content["epoch"] == 0 or set(history) >= needed)
             and isinstance(sums, dict)
             and set(sums) == set(NOTHING)
             and all(map(is_number, sums.values()))
@@ -185,14 +186,17 @@ class State:
         return {name: value for name, value in group.items() if name not in ("params", "lr")}
 
     def remember(self, row: dict) -> bool:
-        """Add a finished epoch to the curves; True if it is the best: macro-F1, then loss."""
+        """Add a finished epoch to the curves; True if it is the best: macro-F1, then loss.
+
+        Where no photo was kept back to see that on, it is the last one.
+        """
         best = {name: values[self.best_epoch - 1] for name, values in self.history.items()}
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
         self.epoch += 1
         self.step, self.sums = 0, dict(NOTHING)
         rank = lambda r: (r["valid_f1"], -r["valid_loss"])  # noqa: E731
-        if not best or rank(row) > rank(best):
+        if not best or "valid_f1" not in row or rank(row) > rank(best):
             self.best_epoch = self.epoch
         return self.best_epoch == self.epoch
 

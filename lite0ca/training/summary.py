@@ -16,13 +16,17 @@ from lite0ca.training.state import State
 def metrics_of(
     run: Path, state: State, config: Config, data: DataSet, speed: dict, stopped: str | None = None
 ) -> dict:
-    """The metrics of the best epoch, the model's size, its speed, and why the run has `stopped`."""
+    """The metrics of the best epoch, the model's size, its speed, and why the run has `stopped`.
+
+    Of a run with --all it is the last epoch, and those of valid are None: nobody measured them.
+    """
     source = DRAWN if data.is_sample else str(data.source)
     about = {"model_name": config.system.name, "data": source}
     if not state.best_epoch:
         return about | {"best_epoch": 0, "epochs": 0, "stopped": stopped}
     names = ("valid_acc", "valid_f1", "valid_loss", "train_acc", "train_loss")
-    best = {name: state.history[name][state.best_epoch - 1] for name in names}
+    rows = {name: state.history.get(name) for name in names}
+    best = {name: row[state.best_epoch - 1] if row else None for name, row in rows.items()}
     checkpoint = run / BEST
     return {
         **about,

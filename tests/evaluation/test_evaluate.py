@@ -32,11 +32,13 @@ def test_the_interval_is_the_bootstraps():
             [by_group[i] for i in rng.integers(len(by_group), size=len(by_group))]
         )
         f1 = f1_score(truth[chosen], predicted[chosen], average="macro")
-        draws.append(((truth[chosen] == predicted[chosen]).mean(), f1))
+        of_one = f1_score(truth[chosen], predicted[chosen], labels=[1], average="macro")
+        draws.append(((truth[chosen] == predicted[chosen]).mean(), f1, of_one))
     plain = np.percentile(draws, [2.5, 97.5], axis=0)
     ours = interval(truth, predicted, groups)
     assert ours["accuracy"] == pytest.approx(plain[:, 0], abs=0.02)
     assert ours["macro_f1"] == pytest.approx(plain[:, 1], abs=0.02)
+    assert ours["f1"][1] == pytest.approx(plain[:, 2], abs=0.02)
 
 
 def test_near_duplicates_widen_the_interval():
@@ -51,7 +53,10 @@ def test_report():
     truth, predicted = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
     scores = report(truth, predicted, ["a", "b", "c"], np.array(["x", "x", "y", "z"]))
     assert scores["confusion"] == [[1, 1, 0], [0, 2, 0], [0, 0, 0]]
-    assert scores["classes"]["b"] == {"precision": 2 / 3, "recall": 1, "f1": 0.8, "images": 2}
+    of_b = dict(scores["classes"]["b"])
+    low, high = of_b.pop("f1_interval_95")
+    assert 0 <= low <= 0.8 <= high <= 1 and scores["classes"]["c"]["f1_interval_95"] == [0, 0]
+    assert of_b == {"precision": 2 / 3, "recall": 1, "f1": 0.8, "images": 2}
     assert (scores["images"], scores["groups"], scores["accuracy"]) == (4, 3, 0.75)
 
 

@@ -193,7 +193,10 @@ def of_papermill(arguments: list[str]) -> str | None:
 @functools.cache
 def known_flags() -> set[str]:
     """The flags of every command."""
-    asked = [[], *([name] for name in re.findall(r"^    ([a-z]+) ", help_of([]), re.MULTILINE))]
+    asked = [
+        [],
+        *([name] for name in re.findall(r"^    ([a-z-]+)(?: |$)", help_of([]), re.MULTILINE)),
+    ]
     assert len(asked) > 8
     return {flag for words in asked for flag in re.findall(r"--[a-z][\w-]*", help_of(words))}
 

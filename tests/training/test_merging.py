@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import pytest
 import torch
 
 from lite0ca.__main__ import main
+from lite0ca.errors import InputError
 from lite0ca.formats.checkpoint import load_best, save_checkpoint
 from lite0ca.training import merging
 
@@ -73,18 +75,20 @@ def test_a_mean_that_is_worse_is_not_written(tiny_run, tmp_path, capsys, monkeyp
 
 
 def test_runs_that_have_no_mean(tiny_run, tmp_path, capsys):
-    out = tmp_path / "out"
-    for change, said in (
-        (lambda kept: kept.update(system=kept["system"] | {"reduction": 8}), "of another system"),
-        (lambda kept: kept["config"].update(image_size=96), "of another image size"),
-        (lambda kept: kept.update(fingerprint="0"), "another split of them"),
-        (lambda kept: None, "is the same model as"),
+    one = load_best(tiny_run)
+    for changed, said in (
+        ({"system": one["system"] | {"reduction": 8}}, "b: is of another system than a"),
+        ({"label2id": {"x": 0, "y": 1}}, "of other classes"),
+        ({"config": one["config"] | {"image_size": 96}}, "of another image size"),
+        ({"fingerprint": "0"}, "another split of them"),
     ):
-        shutil.rmtree(tmp_path / "other", ignore_errors=True)
-        other = another(tiny_run, tmp_path / "other", change)
-        assert main(["merge", str(tiny_run), str(other), "--output-dir", str(out), *QUICK]) == 2
-        error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1 and not out.exists()
+        with pytest.raises(InputError, match=said):
+            merging.refuse_unlike(["a", "b"], [one, one | changed])
+    out = tmp_path / "out"
+    twice = [str(tiny_run), str(tiny_run / "best_model.pt")]
+    assert main(["merge", *twice, "--output-dir", str(out), *QUICK]) == 2
+    error = capsys.readouterr().err
+    assert "is the same model as" in error and error.count("\n") == 1 and not out.exists()
 
 
 def test_photos_that_are_gone_and_one_run_alone(tiny_run, tmp_path, capsys):

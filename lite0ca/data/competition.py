@@ -1,0 +1,64 @@
+"""The folder of a competition: a table to train on, photos to answer, a sample to fill in."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lite0ca.data.layout import split_within
+from lite0ca.data.sources import find
+from lite0ca.errors import InputError
+from lite0ca.settings.config import Config
+
+SUBMISSION = re.compile(r"submission|submit", re.IGNORECASE)
+EMPTY = re.compile(r"sample|example|format", re.IGNORECASE)  # beside somebody's own submission
+
+
+@dataclass(frozen=True)
+class Competition:
+    """`sample` is its sample_submission.csv, `test` the folder of the photos that it names."""
+
+    source: Path  # the table or the folder of what is trained on
+    sample: Path
+    test: Path
+
+
+def competition_of(config: Config) -> Competition:
+    """What lies beside the data that the settings name, or that is found.
+
+    Raises `InputError` where there is no sample submission or no folder of test photos, or several.
+    """
+    source = find(config)
+    folders = list(dict.fromkeys(map(os.path.realpath, source.folders)))
+    return Competition(
+        source.path,
+        one_of(folders, is_sample, "sample submission (sample_submission.csv)"),
+        one_of(folders, is_test, "folder of test photos (test_images)"),
+    )
+
+
+def is_sample(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".csv" and bool(SUBMISSION.search(path.stem))
+
+
+def is_test(path: Path) -> bool:
+    return path.is_dir() and split_within(path.name) == "test"
+
+
+def one_of(folders: list[str], fits, what: str) -> Path:
+    """The only file or folder that fits, in the first folder that has one. Raises `InputError`."""
+    for folder in folders:
+        found = sorted(path for path in Path(folder).iterdir() if fits(path))
+        if fits is is_sample and len(found) > 1:
+            found = [path for path in found if EMPTY.search(path.stem)] or found
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found[:5])
+            raise InputError(f"{folder}: has more than one {what}: {names}; keep one of them")
+        if found:
+            return found[0]
+    raise InputError(
+        f"{folders[-1]}: has no {what}; give the folder of a competition, with train.csv, its "
+        "photos, test_images and sample_submission.csv"
+    )

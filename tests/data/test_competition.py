@@ -1,0 +1,55 @@
+"""A competition's folder: what is trained on, what is answered, what is filled in."""
+
+import pandas as pd
+import pytest
+
+from lite0ca.__main__ import main
+from lite0ca.data import dataset
+from lite0ca.data.competition import competition_of
+from lite0ca.data.sample import write_competition
+from lite0ca.errors import InputError
+from lite0ca.settings.config import Config
+
+
+def test_the_sample_as_a_competition(sample, tmp_path, capsys):
+    folder = write_competition(tmp_path / "paddy", drawn=sample)
+    drawn, train = pd.read_csv(sample), pd.read_csv(folder / "train.csv")
+    asked = pd.read_csv(folder / "sample_submission.csv")
+    test = sorted(path.name for path in (folder / "test_images").iterdir())
+    assert test == asked["image_id"].tolist() and asked["label"].isna().all()
+    assert len(test) == (drawn["split"] == "test").sum()
+    for row in train.itertuples():
+        assert (folder / "train_images" / row.label / row.image_id).is_file()
+    # The test photos are those of the sample, and their order tells no class.
+    known = {path.read_bytes(): path.parent.name for path in sample.parent.rglob("*.jpg")}
+    labels = [known[(folder / "test_images" / name).read_bytes()] for name in test]
+    assert len(set(labels[:8])) > 1
+    data = dataset.load(Config(data_dir=str(folder)))
+    assert data.is_sample and len(data.rows) == len(train) and "split" not in data.rows
+    found = competition_of(Config(data_dir=str(folder.parent)))
+    assert found.source == folder / "train.csv" and found.test.name == "test_images"
+    assert found.sample.name == "sample_submission.csv"
+    assert competition_of(Config(metadata=str(found.source))) == found
+    with pytest.raises(InputError, match="holds data already"):
+        write_competition(folder)
+    assert main(["sample", str(folder), "--competition"]) == 2
+
+
+def test_what_is_missing_or_there_twice(photos, tmp_path):
+    folder = photos({"train_images": 4})
+    rows = ["Id,Disease", *(f"photo {n},{'ab'[n % 2]}" for n in range(4))]
+    (folder / "train.csv").write_text("\n".join(rows))
+    config = Config(data_dir=str(folder))
+    with pytest.raises(InputError, match="has no sample submission"):
+        competition_of(config)
+    (folder / "SampleSubmission.csv").write_text("Id,Disease\n1,\n")
+    with pytest.raises(InputError, match="has no folder of test photos"):
+        competition_of(config)
+    photos({"Test Set": 1})
+    found = competition_of(config)
+    assert (found.sample.name, found.test.name) == ("SampleSubmission.csv", "Test Set")
+    (folder / "my_submission.csv").touch()
+    assert competition_of(config) == found
+    (folder / "example_submission.csv").touch()
+    with pytest.raises(InputError, match="more than one sample submission"):
+        competition_of(config)

@@ -1,0 +1,102 @@
+"""train --fold and train --all, from start to end."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import LITTLE
+
+from lite0ca.__main__ import main
+from lite0ca.evaluation.predictions import answers_of
+from lite0ca.formats.checkpoint import load_best
+from lite0ca.model.distance import TrainingDistance
+from lite0ca.settings.config import Config
+from lite0ca.training.fit import fit
+
+QUICK = {"epochs": 2, "image_size": 32, "batch_size": 8, "num_workers": 0, "device": "cpu"}
+QUICK |= {"base_lr": 1e-3, "head_lr": 1e-3, "patience": 1, **LITTLE}
+
+
+def test_a_fold_is_trained_resumed_and_scored_on_what_it_kept_back(leaves, tmp_path):
+    settings = {**QUICK, "data_dir": str(leaves), "output_dir": str(tmp_path), "fold": "2/3"}
+    begun = fit(Config.of(time_budget=1e-4, **settings))
+    assert begun.metrics["epochs"] == 0 and not begun.scores
+    table = (begun.run / "data.csv").read_bytes()
+    done = fit(Config.of_run(begun.run, time_budget=None))
+    assert done.run == begun.run and done.metrics["epochs"] == 2
+    assert (done.run / "data.csv").read_bytes() == table
+    rows = pd.read_csv(done.run / "data.csv")
+    assert rows["split"].value_counts().to_dict() == {"train": 16, "valid": 8}
+    assert done.scores["split"] == "valid" and done.scores["images"] == 8
+    # Also where the data has a split of its own, which the folds do not keep to.
+    answers = answers_of(str(done.run), num_workers=0)
+    assert set(answers["path"]) == set(rows["path"][rows["split"] == "valid"])
+
+
+def test_a_fold_of_data_with_a_split_is_scored_as_it_was_dealt(leaves, tmp_path):
+    files = sorted(leaves.rglob("*.jpg"))
+    given = pd.DataFrame({"path": files, "label": [file.parent.name for file in files]})
+    given["split"] = ["valid" if number % 6 == 0 else "train" for number in range(len(files))]
+    given["group"] = range(len(files))
+    given.to_csv(tmp_path / "metadata.csv", index=False)
+    settings = {**QUICK, "epochs": 1, "metadata": str(tmp_path / "metadata.csv")}
+    run = fit(Config.of(fold="1/4", output_dir=str(tmp_path / "results"), **settings)).run
+    rows = pd.read_csv(run / "data.csv")
+    answers = answers_of(str(run), "valid", num_workers=0)
+    assert set(answers["path"]) == set(rows["path"][rows["split"] == "valid"])
+    assert set(answers["path"]) != set(given["path"][given["split"] == "valid"].map(str))
+
+
+def test_all_photos(leaves, tmp_path, capsys):
+    settings = {**QUICK, "data_dir": str(leaves), "output_dir": str(tmp_path), "ema": True}
+    settings |= {"save_history": True}
+    result = fit(Config.of(all=True, **settings))
+    run, said = result.run, capsys.readouterr().out
+    assert "split: 24 train, 0 valid, 0 test" in said
+    assert "no photo was kept back; train: scored at the end, with the last epoch" in said
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["valid_acc"] is metrics["valid_f1"] is metrics["valid_loss"] is None
+    assert metrics["train_loss"] > 0 and metrics["best_epoch"] == metrics["epochs"] == 2
+    assert not [name for name in json.loads((run / "history.json").read_text()) if "valid" in name]
+    best, last = load_best(run), torch.load(run / "last.pt", weights_only=True)
+    assert best["epoch"] == 2 and best["temperature"] == 1 and best["sure_from"] is None
+    assert all(torch.equal(best["model"][name], last["ema"][name]) for name in last["ema"])
+    page = (run / "report.html").read_text()
+    assert "trained on the very photos that it is scored on" in page
+    assert "the last one, 2, was kept" in page
+    assert main(["predict", str(run), str(leaves / "blast")]) == 0
+    said = capsys.readouterr().out
+    assert "12 photos" in said and "too few labelled photos say how often" in said
+    assert main(["evaluate", str(run), "--num-workers", "0"]) == 0
+    assert "train is scored, which says nothing of others" in capsys.readouterr().out
+
+
+def test_all_photos_goes_on_after_a_pause(leaves, tmp_path, capsys):
+    settings = {**QUICK, "data_dir": str(leaves), "all": True}
+    whole = fit(Config.of(output_dir=str(tmp_path / "whole"), **settings))
+    begun = fit(Config.of(output_dir=str(tmp_path / "parts"), time_budget=1e-4, **settings))
+    capsys.readouterr()
+    assert main(["train", "--resume", str(begun.run), "--time-budget", "60"]) == 0
+    said = capsys.readouterr().out
+    assert "last: epoch 2 on " in said and "no valid photos" in said
+    one, two = (torch.load(run / "last.pt", weights_only=True) for run in (whole.run, begun.run))
+    assert all(torch.equal(one["model"][name], two["model"][name]) for name in one["model"])
+    for flags in (["--all", "--fold", "1/2"], ["--fold", "3/2"]):
+        assert main(["train", *flags]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_distance_that_is_its_own_measure():
+    """95 % of new photos like them lie within; a fit's own photos do not say that."""
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(40, 40))
+    training, others = (rng.normal(size=(count, 40)) @ mixed for count in (200, 2000))
+    training, others = training.astype(np.float32), others.astype(np.float32)
+    alone = TrainingDistance.fitted_alone(training).of_pooled(others)
+    own = TrainingDistance.fitted(training, training).of_pooled(others)
+    assert (alone <= 1).mean() == pytest.approx(0.95, abs=0.03)
+    assert (own <= 1).mean() < 0.85
+    for few in (2, 9, 11):
+        assert np.isfinite(TrainingDistance.fitted_alone(training[:few]).of_pooled(others)).all()
