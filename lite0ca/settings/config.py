@@ -49,8 +49,9 @@ class Config:
     preset: str | None = setting(
         "training",
         None,
-        "a named set of settings, over which go the flags that are typed: robust, or fast in a "
-        "hurry; basic, kaggle, gtx1660s, max-speed, quick-test, mobile are the guide's",
+        "a named set of settings, over which go the flags that are typed: robust, best with "
+        "time, fast in a hurry; basic, kaggle, gtx1660s, max-speed, quick-test, mobile are the "
+        "guide's",
     )
 
     # Data
