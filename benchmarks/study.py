@@ -9,7 +9,8 @@ so the study can stop and go on at any time. Notebook 07_study reads those files
 Split "given" is the data's own. Two are made here. "field": photos with a plain background train
 and validate, all others (taken in fields) test, as someone meets who trains on pictures of a lab.
 "scenes": half of the healthy fields train too, so that in training every field is healthy; the
-other half and all diseased photos from fields test.
+other half and all diseased photos from fields test. With `--outside` the runs of split "given" are
+asked about photos of another set as well, split "outside".
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ ARMS = {
     "ca, reduction 32": Arm({"reduction": 32}),
     "fast": Arm({}, recipe={"preset": "fast"}),
     "robust": Arm({}, recipe={"preset": "robust"}),
+    "best": Arm({}, recipe={"preset": "best"}),
     "basic": Arm({}, recipe={"preset": "basic"}),
+    "basic, none": Arm({"attention": "none"}, recipe={"preset": "basic"}),
     "none, field": Arm({"attention": "none"}, "field"),
     "ca, field": Arm({}, "field"),
     "robust, field": Arm({}, "field", recipe={"preset": "robust"}),
@@ -107,6 +110,14 @@ def answers_to(run: Path, kinds: list[str], label2id: dict) -> dict[str, pd.Seri
         rows = rows.assign(answer=rows["answer"].map(label2id), path=rows["path"].map(short))
         found[kind] = rows.set_index("path")[["answer", "confidence", "sure"]]
     return found
+
+
+def answers_outside(run: Path, metadata: Path, label2id: dict) -> tuple[dict, pd.DataFrame]:
+    """As `answers_to`, to all photos of another set; and those photos as `test_of` has them."""
+    rows = answers_of(str(run), "all", metadata=str(metadata))
+    rows = rows.assign(path=rows["path"].map(short), truth=rows["label"].map(label2id))
+    rows["answer"] = rows["answer"].map(label2id)
+    return {"test": rows.set_index("path")[["answer", "confidence", "sure"]]}, rows
 
 
 def short(path: str) -> str:
@@ -156,11 +167,12 @@ def keep(folder: Path, split: str, name: str, found: dict, photos: pd.DataFrame)
 
 
 def trained(
-    name: str, seed: int, data: dataset.DataSet, metadata: Path, folder: Path
+    name: str, seed: int, data: dataset.DataSet, metadata: Path, folder: Path, outside: Path | None
 ) -> list[dict]:
     """Train, ask, keep the answers; returns the row of the run.
 
-    Where the test photos are of another place, a second row: adapted to them, without labels.
+    Where the test photos are of another place, a second row: adapted to them, without labels. With
+    photos `outside` a row for these.
     """
     arm = ARMS[name]
     test = test_of(data)
@@ -170,6 +182,9 @@ def trained(
         config = arm.config(seed, metadata, scratch)
         result = fit(config)
         found = {name: answers_to(result.run, kinds, data.label2id)}
+        elsewhere = None
+        if arm.split == "given" and outside:
+            elsewhere = answers_outside(result.run, outside, data.label2id)
         if arm.split != "given":
             adapted = adapt_run(str(result.run), list(map(str, test["absolute_path"])), None)
             end = f", {arm.split}"
@@ -185,10 +200,17 @@ def trained(
     row |= {"train_seconds": result.metrics["train_seconds"], "cpu": cpu_name()}
     row |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
     valid = {name: result.metrics["valid_f1"]}  # not of what is adapted to other photos
-    return [
+    rows = [
         {"arm": one, **row, "valid_f1": valid.get(one), **scores(answers, truth, data.label2id)}
         for one, answers in found.items()
     ]
+    if elsewhere:
+        answers, photos = elsewhere
+        there = {"arm": f"{name}, outside", **row, "split": "outside", "train_seconds": None}
+        keep(folder, "outside", f"{there['arm']} {seed}", answers, photos[PHOTO])
+        truth = photos.set_index("path")["truth"]
+        rows.append(there | scores(answers, truth, data.label2id))
+    return rows
 
 
 def floor(data: dataset.DataSet, split: str, folder: Path) -> dict:
@@ -206,6 +228,7 @@ def main() -> None:
     parser.add_argument("--metadata", required=True, help="with split and group")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--folder", type=Path, default=STUDY, help="where the CSV files are kept")
+    parser.add_argument("--outside", type=Path, help="CSV of labelled photos of another place")
     arguments = parser.parse_args()
     folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -228,7 +251,7 @@ def main() -> None:
             if name == FLOOR:
                 rows = [floor(data[split], split, folder)]
             else:
-                rows = trained(name, seed, data[split], sources[split], folder)
+                rows = trained(name, seed, data[split], sources[split], folder, arguments.outside)
             runs = pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
             write(runs, folder / comparison.RUNS)
     print(comparison.summary(comparison.runs_of(folder)).to_string())

@@ -28,7 +28,9 @@ SHOWN = {
     "ca": "the same with Coordinate Attention",
     "basic": "`--preset basic`, of [the guide](#if-you-come-from-the-guide): 15 epochs, 224 pixels",
     "fast": "`--preset fast`: 3 epochs, up to 192 pixels",
-    "robust": "`--preset robust`: 14 epochs, up to 224 pixels",
+    "robust of 0.5": "`--preset robust` as it was in 0.5: 14 epochs, up to 224 pixels",
+    "robust": "`--preset robust`: half of its pictures from afar as well",
+    "best": "`--preset best`: the same for 24 epochs, up to 256 pixels",
 }
 
 
@@ -84,10 +86,13 @@ def results() -> str:
         in_fields = (arm, f"{arm}, field")
         fields = [row for row in runs if row["arm"] in in_fields and row["split"] == "field"]
         scores = [spread(given, "test_f1"), spread(given, "background_recoloured_f1")]
-        rows.append([text, *scores, spread(fields, "test_f1"), minutes(given)])
+        outside = [row for row in runs if row["arm"] == f"{arm}, outside"]
+        scores += [spread(fields, "test_f1"), spread(outside, "test_f1")]
+        rows.append([text, *scores, minutes(given)])
     head = ["macro-F1 (runs)", f"{len(answers)} test photos"]
     head.append(f"{plain} of them, background recoloured")
     head.append(f"trained without fields, {len(rows_of('answers_field.csv'))} photos in fields")
+    head.append(f"{len(rows_of('answers_outside.csv'))} photos of another country's fields")
     return markdown([*head, "minutes of training"], rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -71,6 +72,14 @@ def with_known_split(
     table = run_folder(run) / TABLE
     # Of a split with train alone, training makes valid: that one is in the table only.
     has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
+    if dealt_anew and not table.is_file():
+        print(
+            printable(
+                f"{table}: is missing. The run was trained with --fold or --all: of its own data "
+                "it may have learned any photo but the test split's, and such scores say little"
+            ),
+            file=sys.stderr,
+        )
     if (has_valid and not dealt_anew) or not table.is_file():
         return data
     made = split.with_split_of(data, read_made_split(table, sha256))

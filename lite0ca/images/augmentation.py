@@ -10,15 +10,16 @@ import cv2
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
 
 
-def augmentation(image_size: int, kind: str = "standard") -> A.Compose:
+def augmentation(image_size: int, kind: str = "standard", afar: bool = False) -> A.Compose:
     """For training: a part of the photo, in any of the 8 orientations, light, and grain.
 
     "strong" turns, shears and hides parts as well, under any light, and takes smaller parts;
-    `on_another_background` belongs to it.
+    `on_another_background` belongs to it. With `afar` half of the photos are shrunk first.
     """
     strong = kind == "strong"
     return A.Compose(
         [
+            *([from_afar()] if afar else []),
             *([turned()] if strong else []),
             A.RandomResizedCrop(
                 (image_size, image_size),
@@ -32,6 +33,15 @@ def augmentation(image_size: int, kind: str = "standard") -> A.Compose:
             *([hidden()] if strong else []),
         ]
     )
+
+
+def from_afar() -> A.BasicTransform:
+    """A photo, mirrored at its edges, each side from up to 2.5 times as far.
+
+    Parts of photos show everything larger than the whole photos that a network is asked about
+    (Touvron et al. 2019, arXiv 1906.06423), and in fields leaves are smaller still.
+    """
+    return A.Affine(scale=(0.4, 1.0), border_mode=cv2.BORDER_REFLECT_101, p=0.5)
 
 
 def other_light() -> A.BasicTransform:

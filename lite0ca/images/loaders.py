@@ -73,8 +73,8 @@ class Photos(Dataset):
             photo = self.change(photo, seed=index)
         if augmented:
             seed, size = augmented
-            kind = "standard"
-            if self.augment == "strong":
+            kind, strong = "standard", self.augment == "strong"
+            if strong:
                 rng = np.random.default_rng([seed, 1])  # a stream of its own
                 if rng.random() < STRONG_SHARE:
                     kind = "strong"
@@ -84,7 +84,7 @@ class Photos(Dataset):
             if (size, kind) not in self.augmented:
                 from lite0ca.images.augmentation import augmentation  # none to score
 
-                self.augmented[size, kind] = augmentation(size, kind)
+                self.augmented[size, kind] = augmentation(size, kind, afar=strong)
             transform = self.augmented[size, kind]
             # One stream for the whole pipeline. set_random_seed would seed each transform alike,
             # and then all that happen with one probability happen together.

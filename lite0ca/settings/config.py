@@ -49,8 +49,9 @@ class Config:
     preset: str | None = setting(
         "training",
         None,
-        "a named set of settings, over which go the flags that are typed: robust, or fast in a "
-        "hurry; basic, kaggle, gtx1660s, max-speed, quick-test, mobile are the guide's",
+        "a named set of settings, over which go the flags that are typed: robust, best with "
+        "time, fast in a hurry; basic, kaggle, gtx1660s, max-speed, quick-test, mobile are the "
+        "guide's",
     )
 
     # Data
@@ -153,7 +154,8 @@ class Config:
         "training",
         "standard",
         "strong: half of the pictures from nearer, in any light, partly hidden, the leaf mostly "
-        "before another background; for photos from elsewhere, and slower to learn",
+        "before another background, and half of all from afar; for photos from elsewhere, and "
+        "slower to learn",
         choices=AUGMENTATIONS,
     )
     label_smoothing: float = setting("training", 0.0, "of the cross-entropy", low=0, below=1)

@@ -14,22 +14,28 @@ class Preset:
     changes: Mapping[str, object]
 
 
+ROBUST = {
+    "epochs": 14,
+    "batch_size": 16,
+    "start_size": 128,
+    "augmentation": "strong",
+    "base_lr": 1e-3,
+    "head_lr": 1e-3,
+    "warmup_epochs": 0.3,
+    "label_smoothing": 0.1,
+    "ema": True,
+    "pretrained": True,
+    "save_history": True,
+}
+
 PRESETS = {
     "robust": Preset(
         "begin with this: leaves in any light and place, for photos taken elsewhere too",
-        {
-            "epochs": 14,
-            "batch_size": 16,
-            "start_size": 128,
-            "augmentation": "strong",
-            "base_lr": 1e-3,
-            "head_lr": 1e-3,
-            "warmup_epochs": 0.3,
-            "label_smoothing": 0.1,
-            "ema": True,
-            "pretrained": True,
-            "save_history": True,
-        },
+        ROBUST,
+    ),
+    "best": Preset(
+        "robust for longer and at 256 pixels: twice its time, the best score in fields elsewhere",
+        ROBUST | {"epochs": 24, "image_size": 256},
     ),
     "fast": Preset(
         "when in a hurry: three epochs of small, growing pictures",

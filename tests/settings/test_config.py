@@ -34,7 +34,7 @@ def test_presets_are_the_contracts(name):
 
 
 def test_no_other_presets_and_defaults_of_the_contract():
-    assert set(PRESETS) == {*CONTRACT, "fast", "robust", "sample"}  # three of our own
+    assert set(PRESETS) == {*CONTRACT, "fast", "robust", "best", "sample"}  # four of our own
     c = Config()
     assert (c.pretrained, c.save_history, c.output_dir, c.seed) == (False, False, "results", 42)
     assert (c.device, c.model_name, c.plot) == ("auto", "EfficientNet_Lite0_CA", False)

@@ -35,7 +35,7 @@ def test_a_fold_is_trained_resumed_and_scored_on_what_it_kept_back(leaves, tmp_p
     assert set(answers["path"]) == set(rows["path"][rows["split"] == "valid"])
 
 
-def test_a_fold_of_data_with_a_split_is_scored_as_it_was_dealt(leaves, tmp_path):
+def test_a_fold_of_data_with_a_split_is_scored_as_it_was_dealt(leaves, tmp_path, capsys):
     files = sorted(leaves.rglob("*.jpg"))
     given = pd.DataFrame({"path": files, "label": [file.parent.name for file in files]})
     given["split"] = ["valid" if number % 6 == 0 else "train" for number in range(len(files))]
@@ -47,6 +47,9 @@ def test_a_fold_of_data_with_a_split_is_scored_as_it_was_dealt(leaves, tmp_path)
     answers = answers_of(str(run), "valid", num_workers=0)
     assert set(answers["path"]) == set(rows["path"][rows["split"] == "valid"])
     assert set(answers["path"]) != set(given["path"][given["split"] == "valid"].map(str))
+    (run / "data.csv").unlink()
+    answers_of(str(run), "valid", num_workers=0)
+    assert "data.csv: is missing. The run was trained with --fold" in capsys.readouterr().err
 
 
 def test_all_photos(leaves, tmp_path, capsys):
