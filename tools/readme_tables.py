@@ -112,7 +112,10 @@ def spread(runs: list[dict[str, str]], column: str) -> str:
 def minutes(runs: list[dict[str, str]]) -> str:
     """The shortest and the longest training, as its own machine was busy or not."""
     taken = [float(row["train_seconds"]) / 60 for row in runs if row["train_seconds"]]
-    return f"{min(taken):.0f} to {max(taken):.0f}" if taken else ""
+    if not taken:
+        return ""
+    least, most = f"{min(taken):.0f}", f"{max(taken):.0f}"
+    return least if least == most else f"{least} to {most}"
 
 
 def filled(text: str) -> str:
