@@ -140,8 +140,8 @@ notebook.picture(by_background(given, "What is left when only the leaf is"))
 import pandas as pd
 
 beside = {
-    arm: comparison.differences_of_arms(study, arm, ["robust"])
-    for arm in ("none", "ca", "fast", "basic")
+    arm: comparison.differences_of_arms(study, arm, ["robust", "best"])
+    for arm in ("none", "ca", "fast", "basic", "robust of 0.5")
 }
 pd.concat(beside, names=["minus", "arm"]).round(3)
 
@@ -163,7 +163,7 @@ pd.concat(gains, names=["photos"]).round(3)
 #
 # ## Asked in another country
 # Photos of rice fields in another country (`rice_field`: 308 of 98 leaves and scenes; blight, brown
-# spot and healthy ones; `make study` with `--outside`). Chance is 0.33. Since 0.6 `robust` shows half
+# spot and healthy ones; `benchmarks/study.py` asks about such photos as well). Chance is 0.33. Since 0.6 `robust` shows half
 # of its pictures from afar; `best` trains for 24 epochs, up to 256 pixels.
 
 # %% tags=["nbval-check-output"]

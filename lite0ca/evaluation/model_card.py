@@ -48,6 +48,7 @@ END = re.compile(rf"\n{re.escape(START)} ([0-9a-f]{{64}}) -->\s*\Z")
 LICENCE_LINE = re.compile(r"^license(?:_name|_link)?:.*\n", re.MULTILINE)
 LICENCE = "license: other\nlicense_name: not-chosen-yet\n"
 SCORES = ("images", "accuracy", "macro_f1", "calibration_error", "sure_from", "sure")
+OF_A_CLASS = ("precision", "recall", "f1", "images")
 INTERVALS = ("accuracy_interval_95", "macro_f1_interval_95")
 
 
@@ -200,7 +201,7 @@ def scores_in(folder: Path, checkpoint: Mapping, root: Path | None) -> list[dict
 def row_of(scores: dict, checkpoint: Mapping, root: Path | None) -> dict:
     """The scores as the template takes them; raises `ValueError` and others for damaged ones."""
     numbers = [scores[name] for name in SCORES] + [x for name in INTERVALS for x in scores[name]]
-    numbers += [x for row in scores["classes"].values() for x in row.values()]
+    numbers += [row[name] for row in scores["classes"].values() for name in OF_A_CLASS]
     if not all(map(is_number, numbers)) or set(scores["classes"]) != set(checkpoint["label2id"]):
         raise ValueError("a value is no number")
     data, missed = Path(scores["data"]), scores.get("diseased_called_healthy")

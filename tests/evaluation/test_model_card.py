@@ -17,7 +17,16 @@ QUICK = ["--num-workers", "0", "--device", "cpu"]
 
 @pytest.fixture
 def run(tiny_run, tmp_path):
-    return shutil.copytree(tiny_run, tmp_path / "run")
+    """As its training left it: other tests score it as well."""
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    for file in run.glob("scores_*.json"):
+        scores = json.loads(file.read_text())
+        ends_training = scores["own_data"] and scores["split"] == "test"
+        if not ends_training or scores.get("background") or "looks" in scores:
+            file.unlink()
+    (run / CARD).unlink()
+    write_card(run)
+    return run
 
 
 def scores_of(run):

