@@ -65,14 +65,16 @@ notebook.table(config)
 # %%
 import pandas as pd
 
-from lite0ca.images.reading import read_image
+from lite0ca.images.photo_batches import photo_of_file, photo_paths
 from lite0ca.plots.photos import wall
 
 sample = pd.read_csv(competition.sample)
-photos = sorted(path for path in competition.test.rglob("*") if path.is_file())
-print(f"{len(sample):,} ids to answer, {len(photos):,} files in {competition.test.name}")
-names = [path.name for path in photos[:8]]
-notebook.picture(wall(list(map(read_image, photos[:8])), names, columns=4), format="jpeg")
+photos = photo_paths([competition.test])
+print(f"{len(sample):,} ids to answer, {len(photos):,} photos in {competition.test.name}")
+read = [(Path(path).name, photo_of_file(path, 224)[0]) for path in photos[:8]]
+shown = [(name, photo) for name, photo in read if photo is not None]  # one that is broken waits
+names, pictures = zip(*shown) if shown else ((), ())
+notebook.picture(wall(list(pictures), list(names), columns=4), format="jpeg") if shown else None
 
 # %% [markdown]
 # ## Train every fold
@@ -103,6 +105,7 @@ written = out_of_fold.write(found, config.output_dir, name) if found else []
 print(found.as_text() if found else "a fold is missing, so there are no scores yet")
 
 # %%
+from lite0ca.images.reading import read_image
 from lite0ca.plots.scores import confusion
 
 if found:
