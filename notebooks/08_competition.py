@@ -65,16 +65,16 @@ notebook.table(config)
 # %%
 import pandas as pd
 
-from lite0ca.images.photo_batches import photo_of_file, photo_paths
+from lite0ca.images.photo_batches import photo_batches, photo_paths
 from lite0ca.plots.photos import wall
 
 sample = pd.read_csv(competition.sample)
 photos = photo_paths([competition.test])
 print(f"{len(sample):,} ids to answer, {len(photos):,} photos in {competition.test.name}")
-read = [(Path(path).name, photo_of_file(path, 224)[0]) for path in photos[:8]]
-shown = [(name, photo) for name, photo in read if photo is not None]  # one that is broken waits
-names, pictures = zip(*shown) if shown else ((), ())
-notebook.picture(wall(list(pictures), list(names), columns=4), format="jpeg") if shown else None
+((pictures, files),) = photo_batches([photos[:8]], 224, threads=0)
+names = [Path(path).name for path, problem in files if problem is None]
+figure = wall(pictures, names, columns=4) if names else None  # the first ones may be broken
+notebook.picture(figure, format="jpeg") if names else print("none of the first 8 can be read")
 
 # %% [markdown]
 # ## Train every fold
