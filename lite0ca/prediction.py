@@ -15,11 +15,10 @@ from PIL import Image
 from lite0ca.errors import InputError
 from lite0ca.evaluation.certainty import is_no_leaf, is_sure, is_unlike
 from lite0ca.evaluation.members import member_of
-from lite0ca.evaluation.together import Together, Views, batched, metadata_of
+from lite0ca.evaluation.together import Together, Views, batched, known_names, metadata_of
 from lite0ca.formats.fastest import fastest_exported_file
 from lite0ca.formats.metadata import limit_of
 from lite0ca.formats.named_runs import runs_named
-from lite0ca.formats.names import names_of
 from lite0ca.images.looks import check_looks
 from lite0ca.images.photo_batches import batches_read, photo_paths, reading_threads
 from lite0ca.images.reading import shrunk, to_rgb, upright
@@ -98,10 +97,8 @@ class Model:
         self.sources = [member.source for member in asked.members]
         self.config = replace(asked.members[0].config, image_size=max(asked.sizes))
         self.classes = asked.classes
-        called = self.metadata["names"] if len(self.sources) > 1 else None
-        called = names_of(self.sources[0], self.metadata) if called is None else called
+        called = known_names(self.sources[0], self.metadata)
         self.names = dict(zip(self.classes, display_names(self.classes, called, language)))
-        self.temperature = self.metadata.get("temperature", 1.0)
         self.sure_from = limit_of(self.metadata)
 
     @property

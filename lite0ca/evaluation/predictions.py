@@ -22,9 +22,9 @@ from lite0ca.evaluation.finished_run import (
     trained_as,
 )
 from lite0ca.evaluation.inference import answers_of_batches
+from lite0ca.evaluation.together import known_names
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
-from lite0ca.formats.names import names_of
 from lite0ca.formats.opening import open_model
 from lite0ca.images.background import leaf_mask, with_background
 from lite0ca.images.cache import PhotoReader
@@ -65,7 +65,7 @@ class Answers:
     @property
     def known_names(self) -> dict[str, dict[str, str]]:
         """Class -> its name by language; of several runs as they know it together."""
-        return self.metadata["names"] if self.others else names_of(self.run, self.metadata)
+        return known_names(self.run, self.metadata)
 
 
 def answered(run: str, part: str | None, typed: dict, background: str | None = None) -> Answers:

@@ -160,6 +160,11 @@ def metadata_of(together: Together) -> dict:
     }
 
 
+def known_names(source: str, metadata: dict) -> dict[str, dict[str, str]]:
+    """Class -> its name by language; of several models as `metadata_of` found it."""
+    return metadata["names"] if "members" in metadata else names_of(source, metadata)
+
+
 def system_of(systems: Sequence[dict]) -> dict:
     """One row for several: `EfficientNet_Lite0_CA x 3`, or the names with a plus between them."""
     names = [system["name"] for system in systems]

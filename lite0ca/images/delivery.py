@@ -101,12 +101,14 @@ class Loader(DataLoader):
         super().__init__(dataset, collate_fn=partial(collated, self.shared), **options)
 
     def begin(self) -> None:
-        """Make the first batches now; who iterates next takes them up."""
-        self.begun = self.started()
+        """Make the first batches now, if they are not; who iterates next takes them up."""
+        if self.begun is None:
+            self.begun = self.started()
 
     def __iter__(self):
         """Starts the loader processes at once. Raises `InputError` where that cannot be done."""
-        batches, self.begun = self.begun or self.started(), None
+        self.begin()
+        batches, self.begun = self.begun, None
         return self.taken(batches)
 
     def started(self):

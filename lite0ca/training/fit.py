@@ -37,6 +37,8 @@ from lite0ca.training.state import NonFinite, State
 from lite0ca.training.stopping import Paused, Watch, wish
 
 RETRIES = 3
+# Why a training is at its end; other reasons only interrupt it.
+ALL_DONE, NO_BETTER = "all epochs done", "no better macro-F1"
 OF_RESULT = ("metrics", "history", "scores")  # and `run`, of a `Result`
 
 
@@ -122,7 +124,7 @@ def training(config: Config, device: torch.device) -> Result:
         flush=True,
     )
     state.wrap(config)
-    if valid is not None and valid.num_workers:
+    if valid is not None:
         # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
         # share with them, and each page of it would be copied at the next write.
         valid.begin()
@@ -150,7 +152,7 @@ def trained(state: State, record: Record, batches, valid, weight, watch: Watch) 
     if not stop_reason(state, config):
         print(header(config), flush=True)
     while not (reason := stop_reason(state, config)):
-        if valid is not None and valid.num_workers:
+        if valid is not None:
             valid.begin()
         try:
             row = one_epoch(state, batches, config, precision, weight, watch)
@@ -183,9 +185,9 @@ def trained(state: State, record: Record, batches, valid, weight, watch: Watch) 
 def stop_reason(state: State, config: Config) -> str | None:
     """Why no further epoch is begun, or None."""
     if state.epoch >= config.epochs:
-        return "all epochs done"
+        return ALL_DONE
     if config.patience and state.epoch - state.best_epoch >= config.patience:
-        return f"no better macro-F1 for {config.patience} epochs"
+        return f"{NO_BETTER} for {config.patience} epochs"
     return None
 
 

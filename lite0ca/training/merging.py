@@ -18,7 +18,7 @@ from lite0ca.adaptation.derived_run import derived_run, new_folder, source_of
 from lite0ca.adaptation.without_labels import adapt, norms_of
 from lite0ca.data.dataset import DataSet
 from lite0ca.data.metadata_csv import read_made_split
-from lite0ca.data.split import limited, with_split_of
+from lite0ca.data.split import with_split_of
 from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import data_of
 from lite0ca.evaluation.inference import logits_of
@@ -35,7 +35,7 @@ from lite0ca.model.distance import strided
 from lite0ca.model.network import LeafClassifier
 from lite0ca.settings.config import Config
 from lite0ca.settings.trained import settings_of
-from lite0ca.training.outcome import LOOKED_AT, known_photos
+from lite0ca.training.outcome import known_photos, rows_looked_at
 
 AVERAGED, ANEW = "the members' mean", "seen anew on training photos"
 
@@ -149,9 +149,7 @@ def mean_of(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 
 def training_batches(data: DataSet, config: Config, reader) -> Iterator[torch.Tensor]:
     """uint8 training photos (B, S, S, 3), the classes mixed, as statistics need them."""
-    rows = limited(
-        data.part("train"), "train", max(LOOKED_AT, len(data.label2id)), config.seed
-    ).sample(frac=1, random_state=0)
+    rows = rows_looked_at(data, config).sample(frac=1, random_state=0)
     for photos, _ in score_loader(rows, data.label2id, config, reader, alone=True):
         if len(photos) > 1:  # one has no spread in some layers
             yield photos

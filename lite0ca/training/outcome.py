@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
+
 from lite0ca.data.dataset import DataSet
 from lite0ca.data.split import limited
 from lite0ca.errors import InputError, printable
@@ -84,8 +86,7 @@ def known_photos(model, data: DataSet, config: Config, precision: Precision, rea
     """What a checkpoint keeps of a network's training photos and of its valid split: `distance`,
     `temperature`, `sure_from`. The network has the distance afterwards.
     """
-    most = max(LOOKED_AT, len(data.label2id))
-    training = limited(data.part("train"), "train", most, config.seed).sort_values("path")
+    training = rows_looked_at(data, config).sort_values("path")
     valid = data.part("valid")
     # Exported files and CPUs answer so; with 8 bits of mantissa a distance is 1 to 5 % another.
     exact = replace(precision, amp=False)
@@ -105,6 +106,12 @@ def known_photos(model, data: DataSet, config: Config, precision: Precision, rea
     found["distance"] = model.distance.as_dict()
     model.distance.to(precision.device)
     return found
+
+
+def rows_looked_at(data: DataSet, config: Config) -> pd.DataFrame:
+    """The rows of those that a network is shown once more: `LOOKED_AT`, one of a class at least."""
+    most = max(LOOKED_AT, len(data.label2id))
+    return limited(data.part("train"), "train", most, config.seed)
 
 
 def answered(record: Record, reader) -> Answers:

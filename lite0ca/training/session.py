@@ -17,7 +17,7 @@ from lite0ca.formats.metadata import is_number
 from lite0ca.formats.run_files import BEST, LAST, SETTINGS
 from lite0ca.settings.config import Config, flag
 from lite0ca.training.epoch_line import clock
-from lite0ca.training.fit import fit
+from lite0ca.training.fit import ALL_DONE, NO_BETTER, fit
 
 # Of the hours, for what comes behind the trainings: scores, and answers about test photos.
 RESERVE, MOST_RESERVED_S = 0.1, 1800.0
@@ -147,7 +147,7 @@ def is_done(run: Path) -> bool:
     """Whether a run has ended and written all that it leaves."""
     metrics = known_json(run / "metrics.json")
     stopped = metrics.get("stopped")
-    ended = isinstance(stopped, str) and stopped.startswith(("all epochs", "no better"))
+    ended = isinstance(stopped, str) and stopped.startswith((ALL_DONE, NO_BETTER))
     return ended and (run / BEST).is_file() and (run / PAGE).is_file()
 
 
