@@ -4,7 +4,7 @@
     python benchmarks/peers_accuracy.py --metadata my/metadata.csv --only fastai --seeds 2
 
 Every tool learns from the same photos, with the same split, from the same ImageNet weights of
-Lite0, on the same cores, in about the same time (`--minutes`; lite0ca's presets take what they
+Lite0, on the same cores, in about the same CPU time (`--minutes`; lite0ca's presets take what they
 take), each as its own guide says (`peers_recipes.py`). Test photos choose nothing. Each run is a
 row of `benchmarks/study/peers_accuracy.csv`, and what stands there is not done again: one seed of
 one tool can be run alone, and elsewhere.
@@ -22,12 +22,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pandas as pd
 import torch
-from peers_recipes import NETWORK
+from peers_recipes import NETWORK, clocks
 from safetensors.torch import save_file
 
 from lite0ca import __version__
@@ -63,7 +62,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--outside", help="CSV of photos from elsewhere, all of them are asked")
     parser.add_argument("--only", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--minutes", type=float, default=18, help="for a peer (default: robust's)")
+    parser.add_argument(
+        "--minutes", type=float, default=18, help="CPU minutes of a peer (default: robust's)"
+    )
     parser.add_argument("--epochs", type=int, help="of a peer, in place of minutes")
     parser.add_argument("--image-size", type=int, default=224, help="of a peer")
     parser.add_argument("--batch-size", type=int, default=32, help="of a peer")
@@ -180,10 +181,10 @@ def ours(tool: str, seed: int, settings, photos: Photos, place: Path) -> dict | 
     command += ["--num-workers", str(settings.workers), *settings.lite0ca_flags.split()]
     own = environment(photos, place) | {"OMP_NUM_THREADS": str(settings.cores)}
     own["PYTHONPATH"] = str(REPOSITORY)
-    began = time.monotonic()
+    began = clocks()
     if not ended([sys.executable, *command], own, place):
         return None
-    seconds = time.monotonic() - began
+    seconds = [now - then for now, then in zip(clocks(), began)]
     (run,) = (place / "results").iterdir()
     answers = {}
     for name, rows in photos.asked.items():
@@ -209,7 +210,7 @@ def theirs(tool: str, seed: int, settings, photos: Photos, place: Path) -> dict 
         return None
     job = {"folder": str(photos.folder), "labels": photos.labels, "seed": seed}
     job |= {"image_size": settings.image_size, "batch_size": settings.batch_size}
-    job |= {"seconds": 60 * settings.minutes, "epochs": settings.epochs}
+    job |= {"cpu_seconds": 60 * settings.minutes, "epochs": settings.epochs}
     job |= {"workers": settings.workers, "cores": settings.cores}
     job |= {"asked": {name: list(rows["path"]) for name, rows in photos.asked.items()}}
     file = place / "job.json"
@@ -239,9 +240,10 @@ def ended(command: list[str], own: dict[str, str], place: Path) -> bool:
     return not done.returncode
 
 
-def conditions(settings, seconds: float) -> dict:
+def conditions(settings, seconds: list[float]) -> dict:
     return {
-        "seconds": seconds,
+        "wall_seconds": seconds[0],
+        "cpu_seconds": seconds[1],
         "cores": settings.cores,
         "cpu": cpu_name(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -250,7 +252,7 @@ def conditions(settings, seconds: float) -> dict:
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean and deviation over the seeds, a row a tool, the best on test first."""
-    scores = [name for name in ("test_f1", "outside_f1", "seconds") if name in rows]
+    scores = [name for name in ("test_f1", "outside_f1", "cpu_seconds") if name in rows]
     table = rows.groupby("tool")[scores].agg(["mean", "std", "count"])
     return table.sort_values(("test_f1", "mean"), ascending=False).round(3)
 

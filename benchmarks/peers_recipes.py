@@ -1,8 +1,8 @@
 """How each tool fine-tunes for `peers_accuracy.py`, as its own guide says: one function a tool.
 
 Each takes the job and returns a function: image files -> labels. What the job has: `folder` with
-train/CLASS and valid/CLASS, `labels` in alphabetical order, `image_size`, `batch_size`, `seconds`
-that the training may take, `epochs` in its place if that is set, `workers`, `seed`. Timm finds the
+train/CLASS and valid/CLASS, `labels` in alphabetical order, `image_size`, `batch_size`,
+`cpu_seconds` that the training may take, or the `epochs`, `workers`, `seed`. Timm finds the
 network's weights in Hugging Face's cache, where `peers_accuracy.py` has put Google's.
 
 Run as a program, with the name of a tool and a job as JSON, it trains and writes the answers: no
@@ -12,6 +12,7 @@ module of lite0ca is imported, so a tool may live in an environment of its own.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -22,13 +23,18 @@ NETWORK = "tf_efficientnet_lite0.in1k"
 Answers = Callable[[list[str]], list[str]]
 
 
+def clocks() -> tuple[float, float]:
+    """(wall seconds, CPU seconds of this process and of its loader processes that have ended)."""
+    return time.monotonic(), sum(os.times()[:4])
+
+
 def epochs_of(job, one_epoch: Callable[[], object]) -> int:
     """As many as the time allows, told from one that is trained and thrown away."""
     if not job.epochs:
-        began = time.monotonic()
+        began = clocks()
         one_epoch()
-        job.trial = time.monotonic() - began
-        job.epochs = max(1, round(job.seconds / job.trial))
+        job.trial = [now - then for now, then in zip(clocks(), began)]
+        job.epochs = max(1, round(job.cpu_seconds / job.trial[1]))
     return job.epochs
 
 
@@ -277,7 +283,6 @@ def autogluon(job) -> Answers:
         return pd.DataFrame({"image": map(str, files), "label": [f.parent.name for f in files]})
 
     job.image_size = 224
-    predictor = MultiModalPredictor(label="label", presets="medium_quality", path="predictor")
     hyperparameters = {
         "model.names": ["timm_image"],
         "model.timm_image.checkpoint_name": NETWORK,
@@ -285,27 +290,28 @@ def autogluon(job) -> Answers:
         "env.num_workers": job.workers,
         "env.num_gpus": 0,
     }
-    hyperparameters |= {"optim.max_epochs": job.epochs} if job.epochs else {}
-    predictor.fit(
-        table("train"),
-        tuning_data=table("valid"),
-        time_limit=None if job.epochs else job.seconds,
-        hyperparameters=hyperparameters,
-        seed=job.seed,
-    )
+
+    def fitted(epochs: int, path: str) -> MultiModalPredictor:
+        predictor = MultiModalPredictor(label="label", presets="medium_quality", path=path)
+        return predictor.fit(
+            table("train"),
+            tuning_data=table("valid"),
+            hyperparameters=hyperparameters | {"optim.max_epochs": epochs},
+            seed=job.seed,
+        )
+
+    predictor = fitted(epochs_of(job, lambda: fitted(1, "trial")), "predictor")
     return lambda files: list(map(str, predictor.predict(pd.DataFrame({"image": files}))))
 
 
 def main(tool: str, file: str) -> None:
     """Train, answer the job's photos, write answers, seconds and epochs beside the job."""
-    import os
-
-    job = SimpleNamespace(trial=0.0, **json.loads(Path(file).read_text(encoding="utf-8")))
+    job = SimpleNamespace(trial=[0.0, 0.0], **json.loads(Path(file).read_text(encoding="utf-8")))
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.cores])
-    began = time.monotonic()
+    began = clocks()
     answers = globals()[tool](job)
-    seconds = time.monotonic() - began - job.trial
+    seconds = [now - then - trial for now, then, trial in zip(clocks(), began, job.trial)]
     found = {name: answers(files) for name, files in job.asked.items()}
     content = {"answers": found, "seconds": seconds, "epochs": job.epochs}
     content = json.dumps(content | {"image_size": job.image_size})

@@ -22,7 +22,7 @@ def study(sample, tmp_path, monkeypatch):
             ".safetensors"
         ]
         found = {name: ["healthy"] * len(files) for name, files in job["asked"].items()}
-        content = {"answers": found, "seconds": 60.0, "epochs": 3, "image_size": 224}
+        content = {"answers": found, "seconds": [60.0, 60.0], "epochs": 3, "image_size": 224}
         Path(command[3]).with_suffix(".answers").write_text(json.dumps(content))
         return True
 
