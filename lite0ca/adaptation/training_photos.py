@@ -17,10 +17,12 @@ LEARNED_FROM, SCORED = 400, 300  # photos at most
 
 @dataclass(frozen=True)
 class TrainingPhotos:
-    """Rows with absolute_path and label: some to learn from again, some of valid, to score."""
+    """Rows with absolute_path and label, in order of names: some to learn from again, and some of
+    valid, to score; None of a run that kept no photo back (--all).
+    """
 
     train: pd.DataFrame
-    valid: pd.DataFrame
+    valid: pd.DataFrame | None
 
 
 def training_photos(run: str, checkpoint: dict, seed: int) -> TrainingPhotos | None:
@@ -31,13 +33,15 @@ def training_photos(run: str, checkpoint: dict, seed: int) -> TrainingPhotos | N
         if not (config.metadata or config.data_dir):
             raise InputError("the run does not say where they lay")
         data = data_of(run, checkpoint, config, checkpoint["label2id"])
-        parts = []
-        for name, most in (("train", LEARNED_FROM), ("valid", SCORED)):
+        parts: dict = {"valid": None}
+        wanted = {"train": LEARNED_FROM} if config.all else {"train": LEARNED_FROM, "valid": SCORED}
+        for name, most in wanted.items():
             rows = data.part(name) if "split" in data.rows else data.rows.head(0)
             if rows.empty:
                 raise InputError(f"{data.source} has no {name} split")
             rows = limited(rows, name, max(most, len(checkpoint["label2id"])), seed)
-            parts.append(dataset.without_bad_images(replace(data, rows=rows), skip=True).rows)
+            rows = rows.sort_values("path")
+            parts[name] = dataset.without_bad_images(replace(data, rows=rows), skip=True).rows
     except InputError as error:
         print(
             printable(
@@ -47,4 +51,4 @@ def training_photos(run: str, checkpoint: dict, seed: int) -> TrainingPhotos | N
             )
         )
         return None
-    return TrainingPhotos(*parts)
+    return TrainingPhotos(**parts)

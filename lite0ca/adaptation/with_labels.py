@@ -75,6 +75,8 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
     print(judgement.as_text(found["place"], called) if found["place"] else NOT_ASKED)
     if found["training"]:
         print(training_as_text(found["training"]))
+    elif place.training is not None:
+        print(NONE_KEPT_BACK)
     content = checkpoint | {
         "model": adapted.cpu().state_dict(),
         "names": names,
@@ -93,6 +95,9 @@ def adapt_to_labels(run: str, output_dir: str | None, **typed) -> str:
 
 NOT_ASKED = (
     "no class has photos of two leaves: what the adaptation is worth cannot be said; label more"
+)
+NONE_KEPT_BACK = (
+    "its training kept no photo back: what it loses on photos like those cannot be said"
 )
 
 
@@ -152,7 +157,8 @@ def fitted(model: LeafClassifier, place: Place, config: Config, precision: Preci
     beside = valid = None
     if place.training is not None:
         beside = look(place.training.train, "training photos")
-        valid = look(place.training.valid, "others of its training's place")
+        if place.training.valid is not None:
+            valid = look(place.training.valid, "others of its training's place")
     before = logits_of_maps(model, own, precision)
     groups = place.rows["group"].to_numpy()
     fold = judgement.folds_of(own.numbers, groups, config.seed)
@@ -182,8 +188,9 @@ def fitted(model: LeafClassifier, place: Place, config: Config, precision: Preci
                 for name, network in (("before", model), ("after", adapted))
             },
         }
-    if beside is not None and valid is not None:
-        adapted.distance = distance_of_both(beside.pooled, own.pooled, valid.pooled)
+    if beside is not None:
+        others = None if valid is None else valid.pooled
+        adapted.distance = distance_of_both(beside.pooled, own.pooled, others)
     return found, adapted
 
 

@@ -70,10 +70,10 @@ def distance_of_place(
     """As a checkpoint keeps it: the maps have moved, so what is near has to be seen anew."""
     if model.distance is None or not (photos := training_photos(run, checkpoint, config.seed)):
         return None
-    training, others = (
-        maps_of(model, rows, checkpoint["label2id"], config, precision, of).pooled
-        for rows, of in ((photos.train, "training photos"), (photos.valid, "others of its place"))
-    )
+    classes = checkpoint["label2id"]
+    look = lambda rows, of: maps_of(model, rows, classes, config, precision, of).pooled  # noqa: E731
+    training = look(photos.train, "training photos")
+    others = None if photos.valid is None else look(photos.valid, "others of its place")
     early = early_stages(model)
     with torch.inference_mode():
         place = [

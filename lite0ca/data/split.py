@@ -177,7 +177,8 @@ def with_all_in_train(data: DataSet) -> DataSet:
     if is_test.all():
         raise InputError("--all: the data calls all of its photos test; there is none to train on")
     rows["split"] = np.where(is_test, "test", "train")
-    print("all photos train: none is kept back to choose an epoch, or to see what scores are worth")
+    but = " but the data's own test photos" if is_test.any() else ""
+    print(f"all photos{but} train: none is kept back to choose an epoch")
     return replace(data, rows=rows)
 
 

@@ -55,8 +55,11 @@ class TrainingDistance(nn.Module):
         return cls.within(mean, whitening, np.linalg.norm((others - mean) @ whitening.T, axis=1))
 
     @classmethod
-    def fitted_alone(cls, training: np.ndarray) -> TrainingDistance:
+    def fitted_alone(
+        cls, training: np.ndarray, beside: np.ndarray | None = None
+    ) -> TrainingDistance:
         """To `training` (N, D) pooled maps where no others were kept back; N in order of names.
+        It is fitted to those `beside` (M, D) as well.
 
         The limit is what 95 % of them keep when each is measured by a fit to four fifths of the
         rest. Photos that a distance was fitted to lie too near: of 231 test photos their own 95 %
@@ -64,14 +67,16 @@ class TrainingDistance(nn.Module):
         `robust`; the network was trained on all of them, which tells little in these maps).
         Neighbours by name go together, since shots of one leaf mostly follow each other.
         """
+        beside = training[:0] if beside is None else beside
         if len(training) < 2 * PARTS:
-            return cls.fitted(training, training)
+            return cls.fitted(np.concatenate([training, beside]), training)
         block = max(1, min(BLOCK, len(training) // PARTS**2))
         part, distances = np.arange(len(training)) // block % PARTS, []
         for number in range(PARTS):
-            mean, whitening = whitened_by(training[part != number])
+            mean, whitening = whitened_by(np.concatenate([training[part != number], beside]))
             distances.append((training[part == number] - mean) @ whitening.T)
-        return cls.within(*whitened_by(training), np.linalg.norm(np.concatenate(distances), axis=1))
+        fit = whitened_by(np.concatenate([training, beside]))
+        return cls.within(*fit, np.linalg.norm(np.concatenate(distances), axis=1))
 
     @classmethod
     def within(

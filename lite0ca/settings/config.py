@@ -265,9 +265,7 @@ class Config:
     @classmethod
     def of(cls, preset: str | None = None, /, **overrides) -> Config:
         """The settings of a preset with some of them overridden; unknown names are refused."""
-        for name in overrides:
-            if name not in cls.__dataclass_fields__:
-                raise InputError(f"setting {unknown(name, cls.__dataclass_fields__)}")
+        cls.check_names(overrides)
         preset = overrides.pop("preset", preset)
         if preset is not None and preset not in (known := list(PRESETS)):
             raise InputError(f"--preset: {unknown(str(preset), known)}")
@@ -276,11 +274,21 @@ class Config:
 
     @classmethod
     def of_stored(cls, settings: Mapping[str, object], **overrides) -> Config:
-        """The settings that a run, a checkpoint or an exported file of any version keeps."""
+        """The settings that a run, a checkpoint or an exported file of any version keeps.
+
+        What they do not keep has its default: the preset may be another one by now.
+        """
         kept = {name: value for name, value in settings.items() if name not in FORMER}
         if kept.get("attention") in FORMER_ATTENTIONS:
             del kept["attention"]
-        return cls.of(**{**kept, **overrides})
+        cls.check_names(kept)
+        return cls(**{**kept, **overrides})
+
+    @classmethod
+    def check_names(cls, settings: Mapping[str, object]) -> None:
+        for name in settings:
+            if name not in cls.__dataclass_fields__:
+                raise InputError(f"setting {unknown(name, cls.__dataclass_fields__)}")
 
     @classmethod
     def fixed(cls) -> list[str]:

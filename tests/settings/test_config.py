@@ -107,5 +107,9 @@ def test_a_config_is_plain_data():
 def test_settings_of_earlier_versions_are_passed_over_where_they_are_stored():
     stored = Config.of("fast").as_dict() | {"head_epochs": 3, "attention": "ca-open"}
     assert Config.of_stored(stored) == Config.of("fast")
+    # What is not stored has its default, not what the preset says by now: exported files keep no
+    # size that training began with, which may be larger than their own.
+    small = {"preset": "fast", "image_size": 64}
+    assert Config.of_stored(small) == Config(**small)
     with pytest.raises(InputError, match="'head_epochs' is unknown"):
         Config.of("fast", head_epochs=3)

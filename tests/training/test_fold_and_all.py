@@ -1,16 +1,20 @@
 """train --fold and train --all, from start to end."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import LITTLE
+from PIL import Image
 
 from lite0ca.__main__ import main
+from lite0ca.adaptation import tuning
 from lite0ca.evaluation.predictions import answers_of
 from lite0ca.formats.checkpoint import load_best
+from lite0ca.images.reading import read_image
 from lite0ca.model.distance import TrainingDistance
 from lite0ca.settings.config import Config
 from lite0ca.training.fit import fit
@@ -52,7 +56,7 @@ def test_a_fold_of_data_with_a_split_is_scored_as_it_was_dealt(leaves, tmp_path,
     assert "data.csv: is missing. The run was trained with --fold" in capsys.readouterr().err
 
 
-def test_all_photos(leaves, tmp_path, capsys):
+def test_all_photos(leaves, tmp_path, capsys, monkeypatch):
     settings = {**QUICK, "data_dir": str(leaves), "output_dir": str(tmp_path), "ema": True}
     settings |= {"save_history": True}
     result = fit(Config.of(all=True, **settings))
@@ -74,6 +78,20 @@ def test_all_photos(leaves, tmp_path, capsys):
     assert "12 photos" in said and "too few labelled photos say how often" in said
     assert main(["evaluate", str(run), "--num-workers", "0"]) == 0
     assert "train is scored, which says nothing of others" in capsys.readouterr().out
+    card = (run / "MODEL_CARD.md").read_text()
+    assert "95 in 100 of the training photos" in card and "valid ones" not in card
+    # Its training photos are at hand, though none of them was kept back.
+    elsewhere = shutil.copytree(leaves, tmp_path / "elsewhere")
+    for number, file in enumerate(elsewhere.rglob("*.jpg")):
+        Image.fromarray(255 - read_image(str(file))).save(file) if number % 2 else file.unlink()
+    command = ["adapt", str(run), "--data-dir", str(elsewhere), "--num-workers", "0"]
+    monkeypatch.setattr(tuning, "STEPS", 2)
+    assert main([*command, "--output-dir", str(tmp_path / "adapted")]) == 0
+    assert "its training kept no photo back" in capsys.readouterr().out
+    assert json.loads((tmp_path / "adapted/adaptation.json").read_text())["training_photos"] == 24
+    assert not torch.equal(
+        load_best(tmp_path / "adapted")["distance"]["mean"], best["distance"]["mean"]
+    )
 
 
 def test_all_photos_goes_on_after_a_pause(leaves, tmp_path, capsys):
@@ -98,8 +116,10 @@ def test_a_distance_that_is_its_own_measure():
     training, others = (rng.normal(size=(count, 40)) @ mixed for count in (200, 2000))
     training, others = training.astype(np.float32), others.astype(np.float32)
     alone = TrainingDistance.fitted_alone(training).of_pooled(others)
+    beside = TrainingDistance.fitted_alone(training[:150], training[150:]).of_pooled(others)
     own = TrainingDistance.fitted(training, training).of_pooled(others)
-    assert (alone <= 1).mean() == pytest.approx(0.95, abs=0.03)
+    for found in (alone, beside):
+        assert (found <= 1).mean() == pytest.approx(0.95, abs=0.03)
     assert (own <= 1).mean() < 0.85
     for few in (2, 9, 11):
         assert np.isfinite(TrainingDistance.fitted_alone(training[:few]).of_pooled(others)).all()
