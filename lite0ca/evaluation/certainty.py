@@ -6,6 +6,8 @@ alone, so that an exported file answers without torch.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 LIMIT = 1.0  # of distances to the training photos: what is farther is unlike them
@@ -35,3 +37,14 @@ def is_sure(
     """
     confident = np.greater_equal(confidence, sure_from)
     return np.logical_and(confident, np.logical_not(is_unlike(distances)))
+
+
+def tell_of_another_size(metadata: dict, image_size: int) -> None:
+    """Say on stderr that photos are asked at another size than its limits were measured at."""
+    measured = metadata["config"]["image_size"]
+    if image_size != measured and (metadata.get("sure_from") or metadata.get("distance")):
+        print(
+            f"asked at {image_size} pixels: when it is sure, and which photos are unlike its "
+            f"training photos, was measured at {measured}",
+            file=sys.stderr,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lite0ca.evaluation.certainty import tell_of_another_size
 from lite0ca.evaluation.together import Member
 from lite0ca.formats.exported_file import format_of, open_exported, refuse_other_size
 from lite0ca.formats.run_files import best_of
@@ -30,6 +31,7 @@ def member_of_network(source: str, typed: dict) -> Member:
 
     metadata, network = open_model(source, typed.get("image_size"))
     config = settings_of(metadata, typed)
+    tell_of_another_size(metadata, config.image_size)
     keep_freed_memory()
     asked = Network(network, Precision.for_answers(device_of(config.device), config.amp))
     return Member(source, metadata, asked, config)

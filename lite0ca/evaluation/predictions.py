@@ -12,7 +12,7 @@ import torch
 from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
-from lite0ca.evaluation.certainty import is_sure
+from lite0ca.evaluation.certainty import is_sure, tell_of_another_size
 from lite0ca.evaluation.finished_run import (
     choose,
     data_of,
@@ -75,6 +75,7 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
     """
     metadata, model = open_model(run, typed.get("image_size"))
     config = settings_of(metadata, typed)
+    tell_of_another_size(metadata, config.image_size)
     trained = trained_as(run, metadata)
     data = data_of(run, trained, config, metadata["label2id"])
     own, by_itself = is_own(data, run, trained, typed), "split" in data.rows and part_at_end(data)

@@ -21,6 +21,7 @@ from lite0ca import __version__
 from lite0ca.data import dataset
 from lite0ca.data.split import limited
 from lite0ca.errors import ExportFailed, InputError, first_line, out_of_room, printable
+from lite0ca.evaluation.certainty import tell_of_another_size
 from lite0ca.evaluation.finished_run import choose, data_of
 from lite0ca.evaluation.model_card import refresh_card, write_card
 from lite0ca.export import gptq
@@ -229,6 +230,7 @@ def source_of(run: str, opset: int | None, typed: dict) -> Source:
     network = model_of(checkpoint, typed.get("image_size"))
     config = settings_of(checkpoint, typed)
     metadata = metadata_of(checkpoint, network, config.image_size, __version__)
+    tell_of_another_size(checkpoint, config.image_size)
     data = data_of(run, checkpoint, config, checkpoint["label2id"])
     data = dataset.without_bad_images(data, config.skip_bad_images)
     test, part = choose(data, None)

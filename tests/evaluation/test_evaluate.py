@@ -95,7 +95,8 @@ def test_other_folders_and_files(tiny_run, sample, photos, tmp_path, capsys):
     output = tmp_path / "scores"
     arguments = ["evaluate", str(tiny_run / "best_model.pt"), "--data-dir", str(folder)]
     assert main([*arguments, "--output-dir", str(output), "--image-size", "96"]) == 0
-    shown = capsys.readouterr().out
+    shown, warned = capsys.readouterr()
+    assert "asked at 96 pixels: when it is sure" in warned
     assert "photos_all, 5 images" in shown
     assert "none of bacterial leaf blight, brown spot here" in shown
     scores = json.loads((output / "scores_photos_all.json").read_text())
