@@ -14,7 +14,8 @@ from conftest import REPO, SLOW
 
 from lite0ca.__main__ import main
 from lite0ca.headless import executed_notebook
-from lite0ca.headless.batch import jobs_of, left_before
+from lite0ca.headless.batch import left_before
+from lite0ca.headless.jobs import jobs_of
 
 QUICK = """# %% tags=["parameters"]
 preset = "basic"

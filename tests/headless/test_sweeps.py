@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from lite0ca.__main__ import main
-from lite0ca.headless.batch import Job, jobs_of, left_before
+from lite0ca.headless.batch import left_before
 from lite0ca.headless.execution import Kernel
+from lite0ca.headless.jobs import Job, jobs_of
 from lite0ca.machine.signals import on_signals
 
 # What a run leaves, within a second. The preset says how it goes.
