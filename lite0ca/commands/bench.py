@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from lite0ca.errors import printable
+from lite0ca.errors import InputError, printable
 from lite0ca.files import cut, is_picture, is_table, numbered, write_table
 from lite0ca.folders import check_writable, whole_folder
 from lite0ca.settings.flags import add_flags, from_flags
@@ -35,7 +35,7 @@ def run(
 ) -> None:
     config = from_flags(typed)
     if forms:
-        bench_exported_files(forms, batch_size, rounds, seconds)
+        bench_exported_files(forms, config.device, batch_size, rounds, seconds)
     else:
         bench_systems(systems, config, batch_size, rounds, seconds, results, output_dir)
 
@@ -74,15 +74,21 @@ def files_beside_others(folder: Path, stem: str) -> list[str]:
             return names
 
 
-def bench_exported_files(folder: str, batch_size: int, rounds: int, seconds: float) -> None:
-    """The exported files of a run side by side with torch."""
+def bench_exported_files(folder: str, device: str, batch_size: int, rounds: int, seconds) -> None:
+    """The exported files of a run side by side with torch: on the CPU, unless on cuda is asked."""
+    if device == "mps":
+        raise InputError("--device mps: no exported file runs there")
     import torch
 
+    from lite0ca.machine.device import describe
     from lite0ca.machine.processor import cpu_name
-    from lite0ca.speed.exported_files import benchmark_exported_files
+    from lite0ca.speed.exported_files import benchmark_exported_files, benchmark_on_cuda
 
-    table = benchmark_exported_files(folder, batch_size, rounds, seconds)
+    on_cuda = device == "cuda"
+    measure = benchmark_on_cuda if on_cuda else benchmark_exported_files
+    table = measure(folder, batch_size, rounds, seconds)
     columns = ["form", "threads", "latency_ms", "latency_p95_ms", "times_torch", "images_per_s"]
-    shown = table[[*columns, "gflops", "share_of_peak"]]
-    print(f"{cpu_name()}, torch {torch.__version__}, batch {batch_size} for images/s")
+    shown = table.filter([*columns, "gflops", "share_of_peak"])  # cuda's has fewer
+    where = describe(torch.device("cuda")) if on_cuda else cpu_name()
+    print(f"{where}, torch {torch.__version__}, batch {batch_size} for images/s")
     print(shown.to_string(index=False, float_format="{:.2f}".format))

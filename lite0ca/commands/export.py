@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an ONNX file that takes a photo of any size and gives probabilities as well",
     )
     parser.add_argument("--web", metavar="DIR", help="a page for phones as well; needs npm once")
-    add_run_flags(parser, "metadata data_dir skip_bad_images image_size num_workers")
+    add_run_flags(parser, "metadata data_dir skip_bad_images image_size num_workers device")
     parser.add_argument("--output-dir", metavar="DIR", help="(default: RUN/export)")
 
 

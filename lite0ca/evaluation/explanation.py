@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from lite0ca.errors import InputError
+from lite0ca.machine.device import to_device
 from lite0ca.model.network import LeafClassifier
 
 EXTRA = "pip install 'lite0ca[explain]'"
@@ -22,10 +23,10 @@ def grad_cam(model: LeafClassifier, photos: torch.Tensor, numbers: torch.Tensor)
         from captum.attr import LayerGradCam
     except ImportError:
         raise InputError(f"Grad-CAM needs captum: {EXTRA}") from None
-    images = model.normalize(photos.permute(0, 3, 1, 2))  # B H W 3 -> B 3 H W
+    images = model.normalize(to_device(photos, model.mean.device))  # B H W 3 -> B 3 H W
     explained = LayerGradCam(model.eval(), model.attention)
-    maps = explained.attribute(images, numbers, relu_attributions=True)
-    return maps[:, 0].detach().numpy()  # B 1 h w -> B h w
+    maps = explained.attribute(images, numbers.to(images.device), relu_attributions=True)
+    return maps[:, 0].detach().cpu().numpy()  # B 1 h w -> B h w
 
 
 def suspects(answers: pd.DataFrame, label2id: dict) -> pd.DataFrame:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import nn
 
 from lite0ca.machine.console import bar
+from lite0ca.machine.cuda_graphs import Replayed
 from lite0ca.machine.device import Precision, to_device
 from lite0ca.model.distance import pooled
 from lite0ca.model.network import LeafClassifier
 
 
 class Network:
-    """A network on its device, asked as an `ExportedFile` is."""
+    """A network on its device, asked as an `ExportedFile` is: on cuda by CUDA graphs."""
 
     def __init__(self, model: nn.Module, precision: Precision):
         self.model = model.to(precision.device, memory_format=torch.channels_last).eval()
         self.precision = precision
+        self.replayed = Replayed(partial(answered, self.model, precision), precision.device)
 
     @torch.inference_mode()
     def answers(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """uint8 RGB (B, S, S, 3) -> float32 logits (B, classes), distances (B,) if it has them."""
-        with self.precision.autocast():
-            images = to_device(torch.from_numpy(photos), self.precision.device)
-            logits, distances = self.model.with_distance(self.model.normalize(images))
-        distances = None if distances is None else distances.float().cpu().numpy()
-        return logits.float().cpu().numpy(), distances
+        images = to_device(torch.from_numpy(photos), self.precision.device)
+        logits, distances = (
+            None if found is None else found.cpu().numpy() for found in self.replayed(images)
+        )
+        return logits, distances
 
     @torch.inference_mode()
     def features_and_logits(self, photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,6 +40,15 @@ class Network:
             maps = self.model.forward_features(self.model.normalize(images))  # B C h w
             logits = self.model.forward_head(maps)
         return maps.float().mean((2, 3)).cpu().numpy(), logits.float().cpu().numpy()
+
+
+def answered(
+    model: nn.Module, precision: Precision, photos: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """uint8 (B, 3, S, S) on the device -> float32 logits (B, classes), distances (B,) or None."""
+    with precision.autocast():
+        logits, distances = model.with_distance(model.normalize(photos))
+    return logits.float(), None if distances is None else distances.float()
 
 
 @torch.inference_mode()
@@ -49,11 +62,9 @@ def answers_of_batches(
     model.eval()
     logits, distances, numbers = [], [], []
     for photos, number in bar(loader, "scoring"):
-        photos = to_device(photos, precision.device)
-        with precision.autocast():
-            some, far = model.with_distance(model.normalize(photos))
-        logits.append(some.float())
-        distances += [] if far is None else [far.float()]
+        some, far = answered(model, precision, to_device(photos, precision.device))
+        logits.append(some)
+        distances += [] if far is None else [far]
         numbers.append(number)
     found = torch.cat(distances).cpu() if distances else None
     return torch.cat(logits).cpu(), found, torch.cat(numbers)

@@ -17,7 +17,7 @@ def member_of(source: str, typed: dict) -> Member:
     if Path(source).is_dir() or format_of(source) is None:
         best_of(source)  # before torch is imported
         return member_of_network(source, typed)
-    exported = open_exported(source, threads())
+    exported = open_exported(source, threads(), typed.get("device", "auto"))
     refuse_other_size(exported, source, typed.get("image_size"))
     config = settings_of(exported.metadata, typed)
     return Member(source, exported.metadata, exported, config)

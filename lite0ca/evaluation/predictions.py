@@ -25,11 +25,11 @@ from lite0ca.evaluation.inference import answers_of_batches
 from lite0ca.evaluation.together import known_names
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
-from lite0ca.formats.opening import open_model
+from lite0ca.formats.opening import Exported, open_model
 from lite0ca.images.background import leaf_mask, with_background
 from lite0ca.images.cache import PhotoReader
 from lite0ca.images.loaders import score_loader
-from lite0ca.machine.device import Precision, device_of
+from lite0ca.machine.device import CPU, Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.settings.config import Config
 from lite0ca.settings.names import display_names, language
@@ -73,7 +73,7 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
 
     With one of `background.KINDS` it is asked about the photos with a plain background, changed so.
     """
-    metadata, model = open_model(run, typed.get("image_size"))
+    metadata, model = open_model(run, typed.get("image_size"), typed.get("device", "auto"))
     config = settings_of(metadata, typed)
     tell_of_another_size(metadata, config.image_size)
     trained = trained_as(run, metadata)
@@ -101,7 +101,8 @@ def with_answers(rows: pd.DataFrame, photos, metadata: dict, model, config: Conf
 
     `answers_of` says which columns that are.
     """
-    precision = Precision.for_answers(device_of(config.device), config.amp)
+    device = CPU.device if isinstance(model, Exported) else device_of(config.device)
+    precision = Precision.for_answers(device, config.amp)
     model.to(precision.device, memory_format=torch.channels_last)
     logits, distances, _ = answers_of_batches(model, photos, precision)
     probabilities = (logits / metadata.get("temperature", 1.0)).softmax(dim=1)

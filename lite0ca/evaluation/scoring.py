@@ -17,7 +17,7 @@ from lite0ca.files import cut, is_picture, known_json, numbered, write_json
 from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
-from lite0ca.machine.device import describe, device_of
+from lite0ca.machine.device import CPU, describe, device_of
 from lite0ca.settings.names import is_healthy
 
 
@@ -67,8 +67,16 @@ def scores_of(asked: Answers) -> dict:
     scores |= calibration.calibration_report(confidence, right, limit, distances)
     members = metadata["members"] if asked.others else []
     seed = [one["seed"] for one in members] or metadata["config"]["seed"]
-    scores |= {"seed": seed, "device": describe(device_of(config.device))}
+    scores |= {"seed": seed, "device": device_said(asked)}
     return scores | ({"members": members} if members else {})
+
+
+def device_said(asked: Answers) -> str:
+    """Where it was answered; of several, where the runs were."""
+    device = asked.config.device
+    if not all(format_of(run) for run in (asked.run, *asked.others)):
+        return describe(device_of(device))
+    return "cuda, ONNX Runtime" if device == "cuda" else describe(CPU.device)
 
 
 def missed_in(asked: Answers, truth, predicted, groups) -> dict | None:

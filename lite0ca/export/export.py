@@ -121,7 +121,8 @@ def export(
 ) -> tuple[Path, list[dict]]:
     """Write every format, verify each file, write report and card; returns (folder, a row a form).
 
-    `page` is beside `photo`, and made of it.
+    `page` is beside `photo`, and made of it. With `device` cuda the ONNX file is also verified as
+    it answers there.
 
     A form that fails does not stop the others: see `refuse_failed`. Raises `InputError`.
     """
@@ -129,6 +130,10 @@ def export(
         raise InputError(f"--opset {opset}: is of ONNX, and no ONNX file is asked for")
     for name in [*formats, *(["onnx"] if photo else [])]:
         FORMATS[name].module(name)  # is its extra there?
+    if (device := typed.get("device", "auto")) not in ("auto", "cpu"):
+        if device != "cuda" or "onnx" not in formats:
+            raise InputError(f"--device {device}: files are verified on CPUs, ONNX also on cuda")
+        FORMATS["onnx"].module("onnx").refuse_without(device)
     if opset is not None:
         with quiet():
             FORMATS["onnx"].module("onnx").refuse_opset(opset, int8 and "onnx" in formats, photo)
@@ -173,6 +178,9 @@ def export(
                 kept[path.name] = network
             rows.append(row)
             print(printable(verdict(row)), flush=True)
+            if device == "cuda" and name == "onnx" and row["passed"]:
+                rows.append(verification.on_cuda(made / path.name))
+                print(printable(verdict(rows[-1])), flush=True)
         if int8:
             rows.append(verification.of_noisy_photos())
         rows = with_speed(rows, kept, source.network, source.metadata["image_size"])

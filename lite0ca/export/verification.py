@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
+from lite0ca.errors import first_line
 from lite0ca.evaluation.certainty import LIMIT
 from lite0ca.evaluation.inference import answers_of_batches
 from lite0ca.evaluation.metrics import macro_f1
+from lite0ca.formats.opening import open_file
 from lite0ca.images.reading import read_image
 from lite0ca.machine.device import CPU
 from lite0ca.speed.timing import Setup, measured, summary, using
@@ -19,7 +24,9 @@ FLOAT_TOLERANCE = 1e-3  # of a logit or a distance of 1, and every answer the sa
 LEAST = {"int8": 0.99, "page": 0.995}
 LEAST_UNLIKE = 0.97  # of these forms: how many verdicts, unlike the training photos or not
 ROUNDS, SECONDS = 5, 0.3  # of timing, each form in turn
-NOISY = "torch, photos +-1 grey level"  # a row beside the forms
+# Rows beside the forms
+NOISY = "torch, photos +-1 grey level"
+ON_CUDA = "onnx on cuda"
 
 
 class Verification:
@@ -46,6 +53,19 @@ class Verification:
         if problem is None and network.exported.takes_photos:
             row |= self.of_whole_photos(network, expected)
         return row | {"passed": problem is None, "problem": problem}
+
+    def on_cuda(self, path: Path) -> dict:
+        """A row of its own for an ONNX file that passed on the CPU, as ONNX Runtime's CUDA answers.
+
+        How fast that is `bench --forms` measures.
+        """
+        began = time.monotonic()
+        row = {"form": ON_CUDA, "file": None}
+        try:
+            row |= self.of(open_file(path, device="cuda")[1], ON_CUDA)
+        except Exception as error:  # whatever drivers and libraries there raise: the file is good
+            row |= {"passed": False, "problem": first_line(error)[:200]}
+        return row | {"seconds": time.monotonic() - began}
 
     def of_noisy_photos(self) -> dict:
         """The trained network itself, on photos with at most one grey level of noise.
@@ -152,11 +172,12 @@ def with_speed(rows: list[dict], networks: dict, trained: nn.Module, image_size:
 def verdict(row: dict) -> str:
     """One line for a person who waits."""
     failed = "" if row["passed"] else f"FAILED: {row['problem']}; "
-    if "size_mb" not in row:
-        return f"{row['form']}: {failed}not kept ({row['seconds']:.0f} s)"
+    if "size_mb" not in row and (row["file"] or "agreement" not in row):
+        kept = "not kept" if row["file"] else "not asked"
+        return f"{row['form']}: {failed}{kept} ({row['seconds']:.0f} s)"
+    file = f"{row['file']}, {row['size_mb']:.1f} MB, " if row["file"] else ""
     return (
-        f"{row['form']}: {failed}{row['file']}, {row['size_mb']:.1f} MB, "
-        f"macro-F1 {row['macro_f1']:.4f}, "
+        f"{row['form']}: {failed}{file}macro-F1 {row['macro_f1']:.4f}, "
         f"same answer on {row['agreement']:.1%}, largest logit difference "
         f"{row['largest_logit_difference']:.2g} ({row['seconds']:.0f} s)"
     )

@@ -24,10 +24,11 @@ NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id"
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: its ending, and the extra that its module needs."""
+    """A kind of file: its ending, the extra that its module needs, and where it can be asked."""
 
     suffix: str
     extra: str
+    devices: tuple[str, ...] = ("cpu",)
 
     def module(self, name: str):
         """Raises `InputError` that names the extra if a package is missing."""
@@ -48,7 +49,7 @@ class Format:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", "onnx"),
+    "onnx": Format(".onnx", "onnx", ("cpu", "cuda", "tensorrt")),
     "openvino": Format(".xml", "openvino"),
     "litert": Format(".tflite", "litert"),
     "executorch": Format(".pte", "executorch"),
@@ -56,8 +57,8 @@ FORMATS = {
 
 
 class ExportedFile:
-    """An exported file, opened on the CPU. `metadata` is what a checkpoint says beside its weights,
-    and `mean`, `std`, `classes`, `image_size`.
+    """An exported file, opened in its runtime. `metadata` is what a checkpoint says beside its
+    weights, and `mean`, `std`, `classes`, `image_size`.
 
     `session` answers normalised (B, 3, S, S) with logits (B, classes) and distances (B,), or None
     where the file gives none; `mean` and `std` are (3,) or (1,), of pixels 0..1.
@@ -88,11 +89,20 @@ def format_of(path: str | Path) -> str | None:
     return endings.get(Path(path).suffix)
 
 
-def open_exported(path: str | Path, threads: int) -> ExportedFile:
-    """Raises `InputError` if it is no exported file of ours, or broken."""
+def open_exported(path: str | Path, threads: int, device: str = "auto") -> ExportedFile:
+    """On the CPU, or where it is asked for and the format can, on cuda.
+
+    Raises `InputError` if it is no exported file of ours, broken, or does not run on the device:
+    then nothing else answers in its place.
+    """
     path, name = Path(path), format_of(path)
     if name is None:
         raise InputError(f"{path}: no exported file has this ending")
+    if device not in ("auto", *FORMATS[name].devices):
+        raise InputError(
+            f"--device {device}: {path} does not answer there; ask the run itself, or leave "
+            "--device out (ONNX files answer on cuda as well)"
+        )
     module = FORMATS[name].module(name)
     try:
         contents = [read_bytes(file) for file in files_of(path)]
@@ -113,6 +123,12 @@ def open_exported(path: str | Path, threads: int) -> ExportedFile:
     check_metadata(metadata, path)
     exported = ExportedFile(session, metadata)
     with opening(path, "does not do what it says"), guarded():
+        check_answers(exported)
+    if device in ("auto", "cpu"):
+        return exported
+    # CUDA takes more addresses than `guarded` grants: what a stranger's file asks for is known now.
+    with opening(path, f"does not run on {device}"), quiet():
+        exported = ExportedFile(module.Session(*contents, threads=threads, device=device), metadata)
         check_answers(exported)
     return exported
 

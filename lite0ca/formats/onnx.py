@@ -30,6 +30,17 @@ WORTH_HALVING = 256  # weights: of fewer, the file would not be smaller
 TOP = 64
 FATAL = 4  # ONNX Runtime prints what is less, in colour, beside our own line
 onnxruntime.set_default_logger_severity(FATAL)
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+# Without TF32 its answers are the CPU's. To search all algorithms of cuDNN would take seconds for
+# each new size of a batch, and TensorRT takes a minute for a file, which it keeps.
+OPTIONS = {
+    "cuda": {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"},
+    "tensorrt": {"trt_engine_cache_enable": True},
+}
 
 
 def write(network: nn.Module, metadata: dict, path: Path, opset: int | None = None) -> None:
@@ -235,17 +246,51 @@ def check_graph(model: onnx.ModelProto) -> None:
         raise ValueError("its weights lie in another file")
 
 
-class Session:
-    """An ONNX file, opened on the CPU: `metadata`, and the call."""
+def refuse_without(device: str) -> None:
+    """Raise `InputError` where this ONNX Runtime was not built for a device."""
+    if PROVIDERS[device] not in onnxruntime.get_available_providers():
+        raise InputError(
+            f"--device {device}: onnxruntime {onnxruntime.__version__} has no {PROVIDERS[device]}: "
+            "pip uninstall onnxruntime, then pip install onnxruntime-gpu; or ask the run itself"
+        )
 
-    def __init__(self, content: bytes, threads: int):
+
+def providers_for(device: str) -> list[tuple[str, dict]]:
+    """What computes on a device, and what takes over an operation that it does not know."""
+    chosen = {name: (PROVIDERS[name], OPTIONS.get(name, {})) for name in PROVIDERS}
+    if device == "tensorrt":
+        from lite0ca.machine.environment import cache_folder  # torch
+
+        kept = {"trt_engine_cache_path": str(cache_folder() / "tensorrt")}
+        provider, options = chosen[device]
+        return [(provider, options | kept), chosen["cuda"], chosen["cpu"]]
+    return [chosen[device]] + ([chosen["cpu"]] if device == "cuda" else [])
+
+
+class Session:
+    """An ONNX file, opened on a device: `metadata`, and the call.
+
+    Raises `InputError` if ONNX Runtime would answer elsewhere than on the device.
+    """
+
+    def __init__(self, content: bytes, threads: int, device: str = "cpu"):
         check_graph(onnx.load_model_from_string(content))
+        refuse_without(device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = FATAL
+        if device != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # CUDA and cuDNN as pip installs them, with torch say
+        # Or it answers on the CPU where another provider fails, which it tells only its log.
         self.session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
+            content, options, providers=providers_for(device), enable_fallback=0
         )
+        if self.session.get_providers()[0] != PROVIDERS[device]:
+            raise InputError(
+                f"--device {device}: onnxruntime {onnxruntime.__version__} cannot load its "
+                f"{PROVIDERS[device]}: onnxruntime.ai/docs/execution-providers says which CUDA and "
+                "cuDNN it needs; or ask the run itself"
+            )
         stored = self.session.get_modelmeta().custom_metadata_map
         self.metadata = {key: json.loads(value) for key, value in stored.items()}
         self.input = self.session.get_inputs()[0].name

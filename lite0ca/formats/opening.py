@@ -19,7 +19,7 @@ from lite0ca.formats.exported_file import (
 class Exported(nn.Module):
     """An exported file as a network: normalised (B, 3, S, S) -> logits (B, classes).
 
-    It runs on the CPU, whatever the device of its input, in the runtime of its format.
+    It runs where it was opened, whatever the device of its input, in the runtime of its format.
     """
 
     mean: torch.Tensor
@@ -45,20 +45,24 @@ class Exported(nn.Module):
         return torch.from_numpy(logits).to(images.device), distances
 
 
-def open_file(path: str | Path, threads: int | None = None) -> tuple[dict, Exported]:
-    """(metadata, network) of an exported file; raises `InputError` if it is not ours, or broken."""
-    exported = open_exported(path, threads or torch.get_num_threads())
+def open_file(
+    path: str | Path, threads: int | None = None, device: str = "auto"
+) -> tuple[dict, Exported]:
+    """(metadata, network) of an exported file, as `open_exported` opens it. Raises `InputError`."""
+    exported = open_exported(path, threads or torch.get_num_threads(), device)
     return exported.metadata, Exported(exported)
 
 
-def open_model(run: str | Path, image_size: int | None = None) -> tuple[dict, nn.Module]:
+def open_model(
+    run: str | Path, image_size: int | None = None, device: str = "auto"
+) -> tuple[dict, nn.Module]:
     """(what it says of itself, network) of a run folder, a checkpoint or an exported file.
 
-    Raises `InputError`.
+    The device is that of a file; a network is on the CPU, to be moved. Raises `InputError`.
     """
     if Path(run).is_dir() or format_of(run) is None:
         checkpoint = load_best(run)
         return checkpoint, model_of(checkpoint, image_size)
-    metadata, network = open_file(run)
+    metadata, network = open_file(run, device=device)
     refuse_other_size(network.exported, run, image_size)
     return metadata, network

@@ -1,4 +1,6 @@
-"""All forms of one model side by side: latency, throughput, share of what the CPU can do."""
+"""All forms of one model side by side: latency, throughput, share of what the CPU can do; on cuda
+those that run there.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,14 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lite0ca.errors import InputError
+from lite0ca.errors import InputError, printable
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.opening import open_file, open_model
 from lite0ca.formats.run_files import run_folder
-from lite0ca.machine.device import CPU
+from lite0ca.machine.cuda_graphs import Replayed
+from lite0ca.machine.device import CPU, device_of
 from lite0ca.machine.memory import keep_freed_memory
-from lite0ca.model.network import mac_count
+from lite0ca.model.network import LeafClassifier, mac_count
 from lite0ca.speed.timing import Setup, measured, summary, using
 
 TORCH, PEAK = "torch", "matrix product"
@@ -32,14 +35,37 @@ class MatrixProduct(nn.Module):
         return self.matrices[0] @ self.matrices[1]
 
 
-def benchmark_exported_files(
-    folder: str, batch_size: int, rounds: int, seconds: float
-) -> pd.DataFrame:
-    """A row for torch and each exported file of a run, with one thread and with all.
+def benchmark_on_cuda(folder: str, batch_size: int, rounds: int, seconds: float) -> pd.DataFrame:
+    """A row for torch, launched kernel by kernel and as CUDA graphs, and for each ONNX file with
+    ONNX Runtime's CUDA and TensorRT; says which of them do not run here.
 
-    All take turns within a round, in this process. `times_torch` is the ratio of latencies,
-    `gflops` counts two operations a multiply-accumulate, `share_of_peak` is of a float32 matrix
-    product in the same rounds. Raises `InputError` if there is nothing to time.
+    Of all of them from images in the CPU's memory to answers there, float32 (torch and TensorRT
+    with TF32 in it, as is their default). Raises `InputError` if there is nothing to time.
+    """
+    device = device_of("cuda")
+    files, size, trained = files_of_run(folder)
+    trained.to(device, memory_format=torch.channels_last)
+    replayed = Replayed(lambda images: (trained(images),), device)
+    models = {
+        TORCH: lambda images: trained(images.to(device)).cpu(),
+        f"{TORCH}, CUDA graph": lambda images: replayed(images.to(device))[0].cpu(),
+    }
+    for file in files:
+        for place in ("cuda", "tensorrt") if format_of(file) == "onnx" else ("cuda",):
+            try:
+                models[f"{file.name}, {place}"] = open_file(file, device=place)[1]
+            except InputError as error:
+                print(printable(f"left out: {error}"), flush=True)
+    # The images lie on the CPU, and so do the answers in the end: there is nothing to wait for.
+    times = measured(models, Setup(CPU, torch.get_num_threads()), size, batch_size, rounds, seconds)
+    rows = [{"form": name, **summary(*times[name], batch_size)} for name in models]
+    return pd.DataFrame(rows).assign(times_torch=lambda t: t["latency_ms"][0] / t["latency_ms"])
+
+
+def files_of_run(folder: str) -> tuple[list[Path], int, LeafClassifier]:
+    """The exported files in a folder, their image size, and the network of their run.
+
+    Raises `InputError` if there are none, or of several sizes.
     """
     place = Path(folder)
     files = sorted(file for file in place.glob("*") if format_of(file) and file.is_file())
@@ -49,7 +75,19 @@ def benchmark_exported_files(
     if len(sizes) > 1:
         raise InputError(f"--forms {folder}: its files take pictures of {sorted(sizes)} pixels")
     (size,) = sizes
-    _, trained = open_model(run_folder(files[0]), size)
+    return files, size, open_model(run_folder(files[0]), size)[1]
+
+
+def benchmark_exported_files(
+    folder: str, batch_size: int, rounds: int, seconds: float
+) -> pd.DataFrame:
+    """A row for torch and each exported file of a run on the CPU, with one thread and with all.
+
+    All take turns within a round, in this process. `times_torch` is the ratio of latencies,
+    `gflops` counts two operations a multiply-accumulate, `share_of_peak` is of a float32 matrix
+    product in the same rounds. Raises `InputError` if there is nothing to time.
+    """
+    files, size, trained = files_of_run(folder)
     gflop = 2 * mac_count(trained, size) / 1e9
     keep_freed_memory()
     rows = []

@@ -116,13 +116,19 @@ def benchmark(
 
 
 def setups_of(config: Config) -> list[Setup]:
-    """On a CPU one thread and all; on cuda float32 and mixed precision, unless --amp says which."""
+    """On a CPU one thread and all; on cuda float32 and mixed precision, unless --amp says which,
+    each launched kernel by kernel and as CUDA graphs.
+    """
     device = device_of(config.device)
     if device.type == "cpu":
         threads = sorted({1, torch.get_num_threads()})
         return [Setup(Precision(device, bool(config.amp)), number) for number in threads]
-    amps = [config.amp] if config.amp is not None else [False, True][: 1 + (device.type == "cuda")]
-    return [Setup(Precision(device, amp), torch.get_num_threads()) for amp in amps]
+    on_cuda = device.type == "cuda"
+    amps = [config.amp] if config.amp is not None else [False, True][: 1 + on_cuda]
+    ways = [False, True][: 1 + on_cuda]
+    return [
+        Setup(Precision(device, amp), torch.get_num_threads(), way) for amp in amps for way in ways
+    ]
 
 
 def size_and_cost_of(model: LeafClassifier, image_size: int) -> dict:

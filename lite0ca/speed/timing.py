@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from lite0ca.machine.console import bar
+from lite0ca.machine.cuda_graphs import Ask, Replayed
 from lite0ca.machine.device import Precision, describe, to_device
 from lite0ca.machine.memory import peak_memory_mb
 from lite0ca.model.network import LeafClassifier
@@ -23,10 +24,13 @@ FPS_WARM_UP = 5  # batches that are not timed: the first ones meet cold caches a
 
 @dataclass(frozen=True)
 class Setup:
-    """One way to run a network: where, with how many threads (CPU), in which precision."""
+    """One way to run a network: where, with how many threads (CPU), in which precision; on cuda
+    launched kernel by kernel, as in a training, or as one CUDA graph, as photos are answered.
+    """
 
     precision: Precision
     threads: int
+    graph: bool = False
 
     @property
     def name(self) -> str:
@@ -34,8 +38,17 @@ class Setup:
             plural = "s" if self.threads > 1 else ""
             where = f"cpu, {self.threads} thread{plural}"
         else:
-            where = self.precision.device.type
+            where = self.precision.device.type + (" graph" if self.graph else "")
         return where + (", mixed precision" if self.precision.amp else "")
+
+    def asked(self, model: LeafClassifier) -> Ask:
+        """What is timed of a model: normalised images (B, 3, S, S) -> its answers."""
+
+        def answers(images: torch.Tensor) -> tuple:
+            with self.precision.autocast():
+                return (model(images),)
+
+        return Replayed(answers, self.precision.device) if self.graph else answers
 
 
 @contextmanager
@@ -62,26 +75,24 @@ def measured(models, setup: Setup, image_size: int, batch_size: int, rounds: int
         for size in (1, batch_size)
     }
     times = {name: ([], []) for name in models}
+    asked = {name: setup.asked(model) for name, model in models.items()}
     for _ in bar(range(rounds), setup.name):
-        for name, model in models.items():
+        for name, ask in asked.items():
             for seen, size in zip(times[name], (1, batch_size)):
-                seen += timed(model, photos[size], setup.precision, seconds)
+                seen += timed(ask, photos[size], setup.precision.device, seconds)
     return times
 
 
 @torch.inference_mode()
-def timed(
-    model: LeafClassifier, photos: torch.Tensor, precision: Precision, seconds: float
-) -> list[float]:
+def timed(ask: Ask, photos: torch.Tensor, device: torch.device, seconds: float) -> list[float]:
     """Seconds of each forward pass, for about so many seconds, after warm-up."""
     passes, began = [], time.perf_counter()
     while len(passes) < WARM_UP + LEAST or time.perf_counter() - began < seconds:
         started = time.perf_counter()
-        with precision.autocast():
-            model(photos)
-        if precision.device.type == "cuda":
+        ask(photos)
+        if device.type == "cuda":
             torch.cuda.synchronize()
-        elif precision.device.type == "mps":
+        elif device.type == "mps":
             torch.mps.synchronize()
         passes.append(time.perf_counter() - started)
     return passes[WARM_UP:]
@@ -102,10 +113,11 @@ def summary(single: list[float], batches: list[float], batch_size: int) -> dict:
 def memory_of(model, setup: Setup, image_size: int, batch_size: int) -> float | None:
     """The most memory that one batch needs beside the weights, in MB; None where unknown."""
     photos = torch.rand(batch_size, 3, image_size, image_size, device=setup.precision.device)
+    ask = replace(setup, graph=False).asked(model)  # all recordings share theirs
 
     def once():
-        with torch.inference_mode(), setup.precision.autocast():
-            model(photos.to(memory_format=torch.channels_last))
+        with torch.inference_mode():
+            ask(photos.to(memory_format=torch.channels_last))
 
     return peak_memory_mb(once, setup.precision.device)
 

@@ -19,7 +19,8 @@ from conftest import FAST, LITTLE, REPO, SLOW
 
 from lite0ca.__main__ import main
 from lite0ca.errors import ExportFailed, InputError
-from lite0ca.evaluation.predictions import answers_of
+from lite0ca.evaluation.predictions import answered, answers_of
+from lite0ca.evaluation.scoring import device_said
 from lite0ca.export import export as export_module
 from lite0ca.export import phone_page, verification
 from lite0ca.export.export import export, refuse_failed
@@ -32,7 +33,7 @@ from lite0ca.formats.report import write_report
 from lite0ca.formats.seal import has_seal
 from lite0ca.images.reading import read_image
 from lite0ca.images.resizing import squeezed
-from lite0ca.machine.device import to_device
+from lite0ca.machine.device import CPU, describe, to_device
 from lite0ca.speed import exported_files
 from lite0ca.speed.exported_files import benchmark_exported_files
 
@@ -403,6 +404,74 @@ print([name for name in ("torch", "pandas", "scipy", "albumentations") if name i
     assert done.stdout.splitlines()[-2:] == ["True", "[]"], done.stderr
 
 
+# Files on a GPU. What only one shows is in tests/gpu.
+
+PROVIDER = "AzureExecutionProvider"  # loads everywhere, and leaves all work to the CPU's
+
+
+@pytest.fixture(scope="module")
+def proved_on_cuda(little_run, tmp_path_factory) -> Path:
+    """An export of the little run, its ONNX file proved on a provider in the place of CUDA's."""
+    folder, module = tmp_path_factory.mktemp("on_cuda"), FORMATS["onnx"].module("onnx")
+    if PROVIDER not in module.onnxruntime.get_available_providers():
+        pytest.skip(f"this ONNX Runtime has no {PROVIDER}")
+    options = ["--output-dir", str(folder), "--num-workers", "0", "--device", "cuda"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "SECONDS", 0.0)
+        patch.setitem(module.PROVIDERS, "cuda", PROVIDER)
+        patch.setitem(module.OPTIONS, "cuda", {})
+        assert main(["export", str(little_run), *options]) == 0
+    return folder
+
+
+@needs("onnx")
+def test_an_onnx_file_is_proved_where_it_will_answer(proved_on_cuda):
+    rows = json.loads((proved_on_cuda / "export_report.json").read_text())["files"]
+    (row,) = (row for row in rows if row["form"] == verification.ON_CUDA)
+    assert row["passed"] and row["agreement"] == 1 and row["file"] is None
+
+
+@needs("onnx")
+def test_an_onnx_file_never_answers_on_the_cpu_in_the_place_of_a_gpu(
+    proved_on_cuda, little_run, leaves, tmp_path, capsys, monkeypatch
+):
+    import onnxruntime
+
+    photo = str(next(leaves.glob("*/*.jpg")))
+    (file,) = map(str, proved_on_cuda.glob("*.onnx"))
+    for name, device in (("leaf.tflite", "cuda"), ("leaf.xml", "mps"), ("leaf.onnx", "mps")):
+        assert main(["predict", name, photo, "--device", device]) == 2
+        assert f"--device {device}: {name} does not answer there" in capsys.readouterr().err
+    if "CUDAExecutionProvider" in (there := onnxruntime.get_available_providers()):
+        pytest.skip("this ONNX Runtime is built for CUDA: tests/gpu")
+    for command in (
+        ["predict", file, photo],
+        ["evaluate", file, "--output-dir", str(tmp_path), "--num-workers", "0"],
+        ["export", str(little_run), "--output-dir", str(tmp_path)],
+    ):
+        assert main([*command, "--device", "cuda"]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith("error: --device cuda: onnxruntime ")
+        assert "pip install onnxruntime-gpu" in captured.err and captured.err.count("\n") == 1
+        assert not captured.out and not any(tmp_path.iterdir())
+    # It is built for CUDA, but the libraries are not here: ONNX Runtime itself goes on.
+    built = lambda: ["CUDAExecutionProvider", *there]  # noqa: E731
+    monkeypatch.setattr(onnxruntime, "get_available_providers", built)
+    with pytest.warns(UserWarning, match="not in available provider names"):
+        assert main(["predict", file, photo, "--device", "cuda"]) == 2
+    assert "cannot load its CUDAExecutionProvider" in capsys.readouterr().err
+
+
+@needs("onnx")
+def test_scores_say_where_a_file_answered(proved_on_cuda, leaves, monkeypatch):
+    module, (file,) = FORMATS["onnx"].module("onnx"), proved_on_cuda.glob("*.onnx")
+    monkeypatch.setitem(module.PROVIDERS, "cuda", PROVIDER)
+    monkeypatch.setitem(module.OPTIONS, "cuda", {})
+    typed = {"data_dir": str(leaves), "num_workers": 0}
+    for device, said in (("cuda", "cuda, ONNX Runtime"), ("auto", describe(CPU.device))):
+        assert device_said(answered(str(file), "all", typed | {"device": device})) == said
+
+
 @needs("onnx")
 def test_the_files_have_a_model_card_and_the_runs_names_them(exported):
     run, rows = exported
@@ -494,6 +563,7 @@ def test_the_command_ends_with_4_when_a_proof_fails(monkeypatch, capsys):
         (["--opset", "17", "--with-preprocessing"], "--with-preprocessing and --web need --opset"),
         (["--format", "openvino", "--opset", "20"], "--opset 20: is of ONNX"),
         (["--metadata", "none.csv"], "--metadata none.csv: does not exist"),
+        (["--device", "mps"], "--device mps: files are verified on CPUs, ONNX also on cuda"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message, little_run, tmp_path, capsys):
