@@ -1,9 +1,10 @@
 """What a GPU does with this project: `python benchmarks/gpu.py --metadata my/metadata.csv`.
 
 Training steps in each precision and what `cudnn.deterministic` costs, one image in every form that
-is at hand, how long a training takes from its command to its first step and how long its device
-waits for data. Prints as it goes, needs no network, takes under eight minutes. On a CPU it runs as
-well (`--device cpu --seconds 0.1 --batch-size 4 --train-limit 40`), to see that it does.
+is at hand and how near `predict` comes to the best of them, how long a training takes from its
+command to its first step and how long its device waits for data. Prints as it goes, needs no
+network, takes under eight minutes. On a CPU it runs as well (`--device cpu --seconds 0.1
+--batch-size 4 --train-limit 40`), to see that it does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +24,23 @@ import torch
 import waiting
 
 from lite0ca.errors import InputError
+from lite0ca.evaluation.inference import Network
+from lite0ca.formats.exported_file import FORMATS
+from lite0ca.machine.cuda_graphs import Replayed
 from lite0ca.machine.device import Precision, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.machine.processor import cores, cpu_name
+from lite0ca.model.distance import TrainingDistance, strided
 from lite0ca.model.network import LeafClassifier, build_model
 from lite0ca.settings.config import Config
 from lite0ca.settings.systems import SYSTEMS
+from lite0ca.speed.timing import Setup
 from lite0ca.training.epoch import train_step
 from lite0ca.training.state import State
 
 SYSTEM, CLASSES, SIZE = "EfficientNet_Lite0_CA", 4, 224
 WARM_UP = 3  # calls that are not timed
+EAGER, GRAPH = "eager", "CUDA graph"
 Answer = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -83,72 +91,38 @@ def training_steps(device: torch.device, batch_size: int, seconds: float) -> flo
     return rates[device.type == "cuda", True]
 
 
-def forms(model: LeafClassifier, device: torch.device) -> Iterator[tuple[str, Answer]]:
+def forms(model: LeafClassifier, precision: Precision) -> Iterator[tuple[str, Answer]]:
     """(name, images (B, 3, S, S) -> logits (B, classes)) of each form that this machine has."""
-    yield "eager", model
-    if device.type == "cuda":
-        yield "CUDA graph", cuda_graph(model)
-        yield "torch.compile, reduce-overhead", torch.compile(model, mode="reduce-overhead")
-    try:
-        import onnxruntime
-    except ImportError:
+    on_cuda = precision.device.type == "cuda"
+    yield EAGER, first(Setup(precision, torch.get_num_threads()).asked(model))
+    if on_cuda:
+        yield GRAPH, first(Setup(precision, torch.get_num_threads(), graph=True).asked(model))
+        compiled = torch.compile(model, mode="reduce-overhead")
+        yield "torch.compile, reduce-overhead", first(Setup(precision, 1).asked(compiled))
+    if precision.amp or not FORMATS["onnx"].is_installed("onnx"):
         return
-    wanted = {"TensorrtExecutionProvider", "CUDAExecutionProvider"}
-    if device.type != "cuda":
-        wanted = {"CPUExecutionProvider"}
-    for provider in onnxruntime.get_available_providers():
-        if provider in wanted:
-            yield f"ONNX Runtime, {provider}", onnx_session(model, provider)
-
-
-def cuda_graph(model: LeafClassifier) -> Answer:
-    """The forward pass recorded once for each shape; replaying it costs one launch."""
-    recorded = {}
-
-    def answer(images: torch.Tensor) -> torch.Tensor:
-        if images.shape not in recorded:
-            given = images.clone()
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):  # cudnn chooses its kernels before they are recorded
-                for _ in range(WARM_UP):
-                    model(given)
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                logits = model(given)
-            recorded[images.shape] = graph, given, logits
-        graph, given, logits = recorded[images.shape]
-        given.copy_(images)
-        graph.replay()
-        return logits
-
-    return answer
-
-
-def onnx_session(model: LeafClassifier, provider: str) -> Answer:
-    import onnxruntime
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         on_cpu = build_model(SYSTEMS[SYSTEM], CLASSES, SIZE).eval()
         on_cpu.load_state_dict({name: value.cpu() for name, value in model.state_dict().items()})
-        torch.onnx.export(
-            on_cpu,
-            (torch.rand(2, 3, SIZE, SIZE),),
-            path,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
-        session = onnxruntime.InferenceSession(path, providers=[provider])
-    name = session.get_inputs()[0].name
+        onnx = FORMATS["onnx"].module("onnx")
+        onnx.write(on_cpu, {"image_size": SIZE}, path)
+        content = path.read_bytes()
+    for place in ("cuda", "tensorrt") if on_cuda else ("cpu",):
+        try:
+            session = onnx.Session(content, torch.get_num_threads(), place)
+        except Exception as error:  # of whatever library is missing there
+            say(f"left out: {str(error).splitlines()[0]}")
+            continue
+        yield f"ONNX Runtime, {onnx.PROVIDERS[place]}", partial(of_session, session)
 
-    def answer(images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(session.run(None, {name: images.cpu().numpy()})[0])
 
-    return answer
+def first(ask: Callable[[torch.Tensor], tuple]) -> Answer:
+    return lambda images: ask(images)[0]
+
+
+def of_session(session, images: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(session(images.cpu().numpy())[0])
 
 
 @torch.inference_mode()
@@ -157,22 +131,56 @@ def answers(device: torch.device, batch_size: int, seconds: float) -> None:
     say(f"\n{SYSTEM}, answers, {SIZE} pixels; largest difference to eager float32 logits")
     torch.backends.cudnn.deterministic = False
     model = build_model(SYSTEMS[SYSTEM], CLASSES, SIZE).eval()
+    images = torch.rand(batch_size, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
+    on_cpu = model(images[:8])
     model.to(device, memory_format=torch.channels_last)
-    images = torch.rand(batch_size, 3, SIZE, SIZE, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.to(device)
     expected = model(images[:8]).float().cpu()
+    say(f"eager on {device.type} is {(expected - on_cpu).abs().max():.1e} off the CPU's (TF32)")
+    milliseconds = {}
     for amp in (False, True) if device.type == "cuda" else (False,):
-        with Precision.of(device, amp).autocast():
-            for name, answer in forms(model, device):
+        for name, answer in forms(model, Precision.of(device, amp)):
+            try:
                 off = (answer(images[:8]).float().cpu() - expected).abs().max().item()
                 one, many = (
                     median_s(lambda b=batch: answer(images[:b]), device, seconds)  # noqa: B023
                     for batch in (1, batch_size)
                 )
-                kind = "mixed" if amp else "float32"
-                took = f"{1e3 * one:7.2f} ms {batch_size / many:9,.0f} images/s"
-                say(f"{name:34} {kind:8} {took} {off:.1e}")
+            except Exception as error:  # such as no compiler: the other forms go on
+                say(f"{name:34} left out: {str(error).splitlines()[0]}")
+                continue
+            milliseconds[name, amp] = 1e3 * one
+            kind = "mixed" if amp else "float32"
+            took = f"{1e3 * one:7.2f} ms {batch_size / many:9,.0f} images/s"
+            say(f"{name:34} {kind:8} {took} {off:.1e}")
+    if (GRAPH, False) in milliseconds:
+        ours, best = milliseconds[GRAPH, False], min(milliseconds, key=milliseconds.get)
+        say(
+            f"predict's form, the CUDA graph in float32: {milliseconds[EAGER, False] / ours:.1f} "
+            f"times as fast as eager, {milliseconds[best] / ours:.0%} of the speed of the best, "
+            f"{best[0]}{', mixed' if best[1] else ''}"
+        )
+    photos_answered(model.cpu(), device, seconds)
     torch.backends.cudnn.deterministic = True
+
+
+def photos_answered(model: LeafClassifier, device: torch.device, seconds: float) -> None:
+    """As `predict` asks: uint8 photos in the CPU's memory -> logits and distances there."""
+    channels = sum(
+        model.backbone.feature_info[number]["num_chs"] for number in strided(model.backbone)
+    )
+    model.distance = TrainingDistance(torch.randn(channels), torch.randn(channels, channels))
+    asked = Network(model, Precision.for_answers(device, None))
+    for photos in (1, 32):
+        batch = np.random.default_rng(0).integers(0, 256, (photos, SIZE, SIZE, 3), np.uint8)
+        replayed = median_s(lambda b=batch: asked.answers(b), device, seconds)
+        record, asked.replayed = asked.replayed, Replayed(asked.replayed.ask, torch.device("cpu"))
+        launched = median_s(lambda b=batch: asked.answers(b), device, seconds)
+        asked.replayed = record
+        say(
+            f"{photos:2} photos to logits and distances: {1e3 * launched:.2f} ms kernel by kernel, "
+            f"{1e3 * replayed:.2f} ms as predict does it ({launched / replayed:.1f} times)"
+        )
 
 
 def trainings(data: list[str], device: torch.device, extra: list[str]) -> None:

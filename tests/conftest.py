@@ -166,3 +166,22 @@ def photos(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def device():
+    """What tests/gpu run on: cuda, or to see that they themselves work `GPU_TESTS_ON=cpu`."""
+    import torch
+
+    name = os.environ.get("GPU_TESTS_ON", "cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU here; GPU_TESTS_ON=cpu tries what a CPU can")
+    return torch.device(name)
+
+
+@pytest.fixture
+def gpu(device):
+    """cuda, for what only a GPU shows."""
+    if device.type != "cuda":
+        pytest.skip("only a GPU shows this")
+    return device

@@ -82,7 +82,7 @@ def recorded(ask: Ask, batch: torch.Tensor) -> Ask:
     with (
         torch.inference_mode(False),
         torch.no_grad(),
-        torch.autocast("cuda", enabled=False, cache_enabled=False),
+        torch.autocast("cuda", enabled=torch.is_autocast_enabled("cuda"), cache_enabled=False),
         torch.cuda.stream(side),
     ):
         given = batch.clone()
