@@ -256,6 +256,23 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 # logits, distance = session.run(["logits", "distance"], {"images": images})
 # ```
 #
+# **NVIDIA GPUs, the ONNX file again.** `lite0ca predict FILE.onnx PHOTO --device cuda` asks ONNX
+# Runtime's CUDA (`pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`), `export RUN
+# --device cuda` holds its answers against the run's, `bench --forms RUN/export --device cuda`
+# times it. On Jetson and T4 TensorRT makes an engine of it, which takes a minute and is kept:
+# ```bash
+# trtexec --onnx=EfficientNet_Lite0_CA.onnx --saveEngine=leaf.engine --noTF32 \
+#     --minShapes=images:1x3x224x224 --optShapes=images:1x3x224x224 --maxShapes=images:32x3x224x224
+# ```
+# ```python
+# kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": "engines"}
+# providers = [("TensorrtExecutionProvider", kept), "CUDAExecutionProvider", "CPUExecutionProvider"]
+# session = onnxruntime.InferenceSession(file, providers=providers)
+# assert session.get_providers()[0] == "TensorrtExecutionProvider"  # or it goes on without a word
+# ```
+# With `--fp16`, or `trt_fp16_enable`, it is faster, and its distances are other ones: first count how
+# many answers stay.
+#
 # **Android, LiteRT 2 (`com.google.ai.edge.litert:litert`), Kotlin**; the labels lie in the file
 # ```kotlin
 # val model = CompiledModel.create(context.assets, "EfficientNet_Lite0_CA.tflite",
@@ -306,7 +323,7 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 # const { probabilities, distance } = await session.run({ photo });
 # ```
 #
-# The Kotlin, Swift and C++ lines are from the runtimes' documentation; only Python and the browser
-# (Chromium) are run by this project's tests. TFLite's metadata and labels were read with Google's
+# The Kotlin, Swift, C++ and TensorRT lines are from the runtimes' documentation; only Python and the
+# browser (Chromium) are run by this project's tests. TFLite's metadata and labels were read with Google's
 # tflite-support 0.4.4, whose Task Library answered with the float32 and the int8 file. No real
 # phone was tried.

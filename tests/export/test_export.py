@@ -35,7 +35,7 @@ from lite0ca.images.reading import read_image
 from lite0ca.images.resizing import squeezed
 from lite0ca.machine.device import CPU, describe, to_device
 from lite0ca.speed import exported_files
-from lite0ca.speed.exported_files import benchmark_exported_files
+from lite0ca.speed.exported_files import benchmark_exported_files, benchmark_on_cuda
 
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert_torch"}
 RUNTIMES |= {"executorch": "executorch"}
@@ -409,6 +409,12 @@ print([name for name in ("torch", "pandas", "scipy", "albumentations") if name i
 PROVIDER = "AzureExecutionProvider"  # loads everywhere, and leaves all work to the CPU's
 
 
+def stand_in(module, patch: pytest.MonkeyPatch) -> None:
+    """Let `PROVIDER` be what answers for --device cuda."""
+    patch.setitem(module.PROVIDERS, "cuda", PROVIDER)
+    patch.setitem(module.OPTIONS, "cuda", {})
+
+
 @pytest.fixture(scope="module")
 def proved_on_cuda(little_run, tmp_path_factory) -> Path:
     """An export of the little run, its ONNX file proved on a provider in the place of CUDA's."""
@@ -418,8 +424,7 @@ def proved_on_cuda(little_run, tmp_path_factory) -> Path:
     options = ["--output-dir", str(folder), "--num-workers", "0", "--device", "cuda"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verification, "SECONDS", 0.0)
-        patch.setitem(module.PROVIDERS, "cuda", PROVIDER)
-        patch.setitem(module.OPTIONS, "cuda", {})
+        stand_in(module, patch)
         assert main(["export", str(little_run), *options]) == 0
     return folder
 
@@ -463,10 +468,27 @@ def test_an_onnx_file_never_answers_on_the_cpu_in_the_place_of_a_gpu(
 
 
 @needs("onnx")
+def test_bench_on_cuda_times_what_runs_there(
+    proved_on_cuda, little_run, tmp_path, capsys, monkeypatch
+):
+    module, (file,) = FORMATS["onnx"].module("onnx"), proved_on_cuda.glob("*.onnx")
+    stand_in(module, monkeypatch)
+    monkeypatch.setattr(exported_files, "device_of", lambda _name: CPU.device)
+    run = shutil.copytree(little_run, tmp_path / "run")
+    (run / "export").mkdir()
+    shutil.copy(file, run / "export")
+    table = benchmark_on_cuda(str(run / "export"), batch_size=2, rounds=1, seconds=0)
+    forms = ["torch", "torch, CUDA graph", f"{file.name}, cuda"]
+    assert list(table["form"])[:3] == forms and table["times_torch"][0] == 1
+    if "TensorrtExecutionProvider" not in module.onnxruntime.get_available_providers():
+        assert len(table) == 3
+        assert "left out: --device tensorrt: onnxruntime" in capsys.readouterr().out
+
+
+@needs("onnx")
 def test_scores_say_where_a_file_answered(proved_on_cuda, leaves, monkeypatch):
     module, (file,) = FORMATS["onnx"].module("onnx"), proved_on_cuda.glob("*.onnx")
-    monkeypatch.setitem(module.PROVIDERS, "cuda", PROVIDER)
-    monkeypatch.setitem(module.OPTIONS, "cuda", {})
+    stand_in(module, monkeypatch)
     typed = {"data_dir": str(leaves), "num_workers": 0}
     for device, said in (("cuda", "cuda, ONNX Runtime"), ("auto", describe(CPU.device))):
         assert device_said(answered(str(file), "all", typed | {"device": device})) == said

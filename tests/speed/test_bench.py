@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lite0ca.errors import InputError
+from lite0ca.machine.cuda_graphs import Replayed
 from lite0ca.machine.memory import peak_memory_mb
 from lite0ca.plots.speed import accuracy_against_cost, pareto_front
 from lite0ca.settings.config import Config
@@ -120,6 +121,16 @@ def test_mixed_precision_is_a_setup_and_in_the_name():
     assert "-amp-" in systems.file_name(config, 32)
     assert "-2_systems-" in systems.file_name(Config.of(device="cpu"), 32, TWO)
     assert "-amp-" not in systems.file_name(Config.of(device="cpu"), 32)
+
+
+def test_on_cuda_both_ways_to_launch_are_setups(monkeypatch):
+    monkeypatch.setattr(systems, "device_of", torch.device)
+    setups = systems.setups_of(Config.of(device="cuda"))
+    names = ["cuda", "cuda graph", "cuda, mixed precision", "cuda graph, mixed precision"]
+    assert [setup.name for setup in setups] == names
+    assert [isinstance(setup.asked(torch.nn.Identity()), Replayed) for setup in setups] == (
+        [False, True] * 2
+    )
 
 
 def test_peak_memory_sees_what_is_held_at_once():
