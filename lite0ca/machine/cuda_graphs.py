@@ -109,7 +109,7 @@ def side_stream() -> torch.cuda.Stream:
 
 
 @functools.cache
-def memory() -> tuple[int, int]:
+def memory():
     """The pool of all recordings. No two run at once, so what one has no use for at a point of its
     run is another's: together they take what the largest does, and their inputs and answers.
     """

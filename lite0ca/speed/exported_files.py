@@ -17,7 +17,7 @@ from lite0ca.formats.run_files import run_folder
 from lite0ca.machine.cuda_graphs import Replayed
 from lite0ca.machine.device import CPU, device_of
 from lite0ca.machine.memory import keep_freed_memory
-from lite0ca.model.network import LeafClassifier, mac_count
+from lite0ca.model.network import mac_count
 from lite0ca.speed.timing import Setup, measured, summary, using
 
 TORCH, PEAK = "torch", "matrix product"
@@ -62,7 +62,7 @@ def benchmark_on_cuda(folder: str, batch_size: int, rounds: int, seconds: float)
     return pd.DataFrame(rows).assign(times_torch=lambda t: t["latency_ms"][0] / t["latency_ms"])
 
 
-def files_of_run(folder: str) -> tuple[list[Path], int, LeafClassifier]:
+def files_of_run(folder: str) -> tuple[list[Path], int, nn.Module]:
     """The exported files in a folder, their image size, and the network of their run.
 
     Raises `InputError` if there are none, or of several sizes.
