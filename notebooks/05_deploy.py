@@ -270,8 +270,8 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 # session = onnxruntime.InferenceSession(file, providers=providers)
 # assert session.get_providers()[0] == "TensorrtExecutionProvider"  # or it goes on without a word
 # ```
-# With `--fp16`, or `trt_fp16_enable`, it is faster, and its distances are other ones: first count how
-# many answers stay.
+# With `trtexec --fp16`, or `trt_fp16_enable`, it is faster, and its distances are other ones: count
+# first how many answers stay.
 #
 # **Android, LiteRT 2 (`com.google.ai.edge.litert:litert`), Kotlin**; the labels lie in the file
 # ```kotlin
@@ -324,6 +324,6 @@ pd.Series(probabilities, classes, name="probability").map("{:.1%}".format).to_fr
 # ```
 #
 # The Kotlin, Swift, C++ and TensorRT lines are from the runtimes' documentation; only Python and the
-# browser (Chromium) are run by this project's tests. TFLite's metadata and labels were read with Google's
-# tflite-support 0.4.4, whose Task Library answered with the float32 and the int8 file. No real
-# phone was tried.
+# browser (Chromium) are run by this project's tests. TFLite's metadata and labels were read with
+# Google's tflite-support 0.4.4, whose Task Library answered with the float32 and the int8 file. No
+# real phone was tried.

@@ -113,7 +113,8 @@ def problem_of(words: list[str]) -> str | None:
 
 
 # What is not ours is taken as it is; the last three make a loop.
-PROGRAMS = {"source", "git", "cd", "kaggle", "pre-commit", "pytest", "grep", "while", "do"}
+PROGRAMS = {"source", "git", "cd", "kaggle", "pre-commit", "pytest", "trtexec"}
+PROGRAMS |= {"grep", "while", "do"}
 MODULES = {"http.server", "pytest", "ruff", "pyright", "venv", "pip"}
 
 
