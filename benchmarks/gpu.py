@@ -161,18 +161,18 @@ def answers(device: torch.device, batch_size: int, seconds: float) -> None:
             f"times as fast as eager, {milliseconds[best] / ours:.0%} of the speed of the best, "
             f"{best[0]}{', mixed' if best[1] else ''}"
         )
-    photos_answered(model.cpu(), device, seconds)
+    photos_answered(model, device, min(32, batch_size), seconds)
     torch.backends.cudnn.deterministic = True
 
 
-def photos_answered(model: LeafClassifier, device: torch.device, seconds: float) -> None:
+def photos_answered(model: LeafClassifier, device: torch.device, many: int, seconds: float) -> None:
     """As `predict` asks: uint8 photos in the CPU's memory -> logits and distances there."""
     channels = sum(
         model.backbone.feature_info[number]["num_chs"] for number in strided(model.backbone)
     )
     model.distance = TrainingDistance(torch.randn(channels), torch.randn(channels, channels))
     asked = Network(model, Precision.for_answers(device, None))
-    for photos in (1, 32):
+    for photos in (1, many):
         batch = np.random.default_rng(0).integers(0, 256, (photos, SIZE, SIZE, 3), np.uint8)
         replayed = median_s(lambda b=batch: asked.answers(b), device, seconds)
         record, asked.replayed = asked.replayed, Replayed(asked.replayed.ask, torch.device("cpu"))
