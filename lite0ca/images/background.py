@@ -50,9 +50,12 @@ def leaf_mask(photo: np.ndarray) -> np.ndarray | None:
 
 
 def on_background(photo: np.ndarray, leaf: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The leaf of a photo on another background, uint8 (H, W, 3) as it is; its edge is soft."""
+    """The leaf of a photo on another background, both (H, W, 3) and of one type: uint8 or float32.
+
+    Its edge is soft.
+    """
     share = cv2.GaussianBlur(leaf.astype(np.float32), (0, 0), 1)  # H W
-    return cv2.blendLinear(np.ascontiguousarray(photo), background, share, 1 - share)
+    return cv2.blendLinear(photo, background, share, 1 - share)
 
 
 def with_background(photo: np.ndarray, kind: str, seed: int) -> np.ndarray:
@@ -65,21 +68,23 @@ def with_background(photo: np.ndarray, kind: str, seed: int) -> np.ndarray:
     leaf = leaf_mask(photo)
     if leaf is None or kind == "unchanged":
         return photo
-    if kind == "removed":
-        return on_background(photo, leaf, one_colour(leaf.shape, 128))
     around = (1 - cv2.dilate(leaf, np.ones((3, 3), np.uint8))).astype(np.float32)
-    if kind == "blurred":
+    if kind == "removed":
+        background = np.full(photo.shape, 128)
+    elif kind == "blurred":
         sigma = len(photo) / 16
         # Of the background alone: the leaf must not run into it.
         sums = cv2.GaussianBlur(photo * around[..., None], (0, 0), sigma)
         counts = cv2.GaussianBlur(around, (0, 0), sigma)[..., None]
         mean = photo[around > 0].mean(axis=0)
-        blurred = (sums + 1e-3 * mean) / (counts + 1e-3)
-        return on_background(photo, leaf, blurred.round().astype(np.uint8))
-    colour = np.random.default_rng(seed).integers(0, 256, 3)
-    lightness = photo.mean(axis=2, keepdims=True)  # H W 1
-    shade = lightness / np.median(lightness[around > 0])
-    return on_background(photo, leaf, (colour * shade).clip(0, 255).round().astype(np.uint8))
+        background = (sums + 1e-3 * mean) / (counts + 1e-3)
+    else:
+        colour = np.random.default_rng(seed).integers(0, 256, 3)
+        lightness = photo.mean(axis=2, keepdims=True)  # H W 1
+        shade = lightness / np.median(lightness[around > 0])
+        background = (colour * shade).clip(0, 255)
+    exact = on_background(photo.astype(np.float32), leaf, background.astype(np.float32))
+    return exact.round().astype(np.uint8)
 
 
 Masked = tuple[np.ndarray, np.ndarray | None]  # a photo, and what `leaf_mask` says of it
@@ -127,7 +132,7 @@ def drawn_background(
     """A background, uint8 (h, w, 3)."""
     kind, size = rng.random(), shape[::-1]
     if kind < 0.15:
-        return one_colour(shape, rng.integers(0, 256, 3))
+        return np.full((*shape, 3), rng.integers(0, 256, 3), np.uint8)
     if kind < 0.3:
         cells = rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8)
         return cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
@@ -139,8 +144,3 @@ def drawn_background(
         across, down = (rng.uniform(1, 8) * np.array(seen.shape[1::-1]) / size).tolist()
         seen = cv2.GaussianBlur(seen, (0, 0), across, sigmaY=down)
     return cv2.convertScaleAbs(cv2.resize(seen, size), alpha=rng.uniform(0.4, 1.1))
-
-
-def one_colour(shape: tuple[int, ...], colour) -> np.ndarray:
-    """One colour all over, uint8 (h, w, 3)."""
-    return np.full((*shape[:2], 3), colour, np.uint8)
