@@ -15,7 +15,9 @@ from lite0ca.images.background import leaf_mask, on_another_background
 from lite0ca.images.loaders import STRONG_SHARE
 
 
-def costs_of_steps(photos: list[np.ndarray], image_size: int = 224, rounds: int = 3):
+def costs_of_steps(
+    photos: list[np.ndarray], image_size: int = 224, rounds: int = 3
+) -> pd.DataFrame:
     """A table of the steps of `--augmentation strong`, a row a step, on one core.
 
     `photos` are uint8 RGB (H, W, 3), as training reads them. Columns: microseconds of CPU of a
@@ -40,21 +42,25 @@ def costs_of_steps(photos: list[np.ndarray], image_size: int = 224, rounds: int 
 
 def costs(photos: list[np.ndarray], image_size: int, kind: str) -> Iterator[tuple[str, float]]:
     """(step, microseconds a picture): all photos go through one step, then through the next."""
-
-    def done(step: Callable, items: list) -> float:
-        nonlocal photos
-        began = time.process_time()
-        photos = [step(item) for item in items]
-        return 1e6 * (time.process_time() - began) / len(items)
-
     rng = np.random.default_rng(0)
+
+    def timed(step: Callable, items: list) -> tuple[float, list]:
+        began = time.process_time()
+        done = [step(item) for item in items]
+        return 1e6 * (time.process_time() - began) / len(items), done
+
     if kind == "strong":
         masked = [(photo, leaf_mask(photo)) for photo in photos]
         pairs = list(zip(masked, masked[1:] + masked[:1]))
-        other = lambda pair: on_another_background(*pair[0], lambda: pair[1], rng)  # noqa: E731
-        yield "on_another_background", done(other, pairs)
+
+        def before_the_next(pair):
+            (photo, leaf), other = pair
+            return on_another_background(photo, leaf, lambda: other, rng)
+
+        took, photos = timed(before_the_next, pairs)
+        yield on_another_background.__name__, took
     transform = augmentation(image_size, kind, afar=True)
     transform.set_random_state(rng, random.Random(0))
     for step in transform.transforms:
-        name = getattr(step, "function", type(step)).__name__
-        yield name, done(lambda photo, step=step: step(image=photo)["image"], photos)
+        took, photos = timed(lambda photo, step=step: step(image=photo)["image"], photos)
+        yield getattr(step, "function", type(step)).__name__, took
