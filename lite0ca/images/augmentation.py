@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import albumentations as A
 import cv2
 
 from lite0ca.images.own_steps import Step, in_any_orientation, shrunk_and_mirrored, with_noise
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
 
 
 def augmentation(image_size: int, kind: str = "standard", afar: bool = False) -> A.Compose:
