@@ -18,6 +18,8 @@ __version__ = "0.7.0"
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # ONNX Runtime would keep a database of what it does in the user's cache folder, and send it away.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# albumentations would ask the network for its newest version when it is imported.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 
 def load(

@@ -120,10 +120,31 @@ notebook.picture(training_curves(result.history, metrics["best_epoch"], title))
 # of fields show leaves smaller than parts of photos do. What that brings:
 # [07_study](07_study.ipynb). What brought nothing: [docs/log.md](../docs/log.md).
 #
-# Its leaf masks are found once a training and shared by the loader processes, and one stream of
-# batches goes through all epochs, so none begins with empty queues. Before and after, in turn: 175 to
-# 203 and 333 to 362 `strong` pictures a CPU second, the same pictures (360 photos, 224 pixels).
-# `make waiting DATA=my/metadata.csv` measures how long a fast device waits.
+# Its leaf masks are found once a training and shared by the loader processes, one stream of
+# batches goes through all epochs, so none begins with empty queues, and the costliest steps of the
+# augmentation are OpenCV's. In turn, in `strong` pictures a CPU second (200 rice-leaf photos, nine
+# rounds): masks found each time, kept, and all of that:
+#
+# | pixels | found each time | kept | all |
+# | --- | --- | --- | --- |
+# | 224 | 172 | 286 | 585 |
+# | 256 | 160 | 247 | 541 |
+#
+# `make waiting DATA=my/metadata.csv` measures how long a fast device waits, `make loader` what a
+# picture costs. What each step does, in microseconds of CPU a picture at 224 pixels, and its share:
+
+# %%
+from lite0ca.data import dataset
+from lite0ca.images.reading import read_image, side_for
+from lite0ca.speed.augmentation_steps import costs_of_steps
+
+files = dataset.load(config).rows["absolute_path"].head(48)
+photos = [read_image(file, side_for(224)) for file in files]
+costs_of_steps(photos).round({"standard": 0, "strong": 0, "share": 2})
+
+# %% [markdown]
+# Noise was a quarter of it when each value was drawn anew; colour, the crop and JPEG are what is
+# left.
 #
 # ## On photos it has never seen
 # Valid chose the best epoch, so only test (where there is one) is untouched evidence. `fit` has

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import albumentations as A
 import cv2
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it calls home
+from lite0ca.images.own_steps import Step, in_any_orientation, shrunk_and_mirrored, with_noise
 
 
 def augmentation(image_size: int, kind: str = "standard", afar: bool = False) -> A.Compose:
@@ -27,7 +25,7 @@ def augmentation(image_size: int, kind: str = "standard", afar: bool = False) ->
                 interpolation=cv2.INTER_CUBIC,
                 area_for_downscale="image",
             ),
-            A.D4(p=1),  # a leaf has no up and down
+            Step(in_any_orientation, p=1),  # a leaf has no up and down
             *(any_light() if strong else [other_light()]),
             *grain(),
             *([hidden()] if strong else []),
@@ -41,7 +39,7 @@ def from_afar() -> A.BasicTransform:
     Parts of photos show everything larger than the whole photos that a network is asked about
     (Touvron et al. 2019, arXiv 1906.06423), and in fields leaves are smaller still.
     """
-    return A.Affine(scale=(0.4, 1.0), border_mode=cv2.BORDER_REFLECT_101, p=0.5)
+    return Step(shrunk_and_mirrored, p=0.5)
 
 
 def other_light() -> A.BasicTransform:
@@ -78,7 +76,7 @@ def grain() -> list[A.BasicTransform]:
     """
     return [
         A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.0), p=0.3),  # sigma in pixels
-        A.GaussNoise(std_range=(0.005, 0.03), p=0.8),  # of 255
+        Step(with_noise, p=0.8),
         A.ImageCompression(quality_range=(60, 95), p=0.5),
     ]
 

@@ -50,9 +50,12 @@ def leaf_mask(photo: np.ndarray) -> np.ndarray | None:
 
 
 def on_background(photo: np.ndarray, leaf: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The leaf of a photo on another background, (H, W, 3) or one colour (3,); its edge is soft."""
-    share = cv2.GaussianBlur(leaf.astype(np.float32), (0, 0), 1)[..., None]  # H W 1
-    return (photo * share + background * (1 - share)).round().astype(np.uint8)
+    """The leaf of a photo on another background, both (H, W, 3) and of one type: uint8 or float32.
+
+    Its edge is soft.
+    """
+    share = cv2.GaussianBlur(leaf.astype(np.float32), (0, 0), 1)  # H W
+    return cv2.blendLinear(photo, background, share, 1 - share)
 
 
 def with_background(photo: np.ndarray, kind: str, seed: int) -> np.ndarray:
@@ -65,20 +68,23 @@ def with_background(photo: np.ndarray, kind: str, seed: int) -> np.ndarray:
     leaf = leaf_mask(photo)
     if leaf is None or kind == "unchanged":
         return photo
-    if kind == "removed":
-        return on_background(photo, leaf, np.full(3, 128))
     around = (1 - cv2.dilate(leaf, np.ones((3, 3), np.uint8))).astype(np.float32)
-    if kind == "blurred":
+    if kind == "removed":
+        background = np.full(photo.shape, 128)
+    elif kind == "blurred":
         sigma = len(photo) / 16
         # Of the background alone: the leaf must not run into it.
         sums = cv2.GaussianBlur(photo * around[..., None], (0, 0), sigma)
         counts = cv2.GaussianBlur(around, (0, 0), sigma)[..., None]
         mean = photo[around > 0].mean(axis=0)
-        return on_background(photo, leaf, (sums + 1e-3 * mean) / (counts + 1e-3))
-    colour = np.random.default_rng(seed).integers(0, 256, 3)
-    lightness = photo.mean(axis=2, keepdims=True)  # H W 1
-    shade = lightness / np.median(lightness[around > 0])
-    return on_background(photo, leaf, (colour * shade).clip(0, 255))
+        background = (sums + 1e-3 * mean) / (counts + 1e-3)
+    else:
+        colour = np.random.default_rng(seed).integers(0, 256, 3)
+        lightness = photo.mean(axis=2, keepdims=True)  # H W 1
+        shade = lightness / np.median(lightness[around > 0])
+        background = (colour * shade).clip(0, 255)
+    exact = on_background(photo.astype(np.float32), leaf, background.astype(np.float32))
+    return exact.round().astype(np.uint8)
 
 
 Masked = tuple[np.ndarray, np.ndarray | None]  # a photo, and what `leaf_mask` says of it
@@ -109,12 +115,12 @@ def on_another_background(
 
 def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[slice, slice]:
     """A window with so much of each side, its middle on the leaf as far as the edges allow."""
-    rows, columns = np.nonzero(leaf)
-    middle = rng.integers(len(rows))
+    places = np.flatnonzero(leaf.view(bool))
+    middle = divmod(places[rng.integers(len(places))], leaf.shape[1])
     sides = [max(1, int(side * share)) for side in leaf.shape]
     starts = [
-        int(np.clip(place[middle] - side // 2, 0, whole - side))
-        for place, side, whole in zip((rows, columns), sides, leaf.shape)
+        min(max(0, int(place) - side // 2), whole - side)
+        for place, side, whole in zip(middle, sides, leaf.shape)
     ]
     down, across = (slice(start, start + side) for start, side in zip(starts, sides))
     return down, across
@@ -123,17 +129,18 @@ def part_of(leaf: np.ndarray, share: float, rng: np.random.Generator) -> tuple[s
 def drawn_background(
     shape: tuple[int, int], other: Callable[[], Masked], rng: np.random.Generator
 ) -> np.ndarray:
-    """A background (h, w, 3), or one colour (3,)."""
+    """A background, uint8 (h, w, 3)."""
     kind, size = rng.random(), shape[::-1]
     if kind < 0.15:
-        return rng.integers(0, 256, 3)
+        return np.full((*shape, 3), rng.integers(0, 256, 3), np.uint8)
     if kind < 0.3:
         cells = rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8)
         return cv2.resize(cells, size, interpolation=cv2.INTER_CUBIC)
     photo, leaf = other()
     if leaf is None:  # a field, or a leaf that fills the photo
         leaf = np.ones(photo.shape[:2], np.uint8)
-    seen = cv2.resize(photo[part_of(leaf, rng.uniform(0.15, 0.6), rng)], size)
-    if rng.random() < 0.5:
-        seen = cv2.GaussianBlur(seen, (0, 0), rng.uniform(1, 8))
-    return (seen * rng.uniform(0.4, 1.1)).clip(0, 255)
+    seen = photo[part_of(leaf, rng.uniform(0.15, 0.6), rng)]
+    if rng.random() < 0.5:  # before it is enlarged, when it takes least
+        across, down = (rng.uniform(1, 8) * np.array(seen.shape[1::-1]) / size).tolist()
+        seen = cv2.GaussianBlur(seen, (0, 0), across, sigmaY=down)
+    return cv2.convertScaleAbs(cv2.resize(seen, size), alpha=rng.uniform(0.4, 1.1))

@@ -1,1 +1,1 @@
-"""How fast networks and exported files are, with the conditions."""
+"""How fast networks, exported files and the augmentation are, with the conditions."""

@@ -13,6 +13,7 @@ from lite0ca.errors import InputError
 from lite0ca.images.augmentation import augmentation
 from lite0ca.images.background import leaf_mask, on_another_background, part_of
 from lite0ca.images.loaders import train_loader
+from lite0ca.images.own_steps import in_any_orientation, shrunk_and_mirrored, with_noise
 from lite0ca.settings.config import AUGMENTATIONS, Config
 
 LABELS = {"a": 0, "b": 1}
@@ -39,6 +40,36 @@ def test_grain_is_a_few_grey_levels():
     pictures = [augmented(photo, "standard", seed).astype(float) for seed in range(40)]
     spread = [picture.std(axis=(0, 1)).mean() for picture in pictures]
     assert np.mean([one > 0.3 for one in spread]) > 0.7 and max(spread) < 10
+
+
+def test_noise_is_normal_new_each_time_and_within_its_bounds():
+    grey, rng = np.full((96, 96, 3), 128, np.uint8), np.random.default_rng(0)
+    noises = [with_noise(grey, rng).astype(float) - 128 for _ in range(200)]
+    spreads = [noise.std() for noise in noises]  # in grey levels
+    assert 0.9 < min(spreads) < 1.3 and 6.9 < max(spreads) < 7.5
+    assert abs(np.mean(noises)) < 0.02
+    largest = noises[int(np.argmax(spreads))] / max(spreads)
+    assert np.mean(abs(largest) > 2) == pytest.approx(0.0455, abs=0.01)
+    assert abs(np.corrcoef(noises[0].ravel(), noises[1].ravel())[0, 1]) < 0.03
+
+
+def test_all_eight_orientations():
+    corners, rng = np.arange(12, dtype=np.uint8).reshape(2, 2, 3), np.random.default_rng(0)
+    seen = {in_any_orientation(corners, rng).tobytes() for _ in range(100)}
+    turned = [np.rot90(way, turns) for way in (corners, corners[::-1]) for turns in range(4)]
+    assert seen == {picture.tobytes() for picture in turned}
+
+
+def test_from_afar_all_is_smaller_and_the_photo_goes_on_at_its_edges():
+    photo = np.full((60, 90, 3), 200, np.uint8)
+    photo[20:40, 30:60] = 0
+    for seed in range(10):
+        seen = shrunk_and_mirrored(photo, np.random.default_rng(seed))
+        assert seen.shape == photo.shape and seen[0, 0, 0] in (200, 0)
+        dark = seen[seen.shape[0] // 2, :, 0] < 100
+        middle = np.flatnonzero(~dark[45:])[0] + np.flatnonzero(~dark[:45][::-1])[0]
+        assert 11 <= middle <= 31  # of 30 pixels
+    assert shrunk_and_mirrored(photo[:1, :1], np.random.default_rng(0)).shape == (1, 1, 3)
 
 
 def test_the_leaf_moves_before_something_else():

@@ -198,3 +198,14 @@ def test_nothing_is_left_by_the_libraries(tiny_run, sample, tmp_path):
     assert done.returncode == 0, done.stderr
     left = {path for folder in folders.values() for path in folder.iterdir()}
     assert left <= {folders["HOME"] / ".nv"}  # the GPU driver's own cache
+
+
+def test_albumentations_does_not_ask_for_its_newest_version():
+    """It would when it is imported, so the package says so before it imports anything."""
+    code = "import lite0ca, os, sys; print('albumentations' in sys.modules)"
+    code += "; print(os.environ['NO_ALBUMENTATIONS_UPDATE'])"
+    environment = {k: v for k, v in os.environ.items() if k != "NO_ALBUMENTATIONS_UPDATE"}
+    environment |= {"PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "1"], done.stderr
