@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.utils.class_weight import compute_class_weight
 
 from lite0ca.data import dataset, split
 from lite0ca.errors import InputError, TrainingDiverged, printable
@@ -193,6 +192,8 @@ def stop_reason(state: State, config: Config) -> str | None:
 
 def class_weights(data: dataset.DataSet) -> torch.Tensor:
     """n / (classes * n of the class), (classes,); 0 for a class without training images."""
+    from sklearn.utils.class_weight import compute_class_weight
+
     numbers = data.part("train")["label"].map(data.label2id).to_numpy()
     weight, present = np.zeros(len(data.label2id), np.float32), np.unique(numbers)
     weight[present] = compute_class_weight("balanced", classes=present, y=numbers)
