@@ -34,6 +34,7 @@ from lite0ca.training.outcome import outcome
 from lite0ca.training.run_folder import Record, other_folds_table, stored
 from lite0ca.training.state import NonFinite, State
 from lite0ca.training.stopping import Paused, Watch, wish
+from lite0ca.training.warm_up import warm_up
 
 RETRIES = 3
 # Why a training is at its end; other reasons only interrupt it.
@@ -113,7 +114,16 @@ def training(config: Config, device: torch.device) -> Result:
     record = Record(run, state, config, data, fingerprint, precision)
     if last:
         state.restore(last)
-    else:  # a run folder appears only now, when nothing of the input can be wrong any more
+    if not stop_reason(state, config):
+        # Their processes are forked now, and make batches while the rest is made ready. After an
+        # epoch there would be gigabytes of kept memory to share with them, and each page of it
+        # would be copied at the next write.
+        batches.begin(state.epoch, state.step)
+        if valid is not None:
+            valid.begin()
+        largest, size = batches.sampler.largest, batches.size_of(state.epoch)
+        warm_up(state, config, precision, largest, size)
+    if not last:  # a run folder appears only now, when nothing of the input can be wrong any more
         record.begin()
     run = record.run
     print(
@@ -123,10 +133,6 @@ def training(config: Config, device: torch.device) -> Result:
         flush=True,
     )
     state.wrap(config)
-    if valid is not None:
-        # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
-        # share with them, and each page of it would be copied at the next write.
-        valid.begin()
     with record.held():
         with wish(run) as noted:
             if last:

@@ -63,6 +63,11 @@ class State:
         model = build_model(config.system, classes, config.image_size, config.dropout)
         if config.sync_bn:
             model = convert_sync_batchnorm(model)  # torch's own drops timm's activations
+        return cls.of_model(model, config, precision)
+
+    @classmethod
+    def of_model(cls, model: LeafClassifier, config: Config, precision: Precision) -> State:
+        """The state in which a network, which goes to the device, has not been trained yet."""
         # Channels-last is the faster layout for convolutions, on cuda and on CPUs (03_train).
         model.to(precision.device, memory_format=torch.channels_last)
         scaled = precision.amp and precision.dtype is torch.float16
