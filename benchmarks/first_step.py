@@ -5,8 +5,8 @@ CPU seconds of a real `train`, whose functions are timed from outside; so anothe
 project can take turns with this one. `FLAGS` are any of `train`.
 
 A stage's seconds are without those of the stages inside it. CPU seconds are of all threads of the
-process; those of loader processes are counted apart. Steps are the training's first two: what the
-first takes longer than the second is what a device and its libraries need to get going.
+process; those of loader processes are counted apart. The first two steps follow: what the first
+takes longer than the second is what a device and its libraries need to get going.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TIMED = [
     ("lite0ca.training.fit", "score_loader", "loaders made"),
     ("lite0ca.images.delivery", "Loader.started", "loader processes begun"),
     ("lite0ca.training.run_folder", "Record.begin", "run folder"),
-    ("lite0ca.training.warm_up", "warm_up", "device warmed up"),
+    ("lite0ca.training.fit", "warm_up", "device warmed up"),
 ]
 LAST = [
     ("lite0ca.training.fit", "outcome", "else, at the end"),
@@ -118,7 +118,12 @@ def measured(answer: str, began: str, to_end: str, argv: list[str]) -> None:
 
     def instrumented(typed):
         config = from_flags(typed)
-        with stages.on(IMPORTS):
+        as_the_command = getattr(command, "nothing_collected", contextlib.nullcontext)
+        with stages.on(IMPORTS), as_the_command():
+            from lite0ca.machine import device
+
+            getattr(device, "begin", str)(config.device)
+            import lite0ca.images.augmentation
             import lite0ca.training.fit  # noqa: F401
         for one in TIMED:
             stages.time(*one)
@@ -185,11 +190,15 @@ def cpu_of_children() -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def one_run(checkout: Path, flags: list[str], to_end: bool) -> dict:
-    """What `measured` finds with the package of a checkout, its cache of photos in XDG_CACHE_HOME."""
+def one_run(checkout: Path, flags: list[str], to_end: bool, compiled: str) -> dict:
+    """What `measured` finds with the package of a checkout.
+
+    `compiled` is the folder for Python's compiled files: none is written into a checkout.
+    """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
         environment = os.environ | {"PYTHONPATH": str(checkout), "NO_ALBUMENTATIONS_UPDATE": "1"}
+        environment |= {"PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
         command = [sys.executable, __file__, "--measured", str(answer), str(time.monotonic())]
         command += ["end" if to_end else "step", *flags, "--output-dir", folder]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -218,6 +227,12 @@ def table(runs: dict[str, list[dict]], part: str, total: str) -> None:
     for stage in names:
         row(stage, {n: [run[part].get(stage, (0, 0)) for run in of] for n, of in runs.items()})
     row(total, sums)
+    if len(runs) == 2:
+        (old_wall, old_cpu), (wall, cpu) = (
+            [statistics.median(pair[i] for pair in pairs) for i in (0, 1)]
+            for pairs in sums.values()
+        )
+        print(f"now / before: {wall / old_wall:.2f} of the time, {cpu / old_cpu:.2f} of the CPU's")
 
 
 def main() -> None:
@@ -231,11 +246,12 @@ def main() -> None:
     checkouts = {"before": typed.before.resolve()} if typed.before else {}
     checkouts["now"] = HERE
     runs = {name: [] for name in checkouts}
-    for number in range(typed.rounds + 1):
-        for name, checkout in checkouts.items():
-            found = one_run(checkout, flags, typed.end)
-            if number:  # the first one fills caches: the disk's, Python's, that of the photos
-                runs[name].append(found)
+    with tempfile.TemporaryDirectory() as compiled:
+        for number in range(typed.rounds + 1):
+            for name, checkout in checkouts.items():
+                found = one_run(checkout, flags, typed.end, compiled)
+                if number:  # the first one fills caches: the disk's, Python's, that of the photos
+                    runs[name].append(found)
     print(f"train {' '.join(flags)}: seconds, median of {typed.rounds}")
     table(runs, "first", TOTAL)
     for name, of in runs.items():

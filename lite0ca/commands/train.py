@@ -40,6 +40,10 @@ def run(**typed) -> None:
     ):
         print(FROM_NOTHING, flush=True)
     with nothing_collected():
+        if config.devices == 1 and not torchrun.started():
+            from lite0ca.machine import device  # and so torch, before all that takes as long again
+
+            device.begin(config.device)
         import lite0ca.images.augmentation  # which each training needs  # noqa: F401
         from lite0ca.training.fit import fit
 
