@@ -58,7 +58,7 @@ TOTAL = "to the first step"
 
 
 class Stages:
-    """Wall and CPU seconds of named stages of the main thread; what is inside another is its own."""
+    """Wall and CPU seconds of named stages of the main thread; one inside another is its own."""
 
     def __init__(self, began: float):
         self.found, self.stack = {}, [ELSE]
@@ -106,8 +106,8 @@ class Done(BaseException):
     """The second step is done."""
 
 
-def measured(answer: str, began: str, to_end: str, argv: list[str]) -> None:
-    """In a process of its own: train, and write what was found as JSON."""
+def measured(answer: str, began: str, way: str, argv: list[str]) -> None:
+    """In a process of its own: train, and write what was found as JSON; `one_run` has the ways."""
     stages = Stages(float(began))
     stages.stack = [START]
     found = {"steps": []}
@@ -124,10 +124,12 @@ def measured(answer: str, began: str, to_end: str, argv: list[str]) -> None:
 
             getattr(device, "begin", str)(config.device)
             import lite0ca.images.augmentation
-            import lite0ca.training.fit  # noqa: F401
+            import lite0ca.training.fit
         for one in TIMED:
             stages.time(*one)
-        instrument_steps(stages, found, to_end == "end")
+        if way == "cold":
+            lite0ca.training.fit.warm_up = lambda *_: None
+        instrument_steps(stages, found, way == "end")
         stages.stack = [ELSE]
         return config
 
@@ -190,17 +192,19 @@ def cpu_of_children() -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def one_run(checkout: Path, flags: list[str], to_end: bool, compiled: str) -> dict:
+def one_run(checkout: Path, flags: list[str], way: str = "step", compiled: str = "") -> dict:
     """What `measured` finds with the package of a checkout.
 
-    `compiled` is the folder for Python's compiled files: none is written into a checkout.
+    `way` is "step": two steps, "cold": those without a warm-up of the device, or "end": all.
+    `compiled` is a folder for Python's compiled files, so that none is written into a checkout.
     """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
         environment = os.environ | {"PYTHONPATH": str(checkout), "NO_ALBUMENTATIONS_UPDATE": "1"}
-        environment |= {"PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
+        if compiled:
+            environment |= {"PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
         command = [sys.executable, __file__, "--measured", str(answer), str(time.monotonic())]
-        command += ["end" if to_end else "step", *flags, "--output-dir", folder]
+        command += [way, *flags, "--output-dir", folder]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if not answer.exists():
             sys.exit(f"{checkout}: {done.stderr.strip() or done.returncode}")
@@ -212,8 +216,7 @@ def table(runs: dict[str, list[dict]], part: str, total: str) -> None:
     names = list(dict.fromkeys(name for of in runs.values() for run in of for name in run[part]))
     print(f"{'':26}" + "".join(f"{name:>12} wall    CPU  share" for name in runs))
     sums = {
-        name: [tuple(map(sum, zip(*run[part].values()))) for run in of]
-        for name, of in runs.items()
+        name: [tuple(map(sum, zip(*run[part].values()))) for run in of] for name, of in runs.items()
     }
 
     def row(title: str, values: dict[str, list]) -> None:
@@ -232,7 +235,8 @@ def table(runs: dict[str, list[dict]], part: str, total: str) -> None:
             [statistics.median(pair[i] for pair in pairs) for i in (0, 1)]
             for pairs in sums.values()
         )
-        print(f"now / before: {wall / old_wall:.2f} of the time, {cpu / old_cpu:.2f} of the CPU's")
+        names = " / ".join(reversed(runs))
+        print(f"{names}: {wall / old_wall:.2f} of the time, {cpu / old_cpu:.2f} of the CPU's")
 
 
 def main() -> None:
@@ -246,14 +250,23 @@ def main() -> None:
     checkouts = {"before": typed.before.resolve()} if typed.before else {}
     checkouts["now"] = HERE
     runs = {name: [] for name in checkouts}
+    way = "end" if typed.end else "step"
     with tempfile.TemporaryDirectory() as compiled:
         for number in range(typed.rounds + 1):
             for name, checkout in checkouts.items():
-                found = one_run(checkout, flags, typed.end, compiled)
+                found = one_run(checkout, flags, way, compiled)
                 if number:  # the first one fills caches: the disk's, Python's, that of the photos
                     runs[name].append(found)
     print(f"train {' '.join(flags)}: seconds, median of {typed.rounds}")
     table(runs, "first", TOTAL)
+    steps_of(runs)
+    if typed.end:
+        print()
+        table(runs, "end", "from the last step")
+
+
+def steps_of(runs: dict[str, list[dict]]) -> None:
+    """What loader processes have done before the first step, and how long two steps take."""
     for name, of in runs.items():
         loaders, *steps = (
             statistics.median(values)
@@ -261,13 +274,11 @@ def main() -> None:
         )
         print(f"{name}: loader processes until then {loaders:.2f} CPU s; ", end="")
         print("steps 1 and 2: " + ", ".join(f"{step:.2f} s" for step in steps))
-    if typed.end:
-        print()
-        table(runs, "end", "from the last step")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measured"]:
-        measured(*sys.argv[2:5], sys.argv[5:])
+        answer, began, way, *argv = sys.argv[2:]
+        measured(answer, began, way, argv)
     else:
         main()

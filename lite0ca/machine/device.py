@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from lite0ca.errors import InputError
 from lite0ca.machine.processor import cores, cpu_name
 
-
 early: threading.Thread | None = None  # what `begin` has begun
 
 

@@ -3,12 +3,15 @@
 import copy
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 
 import pytest
 import torch
 from conftest import FAST, LITTLE, assert_equal
 from timm.optim import param_groups_weight_decay
 
+from lite0ca.machine import device
 from lite0ca.machine.device import CPU
 from lite0ca.model.adamw import AdamW
 from lite0ca.settings.config import Config
@@ -37,6 +40,19 @@ main(sys.argv[1:])"""
     command += ["--train-limit", "4", "--valid-limit", "4", "--output-dir", tmp_path]
     told = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True).stdout
     assert told.splitlines()[-1] == "[]", told
+
+
+def test_the_device_is_waited_for(monkeypatch):
+    """What loads cuda beside imports is done before anything else of cuda, or forks."""
+    monkeypatch.setattr(device, "touch", lambda name: time.sleep(0.2))
+    device.begin("auto")
+    device.device_of("cpu")
+    assert not device.early.is_alive()
+    monkeypatch.undo()
+    random = torch.get_rng_state()
+    monkeypatch.setattr(device.contextlib, "suppress", lambda *_: nullcontext())
+    device.touch("cpu")
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_adamw_is_that_of_torch():
@@ -87,7 +103,9 @@ def test_a_rehearsal_leaves_everything_as_it_is():
     assert all(parameter.grad is None for parameter in state.model.parameters())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="a warm-up is for cuda, which is not here")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="a warm-up is for cuda, which is not here"
+)
 def test_a_warm_up_changes_no_bit_on_cuda(sample, tmp_path, monkeypatch):
     config = Config.of(
         "kaggle", metadata=str(sample), output_dir=str(tmp_path), device="cuda", epochs=2,
