@@ -19,7 +19,7 @@ DEV_LAB := $(DEV),lab
 
 .NOTPARALLEL:
 .PHONY: demo test types setup help lab readme notebooks executed kaggle test-kaggle test-deploy trust \
-    loader waiting recipes study startup peers peers-exports peers-accuracy format lock clean
+    loader waiting recipes study startup first-step peers peers-exports peers-accuracy format lock clean
 
 demo: $(SAMPLE)/metadata.csv  ## a drawn sample, a quick run on it, two drawings answered
 	@grep -q 'drawn sample' $(SAMPLE)/metadata.csv || \
@@ -148,6 +148,9 @@ study: $(VENV)/installed-dev  ## does attention help? All arms on DATA, over see
 
 startup: $(VENV)/installed-dev  ## CPU seconds until one photo is answered, beside a bare import torch
 	$(PYTHON) benchmarks/startup.py
+
+first-step: $(VENV)/installed-dev  ## from the command to a training's first step on DATA, stage by stage
+	$(PYTHON) benchmarks/first_step.py --preset $(PRESET) --metadata $(DATA)
 
 # The peers are installed here alone. ultralytics brings OpenCV with a window system, which would
 # take the place of the headless one.

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import first_step
 import numpy as np
 import torch
 import waiting
@@ -212,6 +213,16 @@ def trainings(data: list[str], device: torch.device, extra: list[str]) -> None:
             )
 
 
+def beginnings(data: list[str], device: torch.device, extra: list[str]) -> None:
+    """From the command to the first step, stage by stage, with the device warmed up and without."""
+    say("\nfrom the command to the first step, --preset kaggle: seconds")
+    flags = ["--preset", "kaggle", *data, *extra, "--device", device.type]
+    flags += ["--num-workers", str(max(1, cores() - 2))]
+    runs = {way: [first_step.one_run(first_step.HERE, flags, way)] for way in ("step", "cold")}
+    first_step.table(runs, "first", first_step.TOTAL)
+    first_step.steps_of(runs)
+
+
 def loaders(data: dict, device_rate: float, batch_size: int, extra: dict) -> None:
     """The stand-in for a device, as fast as this one trains, and at 70 % of what loaders give."""
     for kind in ("standard", "strong"):
@@ -256,6 +267,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"{describe(device)}, {cores()} cores of {cpu_name()}, torch {torch.__version__}")
         rate = training_steps(device, batch_size, arguments.seconds)
         answers(device, batch_size, arguments.seconds)
+        beginnings(["--metadata", arguments.metadata], device, flags)
         trainings(["--metadata", arguments.metadata], device, flags)
         say("\nloaders")
         loaders({"metadata": arguments.metadata}, rate, batch_size, extra)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from lite0ca.adaptation.maps import Maps
 from lite0ca.machine.device import Precision
+from lite0ca.model.adamw import AdamW
 from lite0ca.model.late_stages import late_stages
 from lite0ca.model.network import LeafClassifier
 
@@ -41,7 +42,7 @@ def tuned(
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     late = late_stages(model).requires_grad_(True)
-    optimizer = torch.optim.AdamW(late.parameters(), RATE, weight_decay=DECAY, fused=True)
+    optimizer = AdamW(late.parameters(), RATE, weight_decay=DECAY, fused=True)
     rng = np.random.default_rng(seed)
     first = BATCH if beside is None else round(BATCH * SHARE)
     for step in bar(range(STEPS)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from lite0ca.errors import printable
 from lite0ca.formats.run_files import SETTINGS, best_of, runs_in
 from lite0ca.machine import torchrun
+from lite0ca.machine.memory import nothing_collected
 from lite0ca.machine.signals import end_with_parent
 from lite0ca.settings.command_lines import after, resuming
 from lite0ca.settings.flags import add_flags, from_flags
@@ -38,7 +39,13 @@ def run(**typed) -> None:
         config.preset or config.pretrained or config.weights or config.resume
     ):
         print(FROM_NOTHING, flush=True)
-    from lite0ca.training.fit import fit
+    with nothing_collected():
+        if config.devices == 1 and not torchrun.started():
+            from lite0ca.machine import device  # and so torch, before all that takes as long again
+
+            device.begin(config.device)
+        import lite0ca.images.augmentation  # which each training needs  # noqa: F401
+        from lite0ca.training.fit import fit
 
     result = fit(config)
     if not torchrun.first():

@@ -245,10 +245,10 @@ def without_bad_images(data: DataSet, skip: bool, read: Callable = read_image) -
     """
     files = list(data.rows["absolute_path"])
     if len(files) > READ_UP_TO and not skip:
-        problems = in_threads(problem_at_a_glance, files)
+        look, what = problem_at_a_glance, "looking at every image's first bytes"
     else:
-        bar = lambda steps, total: console.bar(steps, "reading every image once", total)  # noqa: E731
-        problems = in_threads(lambda path: problem_of(path, read), files, bar)
+        look, what = lambda path: problem_of(path, read), "reading every image once"
+    problems = in_threads(look, files, lambda steps, total: console.bar(steps, what, total))
     problems = pd.Series(problems, data.rows.index)
     bad = problems.notna()
     if not bad.any():

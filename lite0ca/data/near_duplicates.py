@@ -14,9 +14,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from sklearn.neighbors import NearestNeighbors
 
 from lite0ca.images.reading import bytes_of, content_of, read_image
 from lite0ca.images.threads import in_threads
@@ -29,6 +26,10 @@ INLIERS, INLIER_SHARE = 8, 0.3  # distinct points that agree; and their share of
 
 def find_groups(files: Sequence[str | Path], bar: Callable | None = None) -> np.ndarray:
     """A group number for each file; files that show the same leaf share it. int, (files,)."""
+    from scipy.sparse import coo_matrix  # with scikit-learn a second, for those who seek
+    from scipy.sparse.csgraph import connected_components
+    from sklearn.neighbors import NearestNeighbors
+
     fingerprints = in_threads(fingerprint, files, bar)
     histograms = np.stack([histogram for histogram, _ in fingerprints])
     wanted = min(NEIGHBOURS + 1, len(files))

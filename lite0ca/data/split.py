@@ -11,7 +11,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from lite0ca.data.dataset import (
     READ_UP_TO,
@@ -196,6 +195,8 @@ def with_made_valid(data: DataSet, seed: int, kept_in: Path | None = None) -> Da
 
 def folds_of(rows: pd.DataFrame, seed: int, most: int = FOLDS) -> np.ndarray:
     """A fold number for each row: equal parts with the classes in their shares, groups whole."""
+    from sklearn.model_selection import StratifiedGroupKFold  # a second, for data without a split
+
     folds = min(most, rows["label"].value_counts().max(), rows["group"].nunique())
     fold = np.empty(len(rows), int)
     # The groups are shuffled here: up to scikit-learn 1.6 (Kaggle's) `shuffle=True` mixes up which

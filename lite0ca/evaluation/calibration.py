@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from lite0ca.evaluation.certainty import is_sure, is_unlike
@@ -32,6 +31,8 @@ def calibration(
 
 def temperature_of(logits: np.ndarray, truth: np.ndarray) -> float:
     """The number that `logits` are divided by for the least loss (Guo et al. 2017, 1706.04599)."""
+    from scipy.optimize import minimize_scalar  # half a second, which training begins without
+
     logits = logits.astype(np.float64)
 
     def loss(log_temperature: float) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from lite0ca.errors import printable
 
@@ -14,6 +13,8 @@ DRAWS = 2000  # of the bootstrap
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Mean F1 of the classes that occur in `truth`."""
+    from sklearn.metrics import f1_score  # a second, which training begins without
+
     return float(
         f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     )
@@ -79,6 +80,8 @@ def report(
     truth: np.ndarray, predicted: np.ndarray, classes: list[str], groups: np.ndarray | None
 ) -> dict:
     """All scores as plain data: overall with intervals, class by class, confusion matrix."""
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
     numbers = range(len(classes))
     table = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0)
     own_group = np.arange(len(truth)) if groups is None else groups

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.stats import binomtest
 
 from lite0ca.evaluation.metrics import DRAWS, drawn_shares
 
@@ -43,6 +42,8 @@ def missed_disease(
 def interval_of_share(found: np.ndarray, groups: np.ndarray) -> list[float]:
     """95 % interval of the share of (N,) booleans that are true, by group."""
     if found.all() or not found.any():
+        from scipy.stats import binomtest  # half a second, for a share of none or all
+
         n = len(np.unique(groups))
         bounds = binomtest(n if found.all() else 0, n).proportion_ci(method="wilson")
         return [float(bounds.low), float(bounds.high)]

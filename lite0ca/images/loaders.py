@@ -7,6 +7,7 @@ augmentation is drawn from its own seed, so the number of loader processes chang
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import multiprocessing
 import os
@@ -30,7 +31,7 @@ from lite0ca.images.leaf_masks import LeafMasks
 from lite0ca.images.resizing import squeezed
 from lite0ca.images.tar_shards import sweep, tars_of
 from lite0ca.images.threads import in_threads
-from lite0ca.machine import distributed
+from lite0ca.machine import console, distributed
 from lite0ca.machine.processor import cores
 from lite0ca.machine.signals import end_with_parent, leave_signals_to_the_parent
 from lite0ca.settings.config import Config
@@ -120,7 +121,8 @@ class Photos(Dataset):
     def find_scenes(self, seed: int) -> None:
         """Set `scenes` to photos without a plain background, found among so many drawn ones."""
         drawn = np.random.default_rng(seed).permutation(len(self))[:LOOKED_THROUGH]
-        plain = in_threads(lambda index: self.masked(index)[1] is not None, drawn.tolist())
+        bar = lambda steps, total: console.bar(steps, "looking for scenes", total)  # noqa: E731
+        plain = in_threads(lambda index: self.masked(index)[1] is not None, drawn.tolist(), bar)
         found = drawn[~np.array(plain, dtype=bool)]
         self.scenes = np.sort(found)
         print(f"scenes to put leaves before: {len(found):,} of {len(drawn):,} photos", flush=True)
@@ -140,6 +142,7 @@ class EvenBatches(Sampler):
         self.images, self.seed, self.sizes, self.tars = images, seed, sizes, tars
         self.epoch = self.start = 0
         self.batches = math.ceil(images / batch_size)
+        self.largest = math.ceil(images / self.batches)  # images of a batch, over all ranks
 
     def __len__(self) -> int:
         """Batches of one epoch."""
@@ -183,11 +186,15 @@ class Stream:
         """Pixels that an epoch trains at."""
         return self.sampler.sizes[epoch]
 
+    def begin(self, epoch: int = 0, start: int = 0) -> None:
+        """Have batches made from here on, if they are not: the first time, or after going back."""
+        if self.next != (epoch, start):
+            self.sampler.epoch, self.sampler.start = epoch, start
+            self.batches, self.next = iter(self.loader), (epoch, start)
+
     def of_epoch(self, epoch: int, start: int = 0) -> Iterator:
         """Its batches from the one with the number `start` on."""
-        if self.next != (epoch, start):  # the first time, or after going back
-            self.sampler.epoch, self.sampler.start = epoch, start
-            self.batches = iter(self.loader)
+        self.begin(epoch, start)
         for step in range(start, len(self)):
             self.next = None  # until there is a batch: what failed is not gone on with
             batch = next(self.batches)
@@ -221,7 +228,7 @@ def train_loader(rows: pd.DataFrame, label2id: dict, config: Config, reader=None
             f"--batch-size {config.batch_size} of all devices together, {len(photos)} images to "
             f"train on: too few for {distributed.count()} devices"
         )
-    at_once = math.ceil(math.ceil(len(photos) / len(batches)) / distributed.count())
+    at_once = math.ceil(batches.largest / distributed.count())
     loader = loader_of(photos, at_once, config, len(batches), batch_sampler=batches)
     return Stream(loader, batches)
 
@@ -278,6 +285,7 @@ def worker_options(workers: int) -> dict:
 
 
 def quiet_child(_worker: int) -> None:
+    gc.freeze()  # to look through what was there before the fork would copy the pages of all of it
     cv2.setNumThreads(0)  # or each loader process starts a thread a core
     leave_signals_to_the_parent()
     if (parent := multiprocessing.parent_process()) and parent.pid:

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from lite0ca.errors import InputError
 from lite0ca.machine.processor import cores, cpu_name
+
+early: threading.Thread | None = None  # what `begin` has begun
+
+
+def begin(name: str) -> None:
+    """Have cuda load what its first calls wait for, in a thread beside imports: its context, cuBLAS
+    and cuDNN, seconds from a disk that has not read them yet. `device_of` waits for it.
+    """
+    global early
+    if name in ("auto", "cuda"):
+        early = threading.Thread(target=touch, args=["cuda"], daemon=True)
+        early.start()
+
+
+def touch(device: str) -> None:
+    """A convolution, a product and their gradients, of zeros: no random number is drawn."""
+    with contextlib.suppress(Exception):  # `device_of` says what is wrong with a device
+        filters = torch.zeros(8, 3, 3, 3, device=device, requires_grad=True)
+        classes = torch.zeros(4, 8, device=device, requires_grad=True)
+        with torch.autocast(device):
+            maps = F.conv2d(torch.zeros(2, 3, 32, 32, device=device), filters)  # B C h w
+            F.linear(maps.mean((2, 3)), classes).sum().backward()
 
 
 def device_of(name: str, devices: int = 1) -> torch.device:
@@ -16,6 +41,8 @@ def device_of(name: str, devices: int = 1) -> torch.device:
 
     Raises `InputError` if there is none, or not so many.
     """
+    if early:
+        early.join()
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if cuda else "mps" if mps else "cpu"

@@ -10,7 +10,6 @@ from typing import Any
 import timm
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lite0ca.errors import InputError
 from lite0ca.model.attention import build_attention
@@ -138,6 +137,8 @@ def parameter_count(model: nn.Module) -> int:
 
 def mac_count(model: nn.Module, image_size: int) -> int:
     """Multiply-accumulates of one image: convolutions and matrix products, as torch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode  # which imports triton
+
     training = model.training
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model.eval()(torch.zeros(1, 3, image_size, image_size))

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.utils.class_weight import compute_class_weight
 
 from lite0ca.data import dataset, split
 from lite0ca.errors import InputError, TrainingDiverged, printable
@@ -35,6 +34,7 @@ from lite0ca.training.outcome import outcome
 from lite0ca.training.run_folder import Record, other_folds_table, stored
 from lite0ca.training.state import NonFinite, State
 from lite0ca.training.stopping import Paused, Watch, wish
+from lite0ca.training.warm_up import warm_up
 
 RETRIES = 3
 # Why a training is at its end; other reasons only interrupt it.
@@ -114,7 +114,16 @@ def training(config: Config, device: torch.device) -> Result:
     record = Record(run, state, config, data, fingerprint, precision)
     if last:
         state.restore(last)
-    else:  # a run folder appears only now, when nothing of the input can be wrong any more
+    if not stop_reason(state, config):
+        # Their processes are forked now, and make batches while the rest is made ready. After an
+        # epoch there would be gigabytes of kept memory to share with them, and each page of it
+        # would be copied at the next write.
+        batches.begin(state.epoch, state.step)
+        if valid is not None:
+            valid.begin()
+        largest, size = batches.sampler.largest, batches.size_of(state.epoch)
+        warm_up(state, config, precision, largest, size)
+    if not last:  # a run folder appears only now, when nothing of the input can be wrong any more
         record.begin()
     run = record.run
     print(
@@ -124,10 +133,6 @@ def training(config: Config, device: torch.device) -> Result:
         flush=True,
     )
     state.wrap(config)
-    if valid is not None:
-        # Its processes are forked now: after an epoch there would be gigabytes of kept memory to
-        # share with them, and each page of it would be copied at the next write.
-        valid.begin()
     with record.held():
         with wish(run) as noted:
             if last:
@@ -193,6 +198,8 @@ def stop_reason(state: State, config: Config) -> str | None:
 
 def class_weights(data: dataset.DataSet) -> torch.Tensor:
     """n / (classes * n of the class), (classes,); 0 for a class without training images."""
+    from sklearn.utils.class_weight import compute_class_weight
+
     numbers = data.part("train")["label"].map(data.label2id).to_numpy()
     weight, present = np.zeros(len(data.label2id), np.float32), np.unique(numbers)
     weight[present] = compute_class_weight("balanced", classes=present, y=numbers)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lite0ca.files import write_json
 from lite0ca.machine import console
+from lite0ca.machine.memory import nothing_collected
 from lite0ca.machine.signals import end_with_parent
 from lite0ca.machine.torchrun import first
 from lite0ca.settings.config import Config
@@ -19,8 +20,9 @@ from lite0ca.settings.config import Config
 
 def answer_of(config: Config) -> dict:
     """What the training came to, or the error that a user can do something about."""
-    from lite0ca.training.fit import OF_RESULT, fit
-    from lite0ca.training.launch import ERRORS
+    with nothing_collected():
+        from lite0ca.training.fit import OF_RESULT, fit
+        from lite0ca.training.launch import ERRORS
 
     try:
         result = fit(config)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import torch
 from timm.layers import convert_sync_batchnorm
-from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -21,6 +20,7 @@ from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision
 from lite0ca.machine.environment import cache_folder
 from lite0ca.model import weights
+from lite0ca.model.adamw import AdamW
 from lite0ca.model.network import LeafClassifier, build_model
 from lite0ca.settings.config import Config
 
@@ -63,12 +63,17 @@ class State:
         model = build_model(config.system, classes, config.image_size, config.dropout)
         if config.sync_bn:
             model = convert_sync_batchnorm(model)  # torch's own drops timm's activations
+        return cls.of_model(model, config, precision)
+
+    @classmethod
+    def of_model(cls, model: LeafClassifier, config: Config, precision: Precision) -> State:
+        """The state in which a network, which goes to the device, has not been trained yet."""
         # Channels-last is the faster layout for convolutions, on cuda and on CPUs (03_train).
         model.to(precision.device, memory_format=torch.channels_last)
         scaled = precision.amp and precision.dtype is torch.float16
         return cls(
             model,
-            torch.optim.AdamW(parameter_groups(model, config), fused=True),
+            AdamW(parameter_groups(model, config), fused=True),
             torch.amp.GradScaler(precision.device.type, enabled=scaled),
             ModelEmaV3(model, decay=EMA_DECAY, use_warmup=True) if config.ema else None,
             images_at_once=config.micro_batch_size or config.batch_size,
@@ -211,13 +216,20 @@ class State:
 
 
 def parameter_groups(model: LeafClassifier, config: Config) -> list[dict]:
-    """timm's groups (no decay on biases and norms) for the backbone and for what starts fresh."""
+    """No decay on biases and norms, for the backbone and for what starts fresh.
+
+    The groups of `timm.optim.param_groups_weight_decay`, in its order, so that `last.pt` of any
+    run fits; to import timm's optimisers takes longer than to import its networks.
+    """
     head = {id(parameter) for parameter in model.head_parameters()}
-    groups = []
-    for rate, is_head in ((config.base_lr, False), (config.head_lr, True)):
-        for parameter in model.parameters():
-            parameter.requires_grad = (id(parameter) in head) is is_head
-        for group in param_groups_weight_decay(model, config.weight_decay):
-            groups.append(group | {"lr": rate, "full_lr": rate})
-    model.requires_grad_(True)
-    return [group for group in groups if group["params"]]
+    of = {(is_head, decay): [] for is_head in (False, True)
+          for decay in sorted({0.0, config.weight_decay})}  # fmt: skip
+    for name, parameter in model.named_parameters():
+        plain = parameter.ndim <= 1 or name.endswith(".bias")
+        of[id(parameter) in head, 0.0 if plain else config.weight_decay].append(parameter)
+    rates = {False: config.base_lr, True: config.head_lr}
+    return [
+        {"params": some, "weight_decay": decay, "lr": rates[is_head], "full_lr": rates[is_head]}
+        for (is_head, decay), some in of.items()
+        if some
+    ]
