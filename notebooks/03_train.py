@@ -122,8 +122,8 @@ notebook.picture(training_curves(result.history, metrics["best_epoch"], title))
 #
 # Its leaf masks are found once a training and shared by the loader processes, one stream of
 # batches goes through all epochs, so none begins with empty queues, and the costliest steps of the
-# augmentation are OpenCV's. In turn, in `strong` pictures a CPU second (200 rice-leaf photos, nine
-# rounds): masks found each time, kept, and all of that:
+# augmentation are OpenCV's. In turn, in `strong` pictures a CPU second (200 rice-leaf photos, medians
+# of nine rounds): masks found each time, kept, and all of that. In the first none are shrunk yet:
 #
 # | pixels | found each time | kept | all |
 # | --- | --- | --- | --- |
