@@ -9,6 +9,7 @@ from pathlib import Path
 from lite0ca.errors import InputError, printable
 from lite0ca.files import cut, is_picture, is_table, numbered, write_table
 from lite0ca.folders import check_writable, whole_folder
+from lite0ca.settings.config import flag
 from lite0ca.settings.flags import add_flags, from_flags
 
 HEADER = "system,setup,"  # how the table begins
@@ -35,6 +36,9 @@ def run(
 ) -> None:
     config = from_flags(typed)
     if forms:
+        others = {"SYSTEM": systems, "--results": results, **{flag(k): v for k, v in typed.items()}}
+        if given := [name for name, value in others.items() if value and name != "--device"]:
+            raise InputError(f"--forms: the files are as they were exported; leave out {given[0]}")
         bench_exported_files(forms, config.device, batch_size, rounds, seconds)
     else:
         bench_systems(systems, config, batch_size, rounds, seconds, results, output_dir)

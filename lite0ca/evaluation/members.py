@@ -6,7 +6,12 @@ from pathlib import Path
 
 from lite0ca.evaluation.certainty import tell_of_another_size
 from lite0ca.evaluation.together import Member
-from lite0ca.formats.exported_file import format_of, open_exported, refuse_other_size
+from lite0ca.formats.exported_file import (
+    format_of,
+    open_exported,
+    refuse_mixed_precision,
+    refuse_other_size,
+)
 from lite0ca.formats.run_files import best_of
 from lite0ca.machine.processor import threads
 from lite0ca.settings.trained import settings_of
@@ -17,6 +22,7 @@ def member_of(source: str, typed: dict) -> Member:
     if Path(source).is_dir() or format_of(source) is None:
         best_of(source)  # before torch is imported
         return member_of_network(source, typed)
+    refuse_mixed_precision(source, typed.get("amp"))
     exported = open_exported(source, threads(), typed.get("device", "auto"))
     refuse_other_size(exported, source, typed.get("image_size"))
     config = settings_of(exported.metadata, typed)

@@ -23,7 +23,7 @@ from lite0ca.evaluation.finished_run import (
 )
 from lite0ca.evaluation.inference import answers_of_batches
 from lite0ca.evaluation.together import known_names
-from lite0ca.formats.exported_file import format_of
+from lite0ca.formats.exported_file import format_of, refuse_mixed_precision
 from lite0ca.formats.metadata import limit_of
 from lite0ca.formats.opening import Exported, open_model
 from lite0ca.images.background import leaf_mask, with_background
@@ -73,6 +73,8 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
 
     With one of `background.KINDS` it is asked about the photos with a plain background, changed so.
     """
+    if format_of(run):
+        refuse_mixed_precision(run, typed.get("amp"))
     metadata, model = open_model(run, typed.get("image_size"), typed.get("device", "auto"))
     config = settings_of(metadata, typed)
     tell_of_another_size(metadata, config.image_size)

@@ -173,6 +173,14 @@ def refuse_other_size(exported: ExportedFile, source: str | Path, image_size: in
         raise InputError(f"--image-size {image_size}: {source} was exported for {made_for} pixels")
 
 
+def refuse_mixed_precision(source: str | Path, amp: bool | None) -> None:
+    """Raise `InputError` if mixed precision is asked of an exported file."""
+    if amp:
+        raise InputError(
+            f"--amp: {source} computes as it was exported; leave --amp out, or ask the run itself"
+        )
+
+
 def formats_named(text: str) -> list[str]:
     """'onnx,litert' -> names; 'all' -> every format. Raises `InputError`."""
     names = [name.strip() for name in text.split(",") if name.strip()]

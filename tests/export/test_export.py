@@ -720,3 +720,14 @@ def test_bench_times_all_forms_of_a_run(exported, capsys):
     assert "share_of_peak" in shown and f"{NAME}.onnx" in shown
     assert main(["bench", "--forms", str(REPO / "tests")]) == 2
     assert "holds no exported file" in capsys.readouterr().err
+    for other in (["--amp"], ["--image-size", "96"], ["EfficientNet_Lite0"]):
+        assert main(["bench", *other, "--forms", str(exported[0] / "export")]) == 2
+        assert "--forms: the files are as they were exported" in capsys.readouterr().err
+
+
+def test_a_file_has_its_own_precision(exported, sample, capsys):
+    file = str(exported[0] / f"export/{NAME}.onnx")
+    photo = str(next(sample.parent.rglob("*.jpg")))
+    for command in (["predict", file, photo], ["evaluate", file, "--metadata", str(sample)]):
+        assert main([*command, "--amp"]) == 2
+        assert "computes as it was exported" in capsys.readouterr().err
