@@ -24,7 +24,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from lite0ca.errors import InputError
-from lite0ca.images.background import Masked, on_another_background
+from lite0ca.images.background import Masked, leaf_mask, on_another_background
 from lite0ca.images.cache import PhotoReader
 from lite0ca.images.delivery import Loader
 from lite0ca.images.leaf_masks import LeafMasks
@@ -123,6 +123,9 @@ class Photos(Dataset):
         drawn = np.random.default_rng(seed).permutation(len(self))[:LOOKED_THROUGH]
         bar = lambda steps, total: console.bar(steps, "looking for scenes", total)  # noqa: E731
         plain = in_threads(lambda index: self.masked(index)[1] is not None, drawn.tolist(), bar)
+        # What OpenCV keeps for a thread is made here for this one, so that loader processes, which
+        # are forked from it, find it made and need none of OpenCV's locks for it.
+        leaf_mask(self.photo(int(drawn[0])))
         found = drawn[~np.array(plain, dtype=bool)]
         self.scenes = np.sort(found)
         print(f"scenes to put leaves before: {len(found):,} of {len(drawn):,} photos", flush=True)

@@ -23,6 +23,7 @@ from lite0ca.images.augmentation import augmentation
 from lite0ca.images.delivery import Loader
 from lite0ca.images.loaders import EvenBatches, score_loader, train_loader, worker_options
 from lite0ca.images.resizing import squeezed
+from lite0ca.images.threads import in_threads
 from lite0ca.settings.config import Config
 
 
@@ -266,3 +267,10 @@ def test_a_batch_that_cannot_be_sent_ends_the_command():
     assert "--num-workers" in advice_for(caught.value)
     for child in multiprocessing.active_children():
         child.join()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="only Linux lists its threads")
+def test_no_thread_is_left_when_processes_are_forked():
+    """One that ends may hold a lock of OpenCV's, which a process forked meanwhile never gets."""
+    seen = set(in_threads(lambda _: threading.get_native_id(), list(range(40))))
+    assert not seen & set(map(int, os.listdir("/proc/self/task")))
