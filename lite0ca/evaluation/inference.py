@@ -8,11 +8,28 @@ import numpy as np
 import torch
 from torch import nn
 
+from lite0ca.evaluation.certainty import tell_of_another_size
+from lite0ca.formats.exported_file import refuse_mixed_precision
+from lite0ca.formats.opening import Exported, open_model
 from lite0ca.machine.console import bar
 from lite0ca.machine.cuda_graphs import Replayed
 from lite0ca.machine.device import Precision, to_device
 from lite0ca.model.distance import pooled
 from lite0ca.model.network import LeafClassifier
+from lite0ca.settings.config import Config
+from lite0ca.settings.trained import settings_of
+
+
+def network_of(source: str, typed: dict) -> tuple[dict, nn.Module, Config]:
+    """(what it says of itself, network, settings with those that were `typed` over its own) of a
+    run, a checkpoint or an exported file. Raises `InputError`.
+    """
+    metadata, network = open_model(source, typed.get("image_size"), typed.get("device", "auto"))
+    if isinstance(network, Exported):  # a run's folder may be called as files are
+        refuse_mixed_precision(source, typed.get("amp"))
+    config = settings_of(metadata, typed)
+    tell_of_another_size(metadata, config.image_size)
+    return metadata, network, config
 
 
 class Network:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lite0ca.evaluation.certainty import tell_of_another_size
 from lite0ca.evaluation.together import Member
 from lite0ca.formats.exported_file import (
     format_of,
@@ -30,14 +29,11 @@ def member_of(source: str, typed: dict) -> Member:
 
 
 def member_of_network(source: str, typed: dict) -> Member:
-    from lite0ca.evaluation.inference import Network
-    from lite0ca.formats.opening import open_model
+    from lite0ca.evaluation.inference import Network, network_of
     from lite0ca.machine.device import Precision, device_of
     from lite0ca.machine.memory import keep_freed_memory
 
-    metadata, network = open_model(source, typed.get("image_size"))
-    config = settings_of(metadata, typed)
-    tell_of_another_size(metadata, config.image_size)
+    metadata, network, config = network_of(source, typed)
     keep_freed_memory()
     asked = Network(network, Precision.for_answers(device_of(config.device), config.amp))
     return Member(source, metadata, asked, config)

@@ -12,7 +12,7 @@ import torch
 from lite0ca.data import dataset
 from lite0ca.data.classes import classes_of
 from lite0ca.errors import InputError
-from lite0ca.evaluation.certainty import is_sure, tell_of_another_size
+from lite0ca.evaluation.certainty import is_sure
 from lite0ca.evaluation.finished_run import (
     choose,
     data_of,
@@ -21,11 +21,11 @@ from lite0ca.evaluation.finished_run import (
     part_at_end,
     trained_as,
 )
-from lite0ca.evaluation.inference import answers_of_batches
+from lite0ca.evaluation.inference import answers_of_batches, network_of
 from lite0ca.evaluation.together import known_names
-from lite0ca.formats.exported_file import format_of, refuse_mixed_precision
+from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
-from lite0ca.formats.opening import Exported, open_model
+from lite0ca.formats.opening import Exported
 from lite0ca.images.background import leaf_mask, with_background
 from lite0ca.images.cache import PhotoReader
 from lite0ca.images.loaders import score_loader
@@ -33,7 +33,6 @@ from lite0ca.machine.device import CPU, Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.settings.config import Config
 from lite0ca.settings.names import display_names, language
-from lite0ca.settings.trained import settings_of
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,7 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
 
     With one of `background.KINDS` it is asked about the photos with a plain background, changed so.
     """
-    if format_of(run):
-        refuse_mixed_precision(run, typed.get("amp"))
-    metadata, model = open_model(run, typed.get("image_size"), typed.get("device", "auto"))
-    config = settings_of(metadata, typed)
-    tell_of_another_size(metadata, config.image_size)
+    metadata, model, config = network_of(run, typed)
     trained = trained_as(run, metadata)
     data = data_of(run, trained, config, metadata["label2id"])
     own, by_itself = is_own(data, run, trained, typed), "split" in data.rows and part_at_end(data)
