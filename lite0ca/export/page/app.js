@@ -20,6 +20,7 @@ let answer = null; // {probabilities, distance, milliseconds}
 let shown = 0; // photos and live views so far: a late answer to an earlier one is dropped
 let live = false;
 let asking = false; // for the camera
+let frame = false; // of the live view: its answer is on the way
 let heard = null; // {of, at}: the answer that was spoken last
 
 // --- loading ---------------------------------------------------------------------------------
@@ -103,12 +104,14 @@ async function look(number) {
 async function lookAtFrame() {
   if (!model) return;
   drawFrame($("video"), canvas);
+  frame = true;
   try {
     await look(shown);
   } catch (error) {
     stopLive();
     fail(error);
   }
+  frame = false;
   render();
 }
 
@@ -221,7 +224,8 @@ function render() {
 }
 
 // For whoever hears the page: one sentence for each answer, and for what else happens. The live view
-// is heard when it sees another class, at most every three seconds.
+// is heard when it sees another class, at most every three seconds. An answer on the way is waited
+// for: the one before is not of the frame that is shown.
 function speak(best, sure, advice) {
   const said = $("answer").textContent;
   if (trouble || !answer) {
@@ -230,6 +234,7 @@ function speak(best, sure, advice) {
     heard = null;
     return;
   }
+  if (frame) return;
   const of = [shown, live, language, sure ? best : said].join();
   const now = performance.now();
   if (live && heard && (of === heard.of || now - heard.at < 3000)) return;
