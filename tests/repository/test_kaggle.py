@@ -326,7 +326,9 @@ def test_a_competition_on_a_simulated_kaggle(built, on_kaggle, image, tmp_path):
     """In two sessions: the second has the output of the first attached, and its runs copied."""
     stage, paddy = tmp_path / "kaggle", "competitions/paddy-disease-classification"
     shutil.copytree(built / "wheels", stage / "input/datasets/ann/lite0ca-wheels")
-    write_competition(stage / "input" / paddy)
+    competition = write_competition(stage / "input" / paddy)
+    (broken, *_) = sorted((competition / "test_images").iterdir())
+    broken.write_bytes(b"cut off on its way")
     shutil.copy(built / "08_competition/08_competition.ipynb", stage / "working")
     small = "overrides: {epochs: 1, image_size: 32, start_size: 32, batch_size: 8, "
     small += "num_workers: 0, backbone: test_efficientnet, pretrained: false}"
@@ -336,7 +338,8 @@ def test_a_competition_on_a_simulated_kaggle(built, on_kaggle, image, tmp_path):
             "-m", "papermill", "08_competition.ipynb", "out.ipynb", "-y", f"{{{parameters}}}"
         )
         assert ran.returncode == 0, ran.stderr[-3000:]
-        sample = (stage / "input" / paddy / "sample_submission.csv").read_text().splitlines()
+        assert f"{broken.name}: " in ran.stderr + (stage / "working/out.ipynb").read_text()
+        sample = (competition / "sample_submission.csv").read_text().splitlines()
         answers = (stage / "working/submission.csv").read_text().splitlines()
         assert [line.split(",")[0] for line in answers] == [line.split(",")[0] for line in sample]
         if number == 0:
