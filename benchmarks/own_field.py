@@ -38,7 +38,7 @@ from lite0ca.data.near_duplicates import find_groups
 from lite0ca.evaluation.finished_run import data_of
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.files import whole
+from lite0ca.files.whole_file import whole
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine.device import CPU, to_device

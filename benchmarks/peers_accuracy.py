@@ -34,7 +34,7 @@ from lite0ca.data import dataset
 from lite0ca.errors import InputError
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.evaluation.predictions import answers_of
-from lite0ca.files import whole
+from lite0ca.files.whole_file import whole
 from lite0ca.machine.processor import cpu_name
 from lite0ca.model.network import build_model
 from lite0ca.model.weights import packaged

@@ -31,7 +31,7 @@ from lite0ca.evaluation.color_baseline import color_answers
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.evaluation.missed_disease import missed_disease
 from lite0ca.evaluation.predictions import answers_of, with_plain_background
-from lite0ca.files import whole
+from lite0ca.files.whole_file import whole
 from lite0ca.images.background import KINDS
 from lite0ca.machine.processor import cpu_name
 from lite0ca.settings.config import Config

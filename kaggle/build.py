@@ -22,8 +22,9 @@ from rewheel import data_wheel, rebuilt_wheel
 
 from lite0ca import __version__
 from lite0ca.errors import InputError
-from lite0ca.files import write_json
-from lite0ca.folders import check_writable, scratch_folder
+from lite0ca.files.destination import check_writable
+from lite0ca.files.json_files import write_json
+from lite0ca.files.scratch import scratch_folder
 from lite0ca.settings.config import Config
 
 HERE = Path(__file__).resolve().parent

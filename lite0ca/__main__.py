@@ -24,7 +24,7 @@ from lite0ca.errors import (
     out_of_room,
     printable,
 )
-from lite0ca.folders import own_temporary_folder
+from lite0ca.files.scratch import own_temporary_folder
 from lite0ca.machine import console, torchrun
 from lite0ca.machine.signals import Ending
 

@@ -26,7 +26,7 @@ from lite0ca.data.competition import Competition, competition_of
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sample import drawn_competition, drawn_sample
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
-from lite0ca.folders import whole_folder
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.machine.environment import kaggle_begun, kaggle_runs
 from lite0ca.settings import command_lines
 from lite0ca.settings.config import Config, unknown

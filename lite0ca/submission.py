@@ -11,8 +11,11 @@ from pathlib import Path
 from lite0ca.data.classes import plain_name
 from lite0ca.data.sample_submission import Sample, listed, read_sample, read_table
 from lite0ca.errors import InputError, composed, printable
-from lite0ca.files import csv_line, is_stream, refuse_others, whole
-from lite0ca.folders import check_length, check_writable
+from lite0ca.files.destination import check_length, check_writable
+from lite0ca.files.ownership import refuse_others
+from lite0ca.files.streams import is_stream
+from lite0ca.files.tables import csv_line
+from lite0ca.files.whole_file import whole
 from lite0ca.images.reading import IMAGE_SUFFIXES, identity_of
 from lite0ca.machine import console
 from lite0ca.prediction import Model

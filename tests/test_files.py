@@ -19,17 +19,18 @@ import pandas as pd
 import pytest
 from conftest import REPO, TRIES
 
-from lite0ca import files, folders
 from lite0ca.errors import InputError
-from lite0ca.files import csv_line, cut, is_table, whole, write_json, write_table
-from lite0ca.folders import (
-    SCRAP,
-    check_writable,
-    make_folder,
-    remove_scraps,
-    scratch_folder,
-    whole_folder,
-)
+from lite0ca.files.destination import check_writable
+from lite0ca.files.folders import make_folder
+from lite0ca.files.json_files import read_json, write_json
+from lite0ca.files.locks import locked
+from lite0ca.files.names import cut
+from lite0ca.files.ownership import is_table
+from lite0ca.files.scraps import SCRAP, remove_scraps
+from lite0ca.files.scratch import scratch_folder
+from lite0ca.files.tables import csv_line, write_table
+from lite0ca.files.whole_file import whole
+from lite0ca.files.whole_folder import whole_folder
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors, RLIMIT_FSIZE")
 
@@ -56,7 +57,7 @@ def test_scraps_are_those_of_this_project_that_nobody_writes(tmp_path):
     os.mkfifo(tmp_path / f".pipe{SCRAP}")
     for name in (f".best_model.pt.1{SCRAP}", ".users.tmp", "kept", f".mine{SCRAP}"):
         (tmp_path / name).write_text("")
-    with folders.locked(tmp_path / f".mine{SCRAP}"):
+    with locked(tmp_path / f".mine{SCRAP}"):
         remove_scraps(tmp_path)
     assert listed(tmp_path) == [f".link{SCRAP}", f".mine{SCRAP}", ".users.tmp", "kept"]
 
@@ -72,7 +73,7 @@ def test_json_is_strict(tmp_path):
 def test_json_holds_any_file_name(tmp_path):
     name = os.fsdecode(b"\xff\xfe \xc3\xa9\n.jpg")
     write_json(tmp_path / "a.json", {"name": name})
-    assert files.read_json(tmp_path / "a.json") == {"name": name}
+    assert read_json(tmp_path / "a.json") == {"name": name}
 
 
 @pytest.mark.parametrize("kind", ["unnamed", "named", "unnamed but not linked"])
@@ -141,7 +142,7 @@ def test_what_the_shell_has_opened_is_added_to(name, tmp_path):
     (tmp_path / "link").symlink_to("/dev/stdout")
     (tmp_path / "out.txt").write_text("kept\n")
     code = f"""
-from lite0ca.files import whole
+from lite0ca.files.whole_file import whole
 print("before")
 with whole({name!r}) as file:
     print("meanwhile")
@@ -230,8 +231,9 @@ def test_errors_do_not_tell_names_that_nobody_knows(tmp_path):
 
 KILLED = """
 import os, sys, time
-from lite0ca.files import whole
-from lite0ca.folders import scratch_folder, whole_folder
+from lite0ca.files.whole_file import whole
+from lite0ca.files.scratch import scratch_folder
+from lite0ca.files.whole_folder import whole_folder
 os.chdir(sys.argv[1])
 with (
     whole("old.txt") as old, whole("new.txt") as new, whole("p/q/new.txt") as far,
@@ -281,9 +283,9 @@ def test_nothing_is_left_however_a_process_ends(number, tmp_path):
 def test_without_a_guardian_the_next_writer_cleans_up(tmp_path):
     code = """
 import os, sys
-from lite0ca import folders
-folders.GUARDIAN = "exit"
-with folders.scratch_folder(sys.argv[1]):
+from lite0ca.files import guardian, scratch
+guardian.GUARDIAN = "exit"
+with scratch.scratch_folder(sys.argv[1]):
     os.kill(os.getpid(), 9)
 """
     environment = os.environ | {"PYTHONPATH": str(REPO)}

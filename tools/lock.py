@@ -17,7 +17,8 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from lite0ca.files import is_table, whole
+from lite0ca.files.ownership import is_table
+from lite0ca.files.whole_file import whole
 
 # All figures of this repository were measured with this torch, and litert-torch 0.10 asks for
 # torch < 2.15. To move on: change these two, `make lock`, `make test`, `make test-deploy`.

@@ -16,7 +16,7 @@ import jupytext
 import nbformat
 import papermill
 
-from lite0ca.files import whole
+from lite0ca.files.whole_file import whole
 
 KEPT = ("tags", "jupyter", "_kg_hide-input")  # of a cell's metadata; the last two fold its code
 # ipykernel warns that who can listen on this machine's own wire hears it.

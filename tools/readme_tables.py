@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-from lite0ca.files import whole
+from lite0ca.files.whole_file import whole
 from lite0ca.settings.config import GROUPS, Config, flag, value_type
 from lite0ca.settings.flags import as_typed, default_text
 from lite0ca.settings.presets import PRESETS

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from lite0ca.errors import InputError
 from lite0ca.evaluation.model_card import write_card
-from lite0ca.files import read_bytes, whole
-from lite0ca.folders import check_writable, whole_folder
+from lite0ca.files.destination import check_writable
+from lite0ca.files.reading import read_bytes
+from lite0ca.files.whole_file import whole
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.formats.checkpoint import save_checkpoint
 from lite0ca.formats.run_files import BEST, SETTINGS, TABLE, digest, run_folder
 

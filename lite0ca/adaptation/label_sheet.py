@@ -19,17 +19,14 @@ from lite0ca.data.metadata_csv import TO_FILL_IN
 from lite0ca.data.near_duplicates import find_groups
 from lite0ca.errors import InputError, composed, printable
 from lite0ca.evaluation.inference import Network
-from lite0ca.files import (
-    BYTE_ORDER_MARK,
-    beginning,
-    csv_line,
-    cut,
-    is_table,
-    read_bytes,
-    refuse_others,
-    whole,
-)
-from lite0ca.folders import check_writable, own_temporary_folder, refuse_among_photos, whole_folder
+from lite0ca.files.destination import check_writable, refuse_among_photos
+from lite0ca.files.names import cut
+from lite0ca.files.ownership import is_table, refuse_others
+from lite0ca.files.reading import beginning, read_bytes
+from lite0ca.files.scratch import own_temporary_folder
+from lite0ca.files.tables import BYTE_ORDER_MARK, csv_line
+from lite0ca.files.whole_file import whole
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
 from lite0ca.images.photo_batches import photo_batches, photo_paths, reading_threads

@@ -24,8 +24,9 @@ from lite0ca.errors import InputError, printable
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.finished_run import is_own
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.files import write_json, write_table
-from lite0ca.folders import own_temporary_folder
+from lite0ca.files.json_files import write_json
+from lite0ca.files.scratch import own_temporary_folder
+from lite0ca.files.tables import write_table
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
 from lite0ca.formats.run_files import ADAPTED, LEARNED

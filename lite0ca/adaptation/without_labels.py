@@ -20,8 +20,8 @@ from lite0ca.adaptation.familiarity import distance_of_both
 from lite0ca.adaptation.maps import maps_of
 from lite0ca.adaptation.training_photos import training_photos
 from lite0ca.errors import InputError
-from lite0ca.files import write_json
-from lite0ca.folders import own_temporary_folder
+from lite0ca.files.json_files import write_json
+from lite0ca.files.scratch import own_temporary_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
 from lite0ca.formats.run_files import ADAPTED

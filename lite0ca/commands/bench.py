@@ -7,8 +7,11 @@ import os
 from pathlib import Path
 
 from lite0ca.errors import InputError, printable
-from lite0ca.files import cut, is_picture, is_table, numbered, write_table
-from lite0ca.folders import check_writable, whole_folder
+from lite0ca.files.destination import check_writable
+from lite0ca.files.names import cut, numbered
+from lite0ca.files.ownership import is_picture, is_table
+from lite0ca.files.tables import write_table
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.settings.config import flag
 from lite0ca.settings.flags import add_flags, from_flags
 

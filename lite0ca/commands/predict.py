@@ -10,8 +10,11 @@ from contextlib import ExitStack, nullcontext, redirect_stdout
 from pathlib import Path
 
 from lite0ca.errors import InputError, printable
-from lite0ca.files import BYTE_ORDER_MARK, csv_line, is_stream, is_table, refuse_others, whole
-from lite0ca.folders import check_length, check_writable
+from lite0ca.files.destination import check_length, check_writable
+from lite0ca.files.ownership import is_table, refuse_others
+from lite0ca.files.streams import is_stream
+from lite0ca.files.tables import BYTE_ORDER_MARK, csv_line
+from lite0ca.files.whole_file import whole
 from lite0ca.settings.advice import DOUBTS, never_sure, not_sure_advice, unlike_advice
 from lite0ca.settings.command_lines import quoted
 from lite0ca.settings.flags import add_looks, add_run, add_run_flags

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from lite0ca.data import near_duplicates
-from lite0ca.files import known_json, write_json
+from lite0ca.files.json_files import known_json, write_json
 from lite0ca.images.reading import stamp_of
 from lite0ca.machine.environment import cache_folder
 from lite0ca.settings.config import Config

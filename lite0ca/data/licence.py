@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from lite0ca.errors import printable
-from lite0ca.files import beginning, known_json
+from lite0ca.files.json_files import known_json
+from lite0ca.files.reading import beginning
 
 LICENCES = ("LICENSE*", "LICENCE*", "license*", "licence*")  # Linux knows small letters from large
 READMES = ("README*", "readme*")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from lite0ca.data.layout import SPLITS, split_named
 from lite0ca.errors import InputError, composed, first_line, opening, printable
-from lite0ca.files import read_bytes
+from lite0ca.files.reading import read_bytes
 from lite0ca.images.folder_walk import on_disk
 from lite0ca.images.reading import identity_of, refuse_other_than_files
 from lite0ca.settings.config import unknown

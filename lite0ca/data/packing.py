@@ -15,8 +15,12 @@ from lite0ca.data import dataset, split
 from lite0ca.data.layout import SPLITS
 from lite0ca.data.metadata_csv import COLUMNS
 from lite0ca.errors import InputError
-from lite0ca.files import read_bytes, whole, write_json, write_table
-from lite0ca.folders import refuse_full, whole_folder
+from lite0ca.files.destination import refuse_full
+from lite0ca.files.json_files import write_json
+from lite0ca.files.reading import read_bytes
+from lite0ca.files.tables import write_table
+from lite0ca.files.whole_file import whole
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.images.reading import bytes_of, content_of
 from lite0ca.images.tar_shards import SUMS, TABLE, sums_of, tars_of
 from lite0ca.machine.console import bar

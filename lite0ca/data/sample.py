@@ -16,8 +16,12 @@ import pandas as pd
 
 from lite0ca.data.dataset import DRAWN
 from lite0ca.errors import InputError
-from lite0ca.files import whole, write_json, write_table
-from lite0ca.folders import refuse_full, scratch_folder, whole_folder
+from lite0ca.files.destination import refuse_full
+from lite0ca.files.json_files import write_json
+from lite0ca.files.scratch import scratch_folder
+from lite0ca.files.tables import write_table
+from lite0ca.files.whole_file import whole
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.images.threads import in_threads
 
 CLASSES = ("bacterial_leaf_blight", "brown_spot", "healthy", "leaf_blast")

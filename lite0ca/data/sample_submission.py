@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lite0ca.errors import InputError, composed, first_line
-from lite0ca.files import read_bytes
+from lite0ca.files.reading import read_bytes
 from lite0ca.images.folder_walk import walk
 
 NAMED = 5  # ids, files or columns that a message names

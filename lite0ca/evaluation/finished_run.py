@@ -12,7 +12,7 @@ import pandas as pd
 from lite0ca.data import dataset, split
 from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.errors import InputError, opening, printable
-from lite0ca.files import read_bytes
+from lite0ca.files.reading import read_bytes
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.run_files import BEST, LEARNED, TABLE, run_folder

@@ -21,7 +21,9 @@ from lite0ca.evaluation.calibration import calibration_as_text
 from lite0ca.evaluation.finished_run import WORTH
 from lite0ca.evaluation.missed_disease import missed_as_text
 from lite0ca.evaluation.run_report import PARTS, changed_rows, counts_of, machine_of
-from lite0ca.files import beginning, known_json, whole
+from lite0ca.files.json_files import known_json
+from lite0ca.files.reading import beginning
+from lite0ca.files.whole_file import whole
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import is_number, limit_of

@@ -18,8 +18,10 @@ from lite0ca.errors import InputError, printable
 from lite0ca.evaluation import metrics
 from lite0ca.evaluation.missed_disease import missed_as_text, missed_disease
 from lite0ca.evaluation.predictions import answered
-from lite0ca.files import is_picture, is_table, known_json, refuse_others, write_json, write_table
-from lite0ca.folders import whole_folder
+from lite0ca.files.json_files import known_json, write_json
+from lite0ca.files.ownership import is_picture, is_table, refuse_others
+from lite0ca.files.tables import write_table
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.formats.names import names_of
 from lite0ca.formats.run_files import TABLE, run_folder

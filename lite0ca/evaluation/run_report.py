@@ -17,7 +17,10 @@ from lite0ca.evaluation.finished_run import WORTH
 from lite0ca.evaluation.missed_disease import missed_as_text
 from lite0ca.evaluation.predictions import Answers
 from lite0ca.evaluation.scoring import name_of
-from lite0ca.files import beginning, known_json, refuse_others, whole
+from lite0ca.files.json_files import known_json
+from lite0ca.files.ownership import refuse_others
+from lite0ca.files.reading import beginning
+from lite0ca.files.whole_file import whole
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import is_number
 from lite0ca.formats.run_files import TABLE, run_folder

@@ -13,8 +13,11 @@ from lite0ca.evaluation.certainty import is_sure
 from lite0ca.evaluation.missed_disease import missed_as_text, missed_disease
 from lite0ca.evaluation.predictions import Answers, answered
 from lite0ca.evaluation.together_on_data import answered_together
-from lite0ca.files import cut, is_picture, known_json, numbered, write_json
-from lite0ca.folders import check_writable, refuse_among_photos, whole_folder
+from lite0ca.files.destination import check_writable, refuse_among_photos
+from lite0ca.files.json_files import known_json, write_json
+from lite0ca.files.names import cut, numbered
+from lite0ca.files.ownership import is_picture
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
 from lite0ca.machine.device import CPU, describe, device_of

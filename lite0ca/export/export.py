@@ -29,8 +29,10 @@ from lite0ca.export.equalization import equalized
 from lite0ca.export.fusion import fused
 from lite0ca.export.photo_input import PhotoClassifier
 from lite0ca.export.verification import Verification, verdict, with_speed
-from lite0ca.files import known_json, refuse_others
-from lite0ca.folders import check_writable, whole_folder
+from lite0ca.files.destination import check_writable
+from lite0ca.files.json_files import known_json
+from lite0ca.files.ownership import refuse_others
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.exported_file import FORMATS, files_of, seal_file
 from lite0ca.formats.metadata import DISTANCE, LOGITS, PROBABILITIES, metadata_of

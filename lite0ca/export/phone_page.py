@@ -22,8 +22,11 @@ from pathlib import Path
 
 from lite0ca.errors import InputError
 from lite0ca.evaluation.certainty import LIMIT, NO_LEAF
-from lite0ca.files import refuse_others, whole
-from lite0ca.folders import check_writable, scratch_folder, whole_folder
+from lite0ca.files.destination import check_writable
+from lite0ca.files.ownership import refuse_others
+from lite0ca.files.scratch import scratch_folder
+from lite0ca.files.whole_file import whole
+from lite0ca.files.whole_folder import whole_folder
 from lite0ca.formats.metadata import DISTANCE
 from lite0ca.machine.environment import cache_folder
 from lite0ca.settings.names import LANGUAGES, display_names

@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from lite0ca.errors import InputError, opening
-from lite0ca.files import whole
+from lite0ca.files.whole_file import whole
 from lite0ca.formats import seal
 from lite0ca.formats.metadata import check_metadata
 from lite0ca.formats.run_files import best_of

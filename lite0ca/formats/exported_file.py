@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lite0ca.errors import InputError, opening
-from lite0ca.files import read_bytes
+from lite0ca.files.reading import read_bytes
 from lite0ca.formats import seal
 from lite0ca.formats.metadata import DISTANCE, check_metadata
 from lite0ca.machine.console import quiet

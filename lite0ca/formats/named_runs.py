@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lite0ca.errors import InputError, printable
-from lite0ca.files import is_picture
+from lite0ca.files.ownership import is_picture
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.run_files import BEST, EXPORTS, LAST, REPORT, SETTINGS, best_of, runs_in
 from lite0ca.images.folder_walk import walk

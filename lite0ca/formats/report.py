@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 from lite0ca.errors import InputError, opening
-from lite0ca.files import json_object, read_bytes, whole
+from lite0ca.files.json_files import json_object
+from lite0ca.files.reading import read_bytes
+from lite0ca.files.whole_file import whole
 from lite0ca.formats import seal
 from lite0ca.formats.run_files import sha256
 

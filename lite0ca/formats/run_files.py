@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from lite0ca.errors import InputError
-from lite0ca.files import read_bytes
+from lite0ca.files.reading import read_bytes
 
 BEST, LAST = "best_model.pt", "last.pt"
 SETTINGS, TABLE = "config.json", "data.csv"  # what a run began with; the latter is its split

@@ -11,7 +11,7 @@ import hashlib
 import mmap
 from pathlib import Path
 
-from lite0ca.files import beginning
+from lite0ca.files.reading import beginning
 
 NAME = "seal"  # of the metadata that holds it
 MARK, ZEROS = b"lite0ca-sha256:", b"0" * 64

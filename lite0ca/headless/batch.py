@@ -14,8 +14,9 @@ import pandas as pd
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.errors import printable
 from lite0ca.evaluation import out_of_fold
-from lite0ca.files import refuse_others
-from lite0ca.folders import check_writable, make_folder
+from lite0ca.files.destination import check_writable
+from lite0ca.files.folders import make_folder
+from lite0ca.files.ownership import refuse_others
 from lite0ca.headless import ray_cluster
 from lite0ca.headless.executed_notebook import (
     beside_run,

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from lite0ca.errors import InputError, opening
-from lite0ca.files import known_json, read_json, whole
+from lite0ca.files.json_files import known_json, read_json
+from lite0ca.files.whole_file import whole
 from lite0ca.formats.metadata import is_number
 from lite0ca.formats.run_files import LAST
 

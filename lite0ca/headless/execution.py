@@ -12,8 +12,8 @@ import threading
 from pathlib import Path
 
 from lite0ca.errors import InputError
-from lite0ca.files import whole
-from lite0ca.folders import own_temporary_folder
+from lite0ca.files.scratch import own_temporary_folder
+from lite0ca.files.whole_file import whole
 from lite0ca.machine.signals import on_signals
 
 GRACE = 25  # seconds to save in: Slurm and Kubernetes kill 30 s after their SIGTERM

@@ -8,7 +8,9 @@ from pathlib import Path
 from lite0ca.data.dataset import SAMPLE
 from lite0ca.data.sources import find
 from lite0ca.errors import InputError, opening
-from lite0ca.files import cut, json_object, read_bytes
+from lite0ca.files.json_files import json_object
+from lite0ca.files.names import cut
+from lite0ca.files.reading import read_bytes
 from lite0ca.settings.config import MOST_FOLDS, Config, unknown
 from lite0ca.settings.flags import assignments
 from lite0ca.settings.presets import PRESETS

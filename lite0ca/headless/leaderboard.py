@@ -8,7 +8,8 @@ import pandas as pd
 
 from lite0ca.data.dataset import DRAWN
 from lite0ca.errors import printable
-from lite0ca.files import is_picture, is_table, refuse_others, write_table
+from lite0ca.files.ownership import is_picture, is_table, refuse_others
+from lite0ca.files.tables import write_table
 from lite0ca.machine.processor import cpu_name
 from lite0ca.plots import style
 from lite0ca.plots.runs import leaderboard

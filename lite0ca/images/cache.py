@@ -29,7 +29,7 @@ import numpy as np
 import PIL
 
 from lite0ca.errors import InputError, printable
-from lite0ca.folders import make_folder
+from lite0ca.files.folders import make_folder
 from lite0ca.images.reading import read_image, side_for, size_of, stamp_of
 from lite0ca.machine import distributed
 from lite0ca.machine.environment import cache_folder

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lite0ca.errors import InputError, opening
-from lite0ca.files import read_bytes
+from lite0ca.files.reading import read_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

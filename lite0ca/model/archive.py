@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lite0ca.files import read_bytes
+from lite0ca.files.reading import read_bytes
 from lite0ca.machine.memory import free_memory_gb
 
 # All that our checkpoints and published weights name; torch's own list has bytearray(10**12).

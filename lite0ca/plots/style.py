@@ -9,7 +9,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from lite0ca.errors import printable
-from lite0ca.files import SOFTWARE, whole
+from lite0ca.files.ownership import SOFTWARE
+from lite0ca.files.whole_file import whole
 
 TRAIN, VALID = sns.color_palette("colorblind")[:2]
 

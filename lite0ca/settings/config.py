@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lite0ca.errors import InputError
-from lite0ca.files import read_json
+from lite0ca.files.json_files import read_json
 from lite0ca.settings.presets import PRESETS
 from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, SYSTEMS, System
 

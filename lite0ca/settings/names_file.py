@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from lite0ca.errors import InputError, composed
-from lite0ca.files import json_object, read_bytes
+from lite0ca.files.json_files import json_object
+from lite0ca.files.reading import read_bytes
 from lite0ca.settings.config import unknown
 from lite0ca.settings.names import LANGUAGES, display_name
 

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from lite0ca.errors import InputError
-from lite0ca.files import read_json
+from lite0ca.files.json_files import read_json
 from lite0ca.formats.metadata import is_number
 from lite0ca.machine.device import Precision, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory

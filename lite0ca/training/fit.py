@@ -16,7 +16,8 @@ from lite0ca.errors import InputError, TrainingDiverged, printable
 from lite0ca.evaluation.calibration import calibration
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.folders import check_writable, own_temporary_folder, refuse_among_photos
+from lite0ca.files.destination import check_writable, refuse_among_photos
+from lite0ca.files.scratch import own_temporary_folder
 from lite0ca.formats.checkpoint import load_checkpoint
 from lite0ca.formats.run_files import LAST
 from lite0ca.images import cache

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from lite0ca.errors import InputError, Stopped, TrainingDiverged
-from lite0ca.files import write_json
-from lite0ca.folders import scratch_folder
+from lite0ca.files.json_files import write_json
+from lite0ca.files.scratch import scratch_folder
 from lite0ca.machine.console import tell
 from lite0ca.machine.signals import leave
 from lite0ca.machine.torchrun import without_torchrun

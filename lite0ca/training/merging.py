@@ -23,7 +23,7 @@ from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import data_of
 from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
-from lite0ca.files import write_json
+from lite0ca.files.json_files import write_json
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
 from lite0ca.formats.run_files import MERGED, TABLE, digest, run_folder

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from lite0ca.files import write_json
+from lite0ca.files.json_files import write_json
 from lite0ca.machine import console
 from lite0ca.machine.memory import nothing_collected
 from lite0ca.machine.signals import end_with_parent

@@ -16,8 +16,11 @@ from lite0ca.data.dataset import DataSet
 from lite0ca.data.licence import licence_of
 from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
-from lite0ca.files import known_json, numbered, read_json, write_json, write_table
-from lite0ca.folders import remove_scraps, scratch_folder
+from lite0ca.files.json_files import known_json, read_json, write_json
+from lite0ca.files.names import numbered
+from lite0ca.files.scraps import remove_scraps
+from lite0ca.files.scratch import scratch_folder
+from lite0ca.files.tables import write_table
 from lite0ca.formats.checkpoint import load_checkpoint, save_checkpoint
 from lite0ca.formats.metadata import check_metadata
 from lite0ca.formats.run_files import BEST, LAST, SETTINGS, TABLE, sha256

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, printable
 from lite0ca.evaluation.run_report import PAGE
-from lite0ca.files import known_json
+from lite0ca.files.json_files import known_json
 from lite0ca.formats.metadata import is_number
 from lite0ca.formats.run_files import BEST, LAST, SETTINGS
 from lite0ca.settings.config import Config, flag

@@ -9,7 +9,6 @@ from conftest import REPO
 
 STOREYS = [
     "errors",
-    "folders",
     "files",
     "settings machine plots",
     "images",
