@@ -126,7 +126,7 @@ trust: $(VENV)/installed-dev  ## bad input and faults, many tries; an hour
 	OMP_NUM_THREADS=1 TRIES=50 EXAMPLES=5000 LONG_EPOCHS=200 $(PYTHON) -m pytest -n auto \
 	    --dist load tests/robustness tests/settings/test_flags.py \
 	    tests/training/test_train.py tests/headless/test_batch.py tests/machine tests/images \
-	    tests/export/test_export.py tests/test_files.py tests/repository/test_notebooks.py \
+	    tests/export/test_export.py tests/files tests/repository/test_notebooks.py \
 	    tests/repository/test_guide.py tests/data/test_groups.py
 	@# Asks the index for known weaknesses of what is installed.
 	test -x $(VENV)-audit/bin/pip-audit || { python3 -m venv $(VENV)-audit && \

@@ -24,6 +24,7 @@ REPO = Path(__file__).resolve().parent.parent
 RICE_LEAF = Path(os.environ.get("LITE0CA_RICE_LEAF", REPO.parent / "shared/data/rice_leaf"))
 TRIES = int(os.environ.get("TRIES", "1"))  # of what takes long; `make trust` sets more
 SLOW = pytest.mark.skipif(TRIES < 10, reason="takes long: make trust")
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors, RLIMIT_FSIZE")
 # Small enough for seconds: 64 pixels are a 2 x 2 feature map.
 TINY = ["--epochs", "1", "--train-limit", "8", "--valid-limit", "4", "--image-size", "64"]
 TINY += ["--batch-size", "4", "--num-workers", "0"]
@@ -47,6 +48,13 @@ def outcome(run):
     best = torch.load(run / "best_model.pt", weights_only=True)["model"]
     last = torch.load(run / "last.pt", weights_only=True)["model"]
     return curves, best, last
+
+
+def listed(folder: Path) -> list[str]:
+    """All files and folders inside, by their path from the folder."""
+    walked = os.walk(folder)  # rglob fails where a folder goes meanwhile
+    inside = [Path(above, name) for above, *both in walked for names in both for name in names]
+    return sorted(str(path.relative_to(folder)) for path in inside)
 
 
 def assert_equal(one, two):
