@@ -23,6 +23,7 @@ from pathlib import Path
 from lite0ca.errors import InputError
 from lite0ca.evaluation.certainty import LIMIT, NO_LEAF
 from lite0ca.files.destination import check_writable
+from lite0ca.files.json_files import json_text
 from lite0ca.files.ownership import refuse_others
 from lite0ca.files.scratch import scratch_folder
 from lite0ca.files.whole_file import whole
@@ -115,8 +116,7 @@ def content_of_page(model: Path, metadata: Mapping) -> dict[str, bytes]:
     about |= {"runtime": f"{RUNTIME} {RUNTIME_VERSION}"}
     if DISTANCE in metadata.get("outputs", {}):
         about |= {DISTANCE: {"limit": LIMIT, "no_leaf": NO_LEAF}}
-    text = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
-    files["model.json"] = f"{text}\n".encode()
+    files["model.json"] = json_text(about).encode()
 
     page = files["index.html"].decode()
     policy = re.search(r'Content-Security-Policy"\s+content="([^"]+)"', page)

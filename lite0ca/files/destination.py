@@ -1,4 +1,4 @@
-"""Where results are to go: asked before the work, not after an hour."""
+"""Whether results can go where they are to go: asked before the work."""
 
 from __future__ import annotations
 

@@ -30,14 +30,11 @@ if hasattr(os, "register_at_fork"):
 def guarded(scratch: Path, absent: list[Path]):
     """While this lasts, the end of this process removes `scratch`, and `absent` that are empty."""
     pipe = guardian_of(scratch, [place.absolute() for place in absent[:DEEPEST]])
-    if not pipe:
-        yield
-        return
-    PIPES.add(pipe)
     try:
         yield
     finally:
-        dismiss(pipe, scratch)
+        if pipe:
+            dismiss(pipe, scratch)
 
 
 def dismiss(pipe, scratch: Path) -> None:
@@ -50,14 +47,18 @@ def dismiss(pipe, scratch: Path) -> None:
 
 def guardian_of(scratch: Path, absent: list[Path]):
     """What a guardian reads; None if no process can be had: then the next writer cleans up."""
-    command = ["/bin/sh", "-c", GUARDIAN, "guardian", scratch, *absent]
-    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
-        # Without a buffer of Python's: that would be flushed into a closed pipe.
         shell = subprocess.Popen(
-            command, stdin=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True, **nowhere
+            ["/bin/sh", "-c", GUARDIAN, "guardian", scratch, *absent],
+            stdin=subprocess.PIPE,
+            bufsize=0,  # a buffer of Python's would be flushed into a closed pipe
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
         )
     except OSError:  # also Windows, which has no such shell
         return None
     shell.wait()  # what it left behind waits for us
+    PIPES.add(shell.stdin)
     return shell.stdin

@@ -35,10 +35,16 @@ def each_once(pairs: list[tuple[str, object]]) -> dict:
     return found
 
 
+def json_text(content) -> str:
+    """JSON for people: indented, in any letters. Raises `ValueError` for NaN, which JSON lacks."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_json(path: str | Path, content) -> None:
+    """Write a file whole; raises what `json_text` and `whole` raise."""
+    text = json_text(content)
     with whole(path) as file:
-        json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
+        file.write(text)
 
 
 def known_json(path: str | Path) -> dict:

@@ -1,4 +1,4 @@
-"""None is written over that lite0ca did not make: what is in a file tells."""
+"""No file is written over that lite0ca did not make: what is in a file tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of strangers, looked at and read."""
+"""Files that anybody may have put there: looked at, and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is not complete yet: its names, and how it is cleared away after a kill."""
+"""What is not complete yet: its name, and how it is cleared away after a kill.
+
+Who writes it holds its lock; what nobody holds was left by a process that is no more.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,11 @@ SCRAP = ".lite0ca.tmp"  # ends the name of what is not complete yet
 def scrap_name() -> str:
     """A name for what is not complete: nobody else's, and short whatever it becomes."""
     return f".{os.getpid()}-{secrets.token_hex(4)}{SCRAP}"
+
+
+def is_own(name: str) -> bool:
+    """Whether this process gave that name."""
+    return is_scrap(name) and name.startswith(f".{os.getpid()}-")
 
 
 def is_scrap(name: str) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lite0ca.files.folders import make_folder, missing, remove_empty
-from lite0ca.files.guardian import PIPES, dismiss, guarded, guardian_of
+from lite0ca.files.guardian import dismiss, guarded, guardian_of
 from lite0ca.files.locks import lock_of, locked
-from lite0ca.files.scraps import remove_scraps, scrap_name
+from lite0ca.files.scraps import is_own, remove_scraps, scrap_name
 
 RAY_FOLDER = "RAY_TMPDIR"  # where Ray finds its clusters; its sockets need a short name
 TORCH_CACHE = "TORCHINDUCTOR_CACHE_DIR"  # torch itself sets it, to a folder in TMPDIR
@@ -38,7 +38,7 @@ def scratch_folder(beside: str | Path | None = None) -> Iterator[Path]:
                 while not scratch.is_dir():  # or somebody took it for a scrap before it was locked
                     os.mkdir(scratch, 0o777 if beside is not None else 0o700)
                     with contextlib.suppress(OSError):  # not every file system has locks
-                        held.enter_context(locked(scratch))
+                        held.enter_context(locked(scratch, wait=True))
                 yield scratch
         except OSError as error:
             if str(scratch) not in str(error.filename):
@@ -56,7 +56,7 @@ def own_temporary_folder():
 
     Where none can be made, all is as it was; within another of this process nothing is done.
     """
-    if os.path.basename(tempfile.gettempdir()).startswith(f".{os.getpid()}-"):
+    if is_own(os.path.basename(tempfile.gettempdir())):
         yield
         return
     before, named = tempfile.tempdir, os.environ.get("TMPDIR")
@@ -67,14 +67,13 @@ def own_temporary_folder():
     if not (pipe := guardian_of(folder, [])):
         yield
         return
-    PIPES.add(pipe)
     descriptor = None
     try:
         with contextlib.suppress(OSError):
             os.mkdir(folder, 0o700)
             os.environ.setdefault(RAY_FOLDER, tempfile.gettempdir())
             tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
-            descriptor = lock_of(folder)
+            descriptor = lock_of(folder, wait=True)
         yield
     finally:
         tempfile.tempdir = before

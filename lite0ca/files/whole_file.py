@@ -17,9 +17,6 @@ from lite0ca.files.reading import status_of
 from lite0ca.files.scraps import is_scrap, remove_scraps, scrap_name
 from lite0ca.files.streams import into, is_stream, opened_stream
 
-# Of a name that is no UTF-8 JSON reads back what it was.
-TEXT = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
-
 
 @contextlib.contextmanager
 def whole(path: str | Path, mode: str = "w") -> Iterator:
@@ -35,7 +32,9 @@ def whole(path: str | Path, mode: str = "w") -> Iterator:
         else:
             stack.enter_context(made_folder(Path(path).parent))
             binary = stack.enter_context(unseen(path))
-        file = binary if "b" in mode else io.TextIOWrapper(binary, **TEXT)
+        file = binary
+        if "b" not in mode:  # of a name that is no UTF-8 JSON reads back what it was
+            file = io.TextIOWrapper(binary, "utf-8", errors="backslashreplace", newline="\n")
         yield file
         file.flush()
         if file is not binary:
@@ -93,18 +92,18 @@ def new_file(folder: str) -> tuple[int, str | None]:
     """(descriptor, name) of a file; without a name, where that can be, a kill leaves nothing."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
-            descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
-            lock(descriptor)
-            return descriptor, None
+            return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), None
     return named_file(folder)
 
 
 def named_file(folder: str) -> tuple[int, str]:
+    """(descriptor, name) of a file with a temporary name, locked where there are locks."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         name = os.path.join(folder, scrap_name())
         descriptor = os.open(name, flags, 0o666)
-        lock(descriptor)
+        with contextlib.suppress(OSError):
+            lock(descriptor, wait=True)
         if os.path.exists(name):  # nobody took it for a scrap before it was locked
             return descriptor, name
         os.close(descriptor)
@@ -113,6 +112,8 @@ def named_file(folder: str) -> tuple[int, str]:
 def linked(file: io.BufferedRandom, folder: str) -> str:
     """The temporary name that a file without one now has."""
     name, descriptor = os.path.join(folder, scrap_name()), file.fileno()
+    with contextlib.suppress(OSError):
+        lock(descriptor, wait=True)
     try:
         os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor)
         return name

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from lite0ca.errors import InputError, opening
-from lite0ca.files.json_files import json_object
+from lite0ca.files.json_files import json_object, json_text
 from lite0ca.files.reading import read_bytes
 from lite0ca.files.whole_file import whole
 from lite0ca.formats import seal
@@ -16,11 +15,9 @@ INSTEAD = "export again, or predict with the run's best_model.pt"
 
 
 def write_report(path: Path, report: dict) -> None:
-    text = json.dumps(
-        report | {seal.NAME: seal.EMPTY}, indent=2, ensure_ascii=False, allow_nan=False
-    )
+    text = json_text(report | {seal.NAME: seal.EMPTY})
     with whole(path, "wb") as file:
-        file.write(seal.sealed(f"{text}\n".encode()))
+        file.write(seal.sealed(text.encode()))
 
 
 def read_report(path: Path) -> dict | None:

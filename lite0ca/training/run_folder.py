@@ -17,6 +17,7 @@ from lite0ca.data.licence import licence_of
 from lite0ca.data.metadata_csv import COLUMNS, read_made_split
 from lite0ca.errors import InputError
 from lite0ca.files.json_files import known_json, read_json, write_json
+from lite0ca.files.locks import lock_for_process
 from lite0ca.files.names import numbered
 from lite0ca.files.scraps import remove_scraps
 from lite0ca.files.scratch import scratch_folder
@@ -33,11 +34,6 @@ from lite0ca.speed.timing import images_per_s
 from lite0ca.training.epoch import refuse_non_finite
 from lite0ca.training.state import State
 from lite0ca.training.summary import draw_curves, metrics_of, metrics_of_test
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 DRAW_EVERY_S = 30.0  # a figure takes a quarter of a second, as long as many a short epoch
 
@@ -230,8 +226,7 @@ def held(run: Path):
     """
     with open(run / TABLE, "r+b") as file:
         try:
-            if fcntl:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_for_process(file.fileno())
         except (BlockingIOError, PermissionError):
             raise InputError(
                 f"{run}: another process is training in it; stop that one first"

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -14,7 +15,7 @@ from conftest import ON_LINUX, REPO, TRIES, listed
 from lite0ca.errors import InputError
 from lite0ca.files.destination import check_writable
 from lite0ca.files.folders import make_folder
-from lite0ca.files.locks import locked
+from lite0ca.files.locks import lock_of, locked
 from lite0ca.files.scraps import SCRAP, remove_scraps
 from lite0ca.files.scratch import scratch_folder
 from lite0ca.files.whole_file import whole
@@ -30,6 +31,26 @@ def test_scraps_are_those_of_this_project_that_nobody_writes(tmp_path):
     with locked(tmp_path / f".mine{SCRAP}"):
         remove_scraps(tmp_path)
     assert listed(tmp_path) == [f".link{SCRAP}", f".mine{SCRAP}", ".users.tmp", "kept"]
+
+
+def test_a_scratch_folder_that_is_taken_for_a_scrap_before_it_is_locked(tmp_path, monkeypatch):
+    """Another process looks for scraps in the moment between the folder and its lock."""
+    others, made = [], []
+
+    def mkdir(path, mode, mkdir=os.mkdir):
+        mkdir(path, mode)
+        made.append(path)
+        if len(made) == 1:
+            lock = lock_of(path)
+            others.append(threading.Timer(0.1, lambda: (os.rmdir(path), os.close(lock))))
+            others[0].start()
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with scratch_folder(tmp_path) as scratch:
+        others[0].join()
+        assert scratch.is_dir() and len(made) == 2
+        remove_scraps(tmp_path)
+        assert scratch.is_dir()
 
 
 def test_a_folder_appears_whole(tmp_path):
