@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, printable
 from lite0ca.files.ownership import is_picture
+from lite0ca.formats.ending import has_ended
 from lite0ca.formats.exported_file import format_of
-from lite0ca.formats.run_files import BEST, EXPORTS, LAST, REPORT, SETTINGS, best_of, runs_in
+from lite0ca.formats.run_files import BEST, LAST, SETTINGS, best_of, runs_in
 from lite0ca.images.folder_walk import walk
-from lite0ca.settings.config import Config
 
 CHECKPOINTS = (".pt", ".pth")
 SHOWN = 20  # runs of a folder that are named
@@ -59,24 +59,6 @@ def runs_of_folder(folder: Path) -> list[str]:
     if left:
         print(printable(f"left out, since they are not finished: {counted(left)}"))
     return runs
-
-
-def has_ended(run: Path) -> bool:
-    """Whether a training came to its end; a run that was copied without its last.pt is taken so.
-
-    What was exported has ended, and what knows its training photos: it learns them at the end.
-    """
-    if (run / EXPORTS / REPORT).is_file() or not all(
-        map(os.path.isfile, (run / LAST, run / SETTINGS))
-    ):
-        return True
-    from lite0ca.formats.checkpoint import load_best, load_checkpoint  # torch
-
-    if "distance" in load_best(run):
-        return True
-    config, last = Config.of_run(run), load_checkpoint(run / LAST, ("epoch", "best_epoch"))
-    waited = last["epoch"] - last["best_epoch"]
-    return last["epoch"] >= config.epochs or 0 < config.patience <= waited
 
 
 def counted(runs: Sequence[str]) -> str:

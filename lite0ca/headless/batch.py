@@ -17,6 +17,7 @@ from lite0ca.evaluation import out_of_fold
 from lite0ca.files.destination import check_writable
 from lite0ca.files.folders import make_folder
 from lite0ca.files.ownership import refuse_others
+from lite0ca.formats.ending import is_out_of_time
 from lite0ca.headless import ray_cluster
 from lite0ca.headless.executed_notebook import (
     beside_run,
@@ -179,7 +180,7 @@ def run(job: Job) -> tuple[dict, str | None]:
     began, problem = time.monotonic(), execute(job.source, job.notebook, job.parameters)
     place = beside_run(job.notebook)
     # A run stopped by --time-budget is not done: it can go on.
-    out_of_time = "time budget" in (metrics_of(place).get("stopped") or "")
+    out_of_time = is_out_of_time(metrics_of(place).get("stopped") or "")
     if out_of_time:
         problem = None  # such as a plot of no epoch
     status = "failed" if problem else "stopped" if out_of_time else "done"

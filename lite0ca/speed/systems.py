@@ -15,6 +15,7 @@ import torch
 
 from lite0ca.errors import InputError
 from lite0ca.files.json_files import read_json
+from lite0ca.formats.ending import is_out_of_time
 from lite0ca.formats.metadata import is_number
 from lite0ca.machine.device import Precision, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory
@@ -158,7 +159,7 @@ def scores_in(results: str | Path) -> dict[str, dict]:
                 for name in ("metrics.json", "config.json", "environment.json")
             )
             stopped = metrics.get("stopped", "")  # runs of version 0.1.0 do not say
-            if stopped is None or "time budget" in stopped:
+            if stopped is None or is_out_of_time(stopped):
                 continue  # it is still running, was killed, or waits to be resumed
             if config.get("all"):
                 continue  # it kept no photo back to be scored on

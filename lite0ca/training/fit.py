@@ -19,6 +19,7 @@ from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.files.destination import check_writable, refuse_among_photos
 from lite0ca.files.scratch import own_temporary_folder
 from lite0ca.formats.checkpoint import load_checkpoint
+from lite0ca.formats.ending import reason_to_end
 from lite0ca.formats.run_files import LAST
 from lite0ca.images import cache
 from lite0ca.images.loaders import score_loader, train_loader
@@ -38,8 +39,6 @@ from lite0ca.training.stopping import Paused, Watch, wish
 from lite0ca.training.warm_up import warm_up
 
 RETRIES = 3
-# Why a training is at its end; other reasons only interrupt it.
-ALL_DONE, NO_BETTER = "all epochs done", "no better macro-F1"
 OF_RESULT = ("metrics", "history", "scores")  # and `run`, of a `Result`
 
 
@@ -190,11 +189,7 @@ def trained(state: State, record: Record, batches, valid, weight, watch: Watch) 
 
 def stop_reason(state: State, config: Config) -> str | None:
     """Why no further epoch is begun, or None."""
-    if state.epoch >= config.epochs:
-        return ALL_DONE
-    if config.patience and state.epoch - state.best_epoch >= config.patience:
-        return f"{NO_BETTER} for {config.patience} epochs"
-    return None
+    return reason_to_end(state.epoch, state.best_epoch, config)
 
 
 def class_weights(data: dataset.DataSet) -> torch.Tensor:

@@ -13,11 +13,12 @@ from pathlib import Path
 from lite0ca.errors import InputError, printable
 from lite0ca.evaluation.run_report import PAGE
 from lite0ca.files.json_files import known_json
+from lite0ca.formats.ending import is_end
 from lite0ca.formats.metadata import is_number
 from lite0ca.formats.run_files import BEST, LAST, SETTINGS
 from lite0ca.settings.config import Config, flag
 from lite0ca.training.epoch_line import clock
-from lite0ca.training.fit import ALL_DONE, NO_BETTER, fit
+from lite0ca.training.fit import fit
 
 # Of the hours, for what comes behind the trainings: scores, and answers about test photos.
 RESERVE, MOST_RESERVED_S = 0.1, 1800.0
@@ -145,10 +146,8 @@ def default_of(name: str):
 
 def is_done(run: Path) -> bool:
     """Whether a run has ended and written all that it leaves."""
-    metrics = known_json(run / "metrics.json")
-    stopped = metrics.get("stopped")
-    ended = isinstance(stopped, str) and stopped.startswith((ALL_DONE, NO_BETTER))
-    return ended and (run / BEST).is_file() and (run / PAGE).is_file()
+    stopped = known_json(run / "metrics.json").get("stopped")
+    return is_end(stopped) and (run / BEST).is_file() and (run / PAGE).is_file()
 
 
 def going_on(config: Config, earlier: Path | None, minutes: float) -> Config:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
+from lite0ca.formats.ending import OUT_OF_TIME
 from lite0ca.machine import distributed
 from lite0ca.machine.console import tell
 from lite0ca.machine.signals import leave, on_signals
@@ -93,7 +94,7 @@ class Watch:
         if urgency >= 1:
             raise Paused(signal.Signals(int(urgency)).name, int(urgency))
         if urgency == 0.5:
-            raise Paused(f"the time budget of {self.minutes:g} minutes")
+            raise Paused(f"{OUT_OF_TIME} of {self.minutes:g} minutes")
 
     @contextmanager
     def timed(self, what: str):
