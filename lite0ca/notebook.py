@@ -29,7 +29,8 @@ from lite0ca.errors import InputError, Stopped, TrainingDiverged
 from lite0ca.files.whole_folder import whole_folder
 from lite0ca.machine.environment import kaggle_begun, kaggle_runs
 from lite0ca.settings import command_lines
-from lite0ca.settings.config import Config, unknown
+from lite0ca.settings.config import Config
+from lite0ca.settings.fields import unknown
 from lite0ca.settings.flags import as_typed, assignments
 from lite0ca.settings.presets import PRESETS
 

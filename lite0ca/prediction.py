@@ -23,7 +23,7 @@ from lite0ca.images.looks import check_looks
 from lite0ca.images.photo_batches import batches_read, photo_paths, reading_threads
 from lite0ca.images.reading import shrunk, to_rgb, upright
 from lite0ca.settings.advice import DOUBTS
-from lite0ca.settings.config import unknown
+from lite0ca.settings.fields import unknown
 from lite0ca.settings.names import LANGUAGES, display_names
 from lite0ca.settings.names import language as session_language
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from lite0ca.files.whole_file import whole
-from lite0ca.settings.config import GROUPS, Config, flag, value_type
+from lite0ca.settings.config import GROUPS, Config
+from lite0ca.settings.fields import flag, value_type
 from lite0ca.settings.flags import as_typed, default_text
 from lite0ca.settings.presets import PRESETS
 from lite0ca.settings.systems import SYSTEMS

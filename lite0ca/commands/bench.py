@@ -12,7 +12,7 @@ from lite0ca.files.names import cut, numbered
 from lite0ca.files.ownership import is_picture, is_table
 from lite0ca.files.tables import write_table
 from lite0ca.files.whole_folder import whole_folder
-from lite0ca.settings.config import flag
+from lite0ca.settings.fields import flag
 from lite0ca.settings.flags import add_flags, from_flags
 
 HEADER = "system,setup,"  # how the table begins

@@ -24,7 +24,8 @@ from lite0ca.images.reading import (
 )
 from lite0ca.images.threads import in_threads
 from lite0ca.machine import console
-from lite0ca.settings.config import Config, unknown
+from lite0ca.settings.config import Config
+from lite0ca.settings.fields import unknown
 from lite0ca.settings.names_file import NAMES, read_names
 
 # Arrow's strings, which pandas 3 takes where pyarrow is installed, hold no file name that is not

@@ -19,7 +19,7 @@ from lite0ca.errors import InputError, composed, first_line, opening, printable
 from lite0ca.files.reading import read_bytes
 from lite0ca.images.folder_walk import on_disk
 from lite0ca.images.reading import identity_of, refuse_other_than_files
-from lite0ca.settings.config import unknown
+from lite0ca.settings.fields import unknown
 
 COLUMNS = ("path", "label", "split", "group")
 TO_FILL_IN = ("number", "path", "label")  # of a table that `label` writes

@@ -26,7 +26,8 @@ from lite0ca.formats.metadata import is_number
 from lite0ca.formats.run_files import TABLE, run_folder
 from lite0ca.images.reading import read_image
 from lite0ca.settings import command_lines
-from lite0ca.settings.config import Config, flag
+from lite0ca.settings.config import Config
+from lite0ca.settings.fields import flag
 
 PAGE = "report.html"  # of what the training scored at its end
 MISTAKES = 12  # pictures, the surest ones

@@ -17,7 +17,7 @@ from lite0ca.formats import seal
 from lite0ca.formats.metadata import DISTANCE, check_metadata
 from lite0ca.machine.console import quiet
 from lite0ca.machine.memory import within_free_memory
-from lite0ca.settings.config import unknown
+from lite0ca.settings.fields import unknown
 
 NEEDED = ("classes", "image_size", "mean", "std", "config", "system", "label2id", "epoch")
 

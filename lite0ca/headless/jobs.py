@@ -11,7 +11,8 @@ from lite0ca.errors import InputError, opening
 from lite0ca.files.json_files import json_object
 from lite0ca.files.names import cut
 from lite0ca.files.reading import read_bytes
-from lite0ca.settings.config import MOST_FOLDS, Config, unknown
+from lite0ca.settings.config import MOST_FOLDS, Config
+from lite0ca.settings.fields import unknown
 from lite0ca.settings.flags import assignments
 from lite0ca.settings.presets import PRESETS
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lite0ca.errors import InputError
-from lite0ca.settings.config import GROUPS, Config, flag, unknown, value_type
+from lite0ca.settings.config import GROUPS, Config
+from lite0ca.settings.fields import flag, unknown, value_type
 from lite0ca.settings.presets import PRESETS
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from lite0ca.errors import InputError, composed
 from lite0ca.files.json_files import json_object
 from lite0ca.files.reading import read_bytes
-from lite0ca.settings.config import unknown
+from lite0ca.settings.fields import unknown
 from lite0ca.settings.names import LANGUAGES, display_name
 
 NAMES = "names.json"

@@ -21,7 +21,8 @@ from lite0ca.machine.device import Precision, describe, device_of
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.machine.processor import cpu_name
 from lite0ca.model.network import LeafClassifier, build_model, mac_count, parameter_count
-from lite0ca.settings.config import Config, flag, unknown
+from lite0ca.settings.config import Config
+from lite0ca.settings.fields import flag, unknown
 from lite0ca.settings.systems import SYSTEMS
 from lite0ca.speed.timing import Setup, measured, memory_of, summary, using
 

@@ -16,7 +16,8 @@ from lite0ca.files.json_files import known_json
 from lite0ca.formats.ending import is_end
 from lite0ca.formats.metadata import is_number
 from lite0ca.formats.run_files import BEST, LAST, SETTINGS
-from lite0ca.settings.config import Config, flag
+from lite0ca.settings.config import Config
+from lite0ca.settings.fields import flag
 from lite0ca.training.epoch_line import clock
 from lite0ca.training.fit import fit
 

@@ -10,7 +10,8 @@ import pytest
 from conftest import REPO
 
 from lite0ca.__main__ import main, parse
-from lite0ca.settings.config import Config, value_type
+from lite0ca.settings.config import Config
+from lite0ca.settings.fields import value_type
 from lite0ca.settings.flags import add_flags, from_flags
 
 CONTRACT = {
