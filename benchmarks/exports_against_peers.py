@@ -34,7 +34,7 @@ import onnxruntime
 import openvino
 import pandas as pd
 import torch
-from onnxruntime.quantization import quantize_static
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
@@ -110,7 +110,7 @@ def timm_int8(path: Path, size: int) -> nn.Module:
     return network
 
 
-class Reader(onnx_format.quantization.CalibrationDataReader):
+class Reader(CalibrationDataReader):
     def __init__(self, photos: list[dict]):
         self.photos = iter(photos)
 

@@ -107,6 +107,7 @@ def forms(model: LeafClassifier, precision: Precision) -> Iterator[tuple[str, An
         on_cpu = build_model(SYSTEMS[SYSTEM], CLASSES, SIZE).eval()
         on_cpu.load_state_dict({name: value.cpu() for name, value in model.state_dict().items()})
         onnx = FORMATS["onnx"].module("onnx")
+        providers = FORMATS["onnx"].module("onnx_runtime").PROVIDERS
         onnx.write(on_cpu, {"image_size": SIZE}, path)
         content = path.read_bytes()
     for place in ("cuda", "tensorrt") if on_cuda else ("cpu",):
@@ -115,7 +116,7 @@ def forms(model: LeafClassifier, precision: Precision) -> Iterator[tuple[str, An
         except Exception as error:  # of whatever library is missing there
             say(f"left out: {str(error).splitlines()[0]}")
             continue
-        yield f"ONNX Runtime, {onnx.PROVIDERS[place]}", partial(of_session, session)
+        yield f"ONNX Runtime, {providers[place]}", partial(of_session, session)
 
 
 def first(ask: Callable[[torch.Tensor], tuple]) -> Answer:

@@ -135,7 +135,7 @@ def export(
     if (device := typed.get("device", "auto")) not in ("auto", "cpu"):
         if device != "cuda" or "onnx" not in formats:
             raise InputError(f"--device {device}: files are verified on CPUs, ONNX also on cuda")
-        FORMATS["onnx"].module("onnx").refuse_without(device)
+        FORMATS["onnx"].module("onnx_runtime").refuse_without(device)
     if opset is not None:
         with quiet():
             FORMATS["onnx"].module("onnx").refuse_opset(opset, int8 and "onnx" in formats, photo)

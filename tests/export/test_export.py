@@ -418,7 +418,7 @@ def stand_in(module, patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def proved_on_cuda(little_run, tmp_path_factory) -> Path:
     """An export of the little run, its ONNX file proved on a provider in the place of CUDA's."""
-    folder, module = tmp_path_factory.mktemp("on_cuda"), FORMATS["onnx"].module("onnx")
+    folder, module = tmp_path_factory.mktemp("on_cuda"), FORMATS["onnx"].module("onnx_runtime")
     if PROVIDER not in module.onnxruntime.get_available_providers():
         pytest.skip(f"this ONNX Runtime has no {PROVIDER}")
     options = ["--output-dir", str(folder), "--num-workers", "0", "--device", "cuda"]
@@ -471,7 +471,7 @@ def test_an_onnx_file_never_answers_on_the_cpu_in_the_place_of_a_gpu(
 def test_bench_on_cuda_times_what_runs_there(
     proved_on_cuda, little_run, tmp_path, capsys, monkeypatch
 ):
-    module, (file,) = FORMATS["onnx"].module("onnx"), proved_on_cuda.glob("*.onnx")
+    module, (file,) = FORMATS["onnx"].module("onnx_runtime"), proved_on_cuda.glob("*.onnx")
     stand_in(module, monkeypatch)
     monkeypatch.setattr(exported_files, "device_of", lambda _name: CPU.device)
     run = shutil.copytree(little_run, tmp_path / "run")
@@ -487,7 +487,7 @@ def test_bench_on_cuda_times_what_runs_there(
 
 @needs("onnx")
 def test_scores_say_where_a_file_answered(proved_on_cuda, leaves, monkeypatch):
-    module, (file,) = FORMATS["onnx"].module("onnx"), proved_on_cuda.glob("*.onnx")
+    module, (file,) = FORMATS["onnx"].module("onnx_runtime"), proved_on_cuda.glob("*.onnx")
     stand_in(module, monkeypatch)
     typed = {"data_dir": str(leaves), "num_workers": 0}
     for device, said in (("cuda", "cuda, ONNX Runtime"), ("auto", describe(CPU.device))):

@@ -119,8 +119,7 @@ def test_grad_cam_is_that_of_the_cpu(tiny_run, device):
 
 def test_an_onnx_file_is_proved_and_asked_on_the_gpu(leaves, tmp_path, capsys, gpu):
     try:
-        module = FORMATS["onnx"].module("onnx")
-        module.refuse_without("cuda")
+        FORMATS["onnx"].module("onnx_runtime").refuse_without("cuda")
     except lite0ca.errors.InputError as error:
         pytest.skip(str(error))
     quick = ["--epochs", "1", "--image-size", "32", "--batch-size", "4", "--num-workers", "0"]
