@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lite0ca.errors import InputError, first_line, printable
+from lite0ca.files.scratch import TORCH_CACHE
 from lite0ca.formats.metadata import is_number
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision
@@ -84,9 +85,9 @@ class State:
         """Make `network` of the model whose weights are set: compiled, with gradients shared."""
         self.network = self.model
         if config.compile:
-            chosen = os.environ.get("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
+            chosen = os.environ.get(TORCH_CACHE, tempfile.gettempdir())
             if chosen.startswith(tempfile.gettempdir()):  # by torch, and gone after this run
-                os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_folder() / "torchinductor")
+                os.environ[TORCH_CACHE] = str(cache_folder() / "torchinductor")
             self.network = torch.compile(self.model)
         if distributed.count() > 1:
             # BatchNorm statistics are averaged at the end of an epoch instead of copied each step.
