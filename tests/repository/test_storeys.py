@@ -1,6 +1,8 @@
 """A room imports only from lower storeys, so the package can be read from the ground up."""
 
 import ast
+import functools
+import graphlib
 import subprocess
 import sys
 
@@ -23,11 +25,12 @@ STOREYS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(STOREYS) for room in rooms.split()}
 PACKAGE = REPO / "lite0ca"
+parsed = functools.cache(ast.parse)
 
 
 def rooms_of(source: str):
     """Rooms of this package that a source imports, wherever in it that is done."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "lite0ca":
             parts = node.module.split(".")[1:]
             yield from parts[:1] or (a.name for a in node.names if a.name in LEVEL)
@@ -46,6 +49,30 @@ def test_rooms_import_only_from_lower_storeys():
         own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         if own != "__init__":
             assert climbs(own, path.read_text(encoding="utf-8")) == [], path
+
+
+def imported(source: str) -> set[str]:
+    """All that a source imports by its full name, wherever that is done: modules, and names."""
+    nodes = [node for node in ast.walk(parsed(source)) if isinstance(node, ast.ImportFrom)]
+    return {f"{node.module}.{alias.name}" for node in nodes for alias in node.names} | {
+        node.module for node in nodes
+    }
+
+
+def test_inside_a_room_imports_run_one_way_as_well():
+    modules = {
+        ".".join(path.relative_to(REPO).with_suffix("").parts): path
+        for path in PACKAGE.rglob("*.py")
+    }
+    uses = {
+        name: imported(path.read_text(encoding="utf-8")) & modules.keys()
+        for name, path in modules.items()
+    }
+    graphlib.TopologicalSorter(uses).prepare()  # raises CycleError, which names them
+    with pytest.raises(graphlib.CycleError):
+        source = "def f():\n    from lite0ca.files.whole_file import whole"
+        uses["lite0ca.files.scraps"] = imported(source) & modules.keys()
+        graphlib.TopologicalSorter(uses).prepare()
 
 
 @pytest.mark.parametrize(
