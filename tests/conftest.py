@@ -60,11 +60,12 @@ def assert_equal(one, two):
 
 @pytest.fixture(scope="session", autouse=True)
 def speed_is_measured_briefly():
-    """Two seconds after each of the suite's many trainings would be minutes of it."""
+    """Half a second in each of the suite's many trainings, a second a form of each export."""
     from lite0ca.speed import timing
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "FPS_SECONDS", 0.0)
+        patch.setattr("lite0ca.export.verification.SECONDS", 0.0)
         yield
 
 
@@ -139,6 +140,17 @@ def leaves(tmp_path_factory) -> Path:
         for number in range(12):
             patches(rng).save(folder / label / f"{number:02}.jpg")
     return folder
+
+
+@pytest.fixture(scope="session")
+def little_run(leaves, tmp_path_factory) -> Path:
+    """A run of Coordinate Attention on a tiny network, where it is not Lite0 that is shown."""
+    from lite0ca.__main__ import main
+
+    out = ["--output-dir", str(tmp_path_factory.mktemp("little")), "--data-dir", str(leaves)]
+    system = ["--model-name", "EfficientNet_Lite0_CA", "--backbone", LITTLE["backbone"]]
+    assert main(["train", *FAST, *system, *out]) == 0
+    return next(Path(out[1]).iterdir())
 
 
 @pytest.fixture
