@@ -34,6 +34,10 @@ FAST += ["--device", "cpu", "--model-name", "MobileNetV3_Small"]
 # A network of 0.1 M parameters, where a real one would show no more.
 LITTLE = {"backbone": "test_efficientnet"}
 
+# Files with tests of ten seconds and more, and fixtures that take as long.
+LONG = ("test_kaggle.py", "test_notebooks.py", "test_export.py", "test_web.py", "test_faults.py")
+LONG += ("test_ranks.py", "test_batch.py")
+
 # Curves that differ between two runs of one seed.
 TIMES = {"seconds", "images_per_s", "data_wait_share"}
 
@@ -56,6 +60,14 @@ def assert_equal(one, two):
     assert curves == other_curves
     for ours, theirs in ((best, other_best), (last, other_last)):
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def pytest_collection_modifyitems(items):
+    """With pytest-xdist what is long comes first: a worker that is done takes from the end, so none
+    is left alone with a long test, and no two make the fixtures of one file.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)
