@@ -35,6 +35,10 @@ FAST += ["--device", "cpu", "--model-name", "MobileNetV3_Small"]
 # A network of 0.1 M parameters, where a real one would show no more.
 LITTLE = {"backbone": "test_efficientnet"}
 
+# Files with tests of ten seconds and more, and fixtures that take as long.
+LONG = ("test_kaggle.py", "test_notebooks.py", "test_export.py", "test_web.py", "test_faults.py")
+LONG += ("test_ranks.py", "test_batch.py")
+
 # Curves that differ between two runs of one seed.
 TIMES = {"seconds", "images_per_s", "data_wait_share"}
 
@@ -66,13 +70,22 @@ def assert_equal(one, two):
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def pytest_collection_modifyitems(items):
+    """With pytest-xdist what is long comes first: a worker that is done takes from the end, so none
+    is left alone with a long test, and no two make the fixtures of one file.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def speed_is_measured_briefly():
-    """Two seconds after each of the suite's many trainings would be minutes of it."""
+    """Half a second in each of the suite's many trainings, a second a form of each export."""
     from lite0ca.speed import timing
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "FPS_SECONDS", 0.0)
+        patch.setattr("lite0ca.export.verification.SECONDS", 0.0)
         yield
 
 
@@ -147,6 +160,17 @@ def leaves(tmp_path_factory) -> Path:
         for number in range(12):
             patches(rng).save(folder / label / f"{number:02}.jpg")
     return folder
+
+
+@pytest.fixture(scope="session")
+def little_run(leaves, tmp_path_factory) -> Path:
+    """A run of Coordinate Attention on a tiny network, where it is not Lite0 that is shown."""
+    from lite0ca.__main__ import main
+
+    out = ["--output-dir", str(tmp_path_factory.mktemp("little")), "--data-dir", str(leaves)]
+    system = ["--model-name", "EfficientNet_Lite0_CA", "--backbone", LITTLE["backbone"]]
+    assert main(["train", *FAST, *system, *out]) == 0
+    return next(Path(out[1]).iterdir())
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ FLOAT_TOLERANCE = 1e-3  # of a logit or a distance of 1, and every answer the sa
 # How many answers have to stay, of forms by their last word; of the others all, and the logits.
 LEAST = {"int8": 0.99, "page": 0.995}
 LEAST_UNLIKE = 0.97  # of these forms: how many verdicts, unlike the training photos or not
-ROUNDS, SECONDS = 5, 0.3  # of timing, each form in turn
+ROUNDS, SECONDS = 5, 0.1  # of timing, each form in turn: a second a form
 # Rows beside the forms
 NOISY = "torch, photos +-1 grey level"
 ON_CUDA = "onnx on cuda"

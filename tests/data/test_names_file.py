@@ -81,7 +81,6 @@ def test_from_the_data_to_the_page(lay, tmp_path, monkeypatch):
     run = fit(Config.of(**settings)).run
     assert names_of(run, load_best(run)) == load_best(run)["names"] == NAMES
     exported = ["export", str(run), "--num-workers", "0", "--output-dir"]
-    monkeypatch.setattr("lite0ca.export.verification.SECONDS", 0.0)
     # What the run's folder says comes before what training has read.
     (run / "names.json").write_text('{"blast": "cháy lá"}')
     later = {"blast": {"en": "cháy lá", "vi": "cháy lá"}}

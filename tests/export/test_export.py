@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FAST, LITTLE, REPO, SLOW
+from conftest import REPO, SLOW, made_once
 
 from lite0ca.__main__ import main
 from lite0ca.errors import ExportFailed, InputError
@@ -57,36 +57,22 @@ def onnx_alone(run: Path, folder: Path, opset: int | None = None):
 @pytest.fixture(scope="session")
 def exported(tiny_run, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     """(a copy of the tiny run with all forms that can be made here, the report's rows by form)."""
-    run = tmp_path_factory.mktemp("exported") / "run"
-    shutil.copytree(tiny_run, run)
-    patch = pytest.MonkeyPatch()
-    # Two epochs on 40 drawings leave answers that hang by a hair: int8 is judged on real photos.
-    patch.setitem(verification.LEAST, "int8", 0.8)
-    patch.setattr(verification, "LEAST_UNLIKE", 0.8)
-    patch.setattr(export_module, "ROUNDED_ON", 16)
-    patch.setattr(verification, "SECONDS", 0.0)
-    try:
-        export(
-            str(run),
-            HERE,
-            int8=True,
-            opset=None,
-            photo="onnx" in HERE,
-            output_dir=None,
-            num_workers=0,
-        )
-    finally:
-        patch.undo()
+
+    def make(folder: Path) -> None:
+        run = shutil.copytree(tiny_run, folder / "run")
+        with pytest.MonkeyPatch.context() as patch:
+            # Two epochs on 40 drawings leave answers that hang by a hair: int8 is judged on real
+            # photos.
+            patch.setitem(verification.LEAST, "int8", 0.8)
+            patch.setattr(verification, "LEAST_UNLIKE", 0.8)
+            patch.setattr(export_module, "ROUNDED_ON", 16)
+            options = {"photo": "onnx" in HERE, "output_dir": None, "num_workers": 0}
+            export(str(run), HERE, int8=True, opset=None, **options)
+
+    made = made_once("exported", make, tmp_path_factory)
+    run = shutil.copytree(made / "run", tmp_path_factory.mktemp("exported") / "run")
     report = json.loads((run / "export/export_report.json").read_text())
     return run, {row["form"]: row for row in report["files"]}
-
-
-@pytest.fixture(scope="session")
-def little_run(leaves, tmp_path_factory) -> Path:
-    """A run of a tiny network, where it is not Lite0 that is exported."""
-    out = ["--output-dir", str(tmp_path_factory.mktemp("little")), "--data-dir", str(leaves)]
-    assert main(["train", *FAST, *out, "--backbone", LITTLE["backbone"]]) == 0
-    return next(Path(out[1]).iterdir())
 
 
 @pytest.fixture(scope="session")
@@ -196,10 +182,7 @@ def test_what_is_made_of_the_maps_for_a_distance_is_not_in_8_bits(exported):
 
 
 @needs("onnx")
-def test_a_run_that_does_not_know_its_training_photos_gives_logits_alone(
-    little_run, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(verification, "SECONDS", 0.0)
+def test_a_run_that_does_not_know_its_training_photos_gives_logits_alone(little_run, tmp_path):
     run = shutil.copytree(little_run, tmp_path / "run")
     kept = load_best(run)
     assert kept.pop("distance")
@@ -423,7 +406,6 @@ def proved_on_cuda(little_run, tmp_path_factory) -> Path:
         pytest.skip(f"this ONNX Runtime has no {PROVIDER}")
     options = ["--output-dir", str(folder), "--num-workers", "0", "--device", "cuda"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "SECONDS", 0.0)
         stand_in(module, patch)
         assert main(["export", str(little_run), *options]) == 0
     return folder
@@ -510,7 +492,6 @@ def test_the_files_have_a_model_card_and_the_runs_names_them(exported):
 @needs("onnx")
 def test_a_form_that_misses_its_tolerance_is_not_kept(little_run, tmp_path, monkeypatch):
     monkeypatch.setattr(verification, "FLOAT_TOLERANCE", 0.0)
-    monkeypatch.setattr(verification, "SECONDS", 0.0)
     made = onnx_alone(little_run, tmp_path / "out")
     with pytest.raises(ExportFailed, match=r"onnx: logits differ by .*, 0 are allowed"):
         refuse_failed(*made)
@@ -541,7 +522,6 @@ def test_a_page_without_half_weights_has_whole_ones(little_run, tmp_path, monkey
     monkeypatch.setattr(
         phone_page, "files_in", lambda _: dict.fromkeys(phone_page.RUNTIME_FILES, b"")
     )
-    monkeypatch.setattr(verification, "SECONDS", 0.0)
     page, out = tmp_path / "page", tmp_path / "out"
     command = ["export", little_run, "--num-workers", 0, "--output-dir", out, "--web", page]
     assert main(list(map(str, command))) == 0

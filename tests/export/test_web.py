@@ -405,14 +405,13 @@ def test_a_photo_is_answered_as_in_python(options, scheme, visit, leaf, session)
 
 
 def test_the_page_of_a_run_answers_as_its_exported_file(
-    visit, served, tiny_run, sample, leaf, tmp_path, monkeypatch
+    visit, served, little_run, sample, leaf, tmp_path
 ):
     """`predict` reads photos much larger than the input at a reduced scale first; this does not."""
     from lite0ca.__main__ import main
     from lite0ca.formats.opening import open_file
 
-    monkeypatch.setattr("lite0ca.export.verification.SECONDS", 0.0)
-    command = ["export", tiny_run, "--web", served.root / "run", "--num-workers", 0]
+    command = ["export", little_run, "--web", served.root / "run", "--num-workers", 0]
     assert main([*map(str, command), "--output-dir", str(tmp_path / "export")]) == 0
     metadata, network = open_file(next((tmp_path / "export").glob("*_photo.onnx")))
     (half,) = (tmp_path / "export").glob("*_page.onnx")

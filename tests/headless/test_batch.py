@@ -10,7 +10,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from conftest import REPO, SLOW
+from conftest import LITTLE, REPO, SLOW
 
 from lite0ca.__main__ import main
 from lite0ca.headless import executed_notebook
@@ -116,8 +116,9 @@ def test_the_real_notebook_for_a_preset(sample, tmp_path, batch):
     out = tmp_path / "results"
     small = ["epochs=1", "train_limit=16", "valid_limit=8", "image_size=64", "num_workers=0"]
     small += ["device=cpu"]
+    little = ["pretrained=off", f"backbone={LITTLE['backbone']}", "batch_size=8"]
     where = ["--metadata", sample, "--output-dir", out]
-    code, shown, error = batch("mobile", "--set", *small, "batch_size=8", *where)
+    code, shown, error = batch("mobile", "--set", *small, *little, *where)
     assert code == 0, error
     (run,) = out.glob("EfficientNet_Lite0_CA_*")
     assert (run / "03_train_mobile.ipynb").is_file() and not (
@@ -132,7 +133,8 @@ def test_the_real_notebook_for_a_preset(sample, tmp_path, batch):
     assert row["seconds"] > 0 and row["train_images_per_s"] > 0
     flags = [f"--{name.replace('_', '-').replace('=', ' ')}".split() for name in small]
     flags = [word for flag in flags for word in flag]
-    typed = ["--preset", "mobile", *flags, "--batch-size", "8", "--metadata", str(sample)]
+    typed = ["--preset", "mobile", *flags, "--no-pretrained", "--backbone", LITTLE["backbone"]]
+    typed += ["--batch-size", "8", "--metadata", str(sample)]
     assert main(["train", *typed, "--output-dir", str(tmp_path / "typed")]) == 0
     (same,) = (tmp_path / "typed").iterdir()
     one, two = (torch.load(r / "last.pt", weights_only=True)["model"] for r in (run, same))
