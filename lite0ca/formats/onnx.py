@@ -261,7 +261,9 @@ def providers_for(device: str) -> list[tuple[str, dict]]:
     if device == "tensorrt":
         from lite0ca.machine.environment import cache_folder  # torch
 
-        kept = {"trt_engine_cache_path": str(cache_folder() / "tensorrt")}
+        folder = cache_folder() / "tensorrt"
+        folder.mkdir(parents=True, exist_ok=True)  # ONNX Runtime makes none of its parents
+        kept = {"trt_engine_cache_path": str(folder)}
         provider, options = chosen[device]
         return [(provider, options | kept), chosen["cuda"], chosen["cpu"]]
     return [chosen[device]] + ([chosen["cpu"]] if device == "cuda" else [])
