@@ -16,6 +16,7 @@ import onnxruntime
 
 from lite0ca.errors import InputError, first_line
 from lite0ca.formats.metadata import DISTANCE, LOGITS, PROBABILITIES
+from lite0ca.machine.console import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -248,6 +249,11 @@ def check_graph(model: onnx.ModelProto) -> None:
 
 def refuse_without(device: str) -> None:
     """Raise `InputError` where this ONNX Runtime was not built for a device."""
+    if device != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+        with quiet():  # it tells what it does not find
+            # CUDA and cuDNN as pip installs them, with torch say. Where CUDA is a plugin of ONNX
+            # Runtime there is no such provider before.
+            onnxruntime.preload_dlls()
     if PROVIDERS[device] not in onnxruntime.get_available_providers():
         raise InputError(
             f"--device {device}: onnxruntime {onnxruntime.__version__} has no {PROVIDERS[device]}: "
@@ -281,8 +287,6 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = FATAL
-        if device != "cpu" and hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()  # CUDA and cuDNN as pip installs them, with torch say
         # Or it answers on the CPU where another provider fails, which it tells only its log.
         self.session = onnxruntime.InferenceSession(
             content, options, providers=providers_for(device), enable_fallback=0
