@@ -43,6 +43,7 @@ PARTS = {
     "answers": Part("answers, eager and by CUDA graphs", 20, 60),
     "kaggle": Part("a training, --preset kaggle", 40, 80),
     "first": Part("from the command to the first step", 15, 40),
+    "shapes": Part("what a new shape costs: one layer there and back", 8, 30),
     "compiled": Part("answers, torch.compile", 30, 60),
     "exported": Part("answers, ONNX Runtime", 20, 60),
     "pictures": Part("pictures a CPU second", 8, 30),

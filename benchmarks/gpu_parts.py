@@ -139,6 +139,39 @@ def steps(wanted: Wanted) -> None:
         )
 
 
+def shapes(wanted: Wanted) -> None:
+    """Where a network's first step in a new shape takes its time: cuDNN makes each layer ready for
+    it. Without cuDNN there is nothing to make ready, and each step may take longer.
+    """
+    channels, precision = 96, Precision.of(wanted.device, True)
+    for name, kernel, groups in (
+        ("1 x 1", 1, 1),
+        ("3 x 3", 3, 1),
+        ("3 x 3 depthwise", 3, channels),
+    ):
+        for cudnn, exact in ((True, True), (True, False), (False, False)):
+            torch.backends.cudnn.enabled, torch.backends.cudnn.deterministic = cudnn, exact
+            layer = torch.nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=groups)
+            layer.to(wanted.device, memory_format=torch.channels_last)
+            for side in (32, 48):  # the first one loads libraries
+                images = torch.rand(16, channels, side, side, device=wanted.device)
+                images = images.to(memory_format=torch.channels_last).requires_grad_()
+
+                def there_and_back(images=images, layer=layer):
+                    with precision.autocast():
+                        maps = layer(images)
+                    maps.float().sum().backward()
+
+                first_s = once_s(there_and_back, wanted.device)
+            later_s = median_s(there_and_back, wanted)
+            way = "deterministic" if exact else "not deterministic" if cudnn else "without cuDNN"
+            wanted.note("a layer's first pass ms", f"{name}, {way}", 1e3 * first_s)
+            wanted.note("a layer's later passes ms", f"{name}, {way}", 1e3 * later_s)
+            say(
+                f"{name:15} {way:17} {1e3 * first_s:8.1f} ms at first, {1e3 * later_s:.2f} ms later"
+            )
+
+
 def network() -> tuple[LeafClassifier, torch.Tensor]:
     """(the same network each time, on the CPU; a generator of the same images)"""
     torch.manual_seed(0)
@@ -169,6 +202,7 @@ class Forms:
         name = f"{name}, {'mixed' if amp else 'float32'}"
         batch, expected = self.images[:number], self.expected[:number]
         try:
+            first_s = once_s(lambda: answer(batch), self.wanted.device)
             off = (answer(batch).float().cpu() - expected).abs().max().item()
             seconds = median_s(lambda: answer(batch), self.wanted)
         except Exception as error:  # such as no compiler: the other forms go on
@@ -179,7 +213,7 @@ class Forms:
         else:
             self.wanted.note(f"images/s, {number} at once", name, number / seconds)
         rate = f"{1e3 * seconds:8.2f} ms {number / seconds:9,.0f} images/s"
-        say(f"{name:39} {number:4} at once {rate} {off:.1e}")
+        say(f"{name:39} {number:4} at once {rate}, the first time {first_s:.2f} s; {off:.1e}")
 
 
 def answers(wanted: Wanted) -> None:
