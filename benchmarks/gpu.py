@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         kept = Path(folder, "figures")
         outcomes = {}
         for name, part in PARTS.items():
-            left_s = 60 * typed.minutes - (time.monotonic() - began)
+            left_s = max(0, 60 * typed.minutes - (time.monotonic() - began))
             outcomes[name] = of_part(name, part, argv, left_s, kept)
             if typed.json:
                 Path(typed.json).write_text(json.dumps(figures_in(kept), indent=1), "utf-8")

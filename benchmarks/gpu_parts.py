@@ -67,6 +67,7 @@ class Wanted:
         flags += ["--num-workers", str(max(1, cores() - 2))]
         if self.limit:
             flags += ["--train-limit", self.limit, "--valid-limit", self.limit, "--epochs", 2]
+            flags += ["--batch-size", self.batch_size]
         return list(map(str, flags))
 
 
@@ -95,13 +96,13 @@ def once_s(call: Callable[[], object], device: torch.device) -> float:
     return synchronized(device) - began
 
 
-def median_s(call: Callable[[], object], wanted: Wanted) -> float:
+def median_s(call: Callable[[], object], device: torch.device, seconds: float) -> float:
     """Median seconds of a call, for about so many seconds after the warm-up."""
     for _ in range(WARM_UP):
         call()
-    took, end = [], synchronized(wanted.device) + wanted.seconds
+    took, end = [], synchronized(device) + seconds
     while len(took) < 3 or time.perf_counter() < end:
-        took.append(once_s(call, wanted.device))
+        took.append(once_s(call, device))
     return float(np.median(took))
 
 
@@ -128,7 +129,7 @@ def steps(wanted: Wanted) -> None:
         name = "mixed" if amp else "float32"
         name += ", deterministic" if exact else ", not deterministic"
         first_s = once_s(step, device)
-        rate = images / median_s(step, wanted)
+        rate = images / median_s(step, device, wanted.seconds)
         another_s = once_s(partial(step, 1), device)  # one image fewer: cuDNN chooses again
         wanted.note("first step s", name, first_s)
         wanted.note("first step of another shape s", name, another_s)
@@ -144,11 +145,8 @@ def shapes(wanted: Wanted) -> None:
     it. Without cuDNN there is nothing to make ready, and each step may take longer.
     """
     channels, precision = 96, Precision.of(wanted.device, True)
-    for name, kernel, groups in (
-        ("1 x 1", 1, 1),
-        ("3 x 3", 3, 1),
-        ("3 x 3 depthwise", 3, channels),
-    ):
+    kinds = ("1 x 1", 1, 1), ("3 x 3", 3, 1), ("3 x 3 depthwise", 3, channels)
+    for name, kernel, groups in kinds:
         for cudnn, exact in ((True, True), (True, False), (False, False)):
             torch.backends.cudnn.enabled, torch.backends.cudnn.deterministic = cudnn, exact
             layer = torch.nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=groups)
@@ -163,7 +161,7 @@ def shapes(wanted: Wanted) -> None:
                     maps.float().sum().backward()
 
                 first_s = once_s(there_and_back, wanted.device)
-            later_s = median_s(there_and_back, wanted)
+            later_s = median_s(there_and_back, wanted.device, wanted.seconds / 5)
             way = "deterministic" if exact else "not deterministic" if cudnn else "without cuDNN"
             wanted.note("a layer's first pass ms", f"{name}, {way}", 1e3 * first_s)
             wanted.note("a layer's later passes ms", f"{name}, {way}", 1e3 * later_s)
@@ -172,21 +170,16 @@ def shapes(wanted: Wanted) -> None:
             )
 
 
-def network() -> tuple[LeafClassifier, torch.Tensor]:
-    """(the same network each time, on the CPU; a generator of the same images)"""
-    torch.manual_seed(0)
-    model = build_model(SYSTEMS[SYSTEM], CLASSES, SIZE).eval()
-    return model, torch.Generator().manual_seed(0)
-
-
 class Forms:
     """One network in many forms: milliseconds of one image, images/s of many, how far it is off."""
 
     def __init__(self, wanted: Wanted):
         torch.backends.cudnn.deterministic = False  # as it is where nobody trains
-        self.wanted, (self.model, generator) = wanted, network()
-        shape = wanted.batch_size, 3, SIZE, SIZE
-        images = torch.rand(shape, generator=generator).to(memory_format=torch.channels_last)
+        self.wanted = wanted
+        torch.manual_seed(0)  # the same network and images in each part
+        self.model = build_model(SYSTEMS[SYSTEM], CLASSES, SIZE).eval()
+        images = torch.rand(wanted.batch_size, 3, SIZE, SIZE)
+        images = images.to(memory_format=torch.channels_last)
         with torch.inference_mode():
             self.expected = self.model(images)
         self.images = images.to(wanted.device)
@@ -204,7 +197,7 @@ class Forms:
         try:
             first_s = once_s(lambda: answer(batch), self.wanted.device)
             off = (answer(batch).float().cpu() - expected).abs().max().item()
-            seconds = median_s(lambda: answer(batch), self.wanted)
+            seconds = median_s(lambda: answer(batch), self.wanted.device, self.wanted.seconds)
         except Exception as error:  # such as no compiler: the other forms go on
             say(f"{name}: left out: {first_line(error)}")
             return
@@ -240,7 +233,8 @@ def photos_answered(model: LeafClassifier, wanted: Wanted) -> None:
         photos = np.random.default_rng(0).integers(0, 256, (number, SIZE, SIZE, 3), np.uint8)
         took = []
         for asked.replayed in (launched, recorded):
-            took.append(1e3 * median_s(lambda p=photos: asked.answers(p), wanted))
+            ask = partial(asked.answers, photos)
+            took.append(1e3 * median_s(ask, wanted.device, wanted.seconds))
         for name, figure in zip(("kernel by kernel", "as predict does it"), took):
             wanted.note("photos to logits and distances ms", f"{number}, {name}", figure)
         say(
