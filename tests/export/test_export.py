@@ -470,7 +470,7 @@ def test_an_onnx_file_never_answers_on_the_cpu_in_the_place_of_a_gpu(
 @needs("onnx")
 def test_gpu_libraries_are_loaded_before_providers_are_asked_for(tmp_path, monkeypatch):
     """CUDA may be a plugin of ONNX Runtime, and TensorRT's engines are kept in a folder of ours."""
-    module, known = FORMATS["onnx"].module("onnx"), []
+    module, known = FORMATS["onnx"].module("onnx_runtime"), []
     load = lambda: known.extend(module.PROVIDERS.values())  # noqa: E731
     monkeypatch.setattr(module.onnxruntime, "preload_dlls", load, raising=False)
     monkeypatch.setattr(module.onnxruntime, "get_available_providers", lambda: known)
