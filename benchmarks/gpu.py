@@ -3,280 +3,184 @@
 Training steps in each precision and what `cudnn.deterministic` costs, one image in every form that
 is at hand and how near `predict` comes to the best of them, how long a training takes from its
 command to its first step and how long its device waits for data. Prints as it goes, needs no
-network, takes under eight minutes. On a CPU it runs as well (`--device cpu --seconds 0.1
---batch-size 4 --train-limit 40`), to see that it does.
+network, and ends within `--minutes` whatever the machine does: each part is a process of its own
+(`gpu_parts.py`), the most important first, ended where it takes too long, and left out, by name,
+where too little time is left. On a CPU it runs as well (`--device cpu --seconds 0.1 --batch-size 4
+--train-limit 40 --minutes 30`), to see that it does.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
-import first_step
-import numpy as np
-import torch
-import waiting
+MINUTES = 7.5
 
-from lite0ca.errors import InputError
-from lite0ca.evaluation.inference import Network
-from lite0ca.formats.exported_file import FORMATS
-from lite0ca.machine.cuda_graphs import Replayed
-from lite0ca.machine.device import Precision, describe, device_of
-from lite0ca.machine.memory import keep_freed_memory
-from lite0ca.machine.processor import cores, cpu_name
-from lite0ca.model.distance import TrainingDistance, strided
-from lite0ca.model.network import LeafClassifier, build_model
-from lite0ca.settings.config import Config
-from lite0ca.settings.systems import SYSTEMS
-from lite0ca.speed.timing import Setup
-from lite0ca.training.epoch import train_step
-from lite0ca.training.state import State
 
-SYSTEM, CLASSES, SIZE = "EfficientNet_Lite0_CA", 4, 224
-WARM_UP = 3  # calls that are not timed
-EAGER, GRAPH = "eager", "CUDA graph"
-Answer = Callable[[torch.Tensor], torch.Tensor]
+@dataclass(frozen=True)
+class Part:
+    """`least_s`: with less time left it is not begun. `most_s`: then it is ended, so that what
+    follows has its time. Both of `MINUTES`.
+    """
+
+    title: str
+    least_s: float
+    most_s: float
+
+
+# By their names in `gpu_parts.py`, the most important first. All of them together are thought to
+# take 7 minutes on an H100 with 16 cores, most of it to load and compile kernels.
+PARTS = {
+    "steps": Part("training steps", 40, 110),
+    "answers": Part("answers, eager and by CUDA graphs", 20, 60),
+    "kaggle": Part("a training, --preset kaggle", 40, 80),
+    "first": Part("from the command to the first step", 15, 40),
+    "shapes": Part("what a new shape costs: one layer there and back", 8, 30),
+    "compiled": Part("answers, torch.compile", 30, 60),
+    "exported": Part("answers, ONNX Runtime", 20, 60),
+    "pictures": Part("pictures a CPU second", 8, 30),
+    "strong": Part("a training, --preset kaggle --augmentation strong", 40, 80),
+    "robust": Part("a training, --preset robust", 60, 130),
+    "cold": Part("from the command to the first step, the device not warmed up", 15, 40),
+    "loaders": Part("loaders beside a stand-in for a device", 25, 60),
+}
+Figures = dict[str, dict]
 
 
 def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def synchronized(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def median_s(call: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Median seconds of a call, for about so many seconds after the warm-up."""
-    for _ in range(WARM_UP):
-        call()
-    took, end = [], synchronized(device) + seconds
-    while len(took) < 3 or time.perf_counter() < end:
-        began = synchronized(device)
-        call()
-        took.append(synchronized(device) - began)
-    return float(np.median(took))
-
-
-def training_steps(device: torch.device, batch_size: int, seconds: float) -> float:
-    """Images/s of the training step, random pixels; returns those of the default."""
-    say(f"\n{SYSTEM}, training steps of {batch_size} random images, {SIZE} pixels")
-    photos = torch.randint(256, (batch_size, SIZE, SIZE, 3), dtype=torch.uint8)
-    numbers = torch.randint(CLASSES, (batch_size,))
-    rates = {}
-    for amp in (False, True):
-        for exact in (True, False):
-            torch.backends.cudnn.deterministic = exact
-            config = Config.of(batch_size=batch_size, ema=True)
-            precision = Precision.of(device, amp)
-            state = State.new(config, CLASSES, precision)
-            state.model.train()
-
-            def step(state=state, config=config, precision=precision):
-                train_step(state, photos, numbers, config, precision, None)
-
-            rates[amp, exact] = batch_size / median_s(step, device, seconds)
-            name = "mixed precision" if amp else "float32"
-            ways = "deterministic" if exact else "not deterministic"
-            say(f"{name:16} {ways:18} {rates[amp, exact]:9,.0f} images/s")
-    torch.backends.cudnn.deterministic = True
-    return rates[device.type == "cuda", True]
-
-
-def forms(model: LeafClassifier, precision: Precision) -> Iterator[tuple[str, Answer]]:
-    """(name, images (B, 3, S, S) -> logits (B, classes)) of each form that this machine has."""
-    on_cuda = precision.device.type == "cuda"
-    yield EAGER, first(Setup(precision, torch.get_num_threads()).asked(model))
-    if on_cuda:
-        yield GRAPH, first(Setup(precision, torch.get_num_threads(), graph=True).asked(model))
-        compiled = torch.compile(model, mode="reduce-overhead")
-        yield "torch.compile, reduce-overhead", first(Setup(precision, 1).asked(compiled))
-    if precision.amp or not FORMATS["onnx"].is_installed("onnx"):
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
-        on_cpu = build_model(SYSTEMS[SYSTEM], CLASSES, SIZE).eval()
-        on_cpu.load_state_dict({name: value.cpu() for name, value in model.state_dict().items()})
-        onnx = FORMATS["onnx"].module("onnx")
-        providers = FORMATS["onnx"].module("onnx_runtime").PROVIDERS
-        onnx.write(on_cpu, {"image_size": SIZE}, path)
-        content = path.read_bytes()
-    for place in ("cuda", "tensorrt") if on_cuda else ("cpu",):
-        try:
-            session = onnx.Session(content, torch.get_num_threads(), place)
-        except Exception as error:  # of whatever library is missing there
-            say(f"left out: {str(error).splitlines()[0]}")
-            continue
-        yield f"ONNX Runtime, {providers[place]}", partial(of_session, session)
-
-
-def first(ask: Callable[[torch.Tensor], tuple]) -> Answer:
-    return lambda images: ask(images)[0]
-
-
-def of_session(session, images: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(session(images.cpu().numpy())[0])
-
-
-@torch.inference_mode()
-def answers(device: torch.device, batch_size: int, seconds: float) -> None:
-    """Milliseconds of one image and images/s of many, in each form, and how far it is off."""
-    say(f"\n{SYSTEM}, answers, {SIZE} pixels; largest difference to eager float32 logits")
-    torch.backends.cudnn.deterministic = False
-    model = build_model(SYSTEMS[SYSTEM], CLASSES, SIZE).eval()
-    images = torch.rand(batch_size, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
-    on_cpu = model(images[:8])
-    model.to(device, memory_format=torch.channels_last)
-    images = images.to(device)
-    expected = model(images[:8]).float().cpu()
-    if device.type == "cuda":
-        say(f"eager float32 is {(expected - on_cpu).abs().max():.1e} off the CPU's: TF32")
-    milliseconds = {}
-    for amp in (False, True) if device.type == "cuda" else (False,):
-        for name, answer in forms(model, Precision.of(device, amp)):
-            try:
-                off = (answer(images[:8]).float().cpu() - expected).abs().max().item()
-                one, many = (
-                    median_s(lambda b=batch: answer(images[:b]), device, seconds)  # noqa: B023
-                    for batch in (1, batch_size)
-                )
-            except Exception as error:  # such as no compiler: the other forms go on
-                say(f"{name:34} left out: {str(error).splitlines()[0]}")
-                continue
-            milliseconds[name, amp] = 1e3 * one
-            kind = "mixed" if amp else "float32"
-            took = f"{1e3 * one:7.2f} ms {batch_size / many:9,.0f} images/s"
-            say(f"{name:34} {kind:8} {took} {off:.1e}")
-    if (GRAPH, False) in milliseconds:
-        ours, best = milliseconds[GRAPH, False], min(milliseconds, key=milliseconds.get)
-        say(
-            f"predict's form, the CUDA graph in float32: {milliseconds[EAGER, False] / ours:.1f} "
-            f"times as fast as eager, {milliseconds[best] / ours:.0%} of the speed of the best, "
-            f"{best[0]}{', mixed' if best[1] else ''}"
-        )
-    photos_answered(model, device, min(32, batch_size), seconds)
-    torch.backends.cudnn.deterministic = True
-
-
-def photos_answered(model: LeafClassifier, device: torch.device, many: int, seconds: float) -> None:
-    """As `predict` asks: uint8 photos in the CPU's memory -> logits and distances there."""
-    channels = sum(
-        model.backbone.feature_info[number]["num_chs"] for number in strided(model.backbone)
-    )
-    model.distance = TrainingDistance(torch.randn(channels), torch.randn(channels, channels))
-    asked = Network(model, Precision.for_answers(device, None))
-    for photos in (1, many):
-        batch = np.random.default_rng(0).integers(0, 256, (photos, SIZE, SIZE, 3), np.uint8)
-        replayed = median_s(lambda b=batch: asked.answers(b), device, seconds)
-        record, asked.replayed = asked.replayed, Replayed(asked.replayed.ask, torch.device("cpu"))
-        launched = median_s(lambda b=batch: asked.answers(b), device, seconds)
-        asked.replayed = record
-        say(
-            f"{photos:2} photos to logits and distances: {1e3 * launched:.2f} ms kernel by kernel, "
-            f"{1e3 * replayed:.2f} ms as predict does it ({launched / replayed:.1f} times)"
-        )
-
-
-def trainings(data: list[str], device: torch.device, extra: list[str]) -> None:
-    """From the command to the run folder, the first epoch and the end; waiting of later epochs."""
-    say("\ntrainings, from the command; `waits` is the share of the steps' time, epoch 2 and on")
-    for recipe in ("--preset kaggle", "--preset kaggle --augmentation strong", "--preset robust"):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "lite0ca", "train", *recipe.split(), *data, *extra]
-            command += ["--device", device.type, "--output-dir", folder, "--save-history"]
-            command += ["--num-workers", str(max(1, cores() - 2))]
-            began, marks = time.monotonic(), {}
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-                for line in process.stdout:
-                    for mark in ("run: ", "epoch "):
-                        if line.startswith(mark):
-                            marks.setdefault(mark, time.monotonic() - began)
-            seconds = time.monotonic() - began
-            if process.returncode:
-                raise InputError(f"{' '.join(command)}: exit code {process.returncode}")
-            (history,) = Path(folder).glob("*/history.json")
-            kept = json.loads(history.read_text(encoding="utf-8"))
-            waits = np.median(kept["data_wait_share"][1:] or [np.nan])
-            rate = np.median(kept["images_per_s"][1:] or [np.nan])
-            say(
-                f"{recipe:40} first step from {marks['run: ']:.1f} s, epoch 1 at "
-                f"{marks['epoch ']:.1f} s, end {seconds:.1f} s; waits {waits:.0%}, "
-                f"{rate:,.0f} images/s"
-            )
-
-
-def beginnings(data: list[str], device: torch.device, extra: list[str]) -> None:
-    """From the command to the first step, stage by stage, with the device warmed up and without."""
-    say("\nfrom the command to the first step, --preset kaggle: seconds")
-    flags = ["--preset", "kaggle", *data, *extra, "--device", device.type]
-    flags += ["--num-workers", str(max(1, cores() - 2))]
-    runs = {way: [first_step.one_run(first_step.HERE, flags, way)] for way in ("step", "cold")}
-    first_step.table(runs, "first", first_step.TOTAL)
-    first_step.steps_of(runs)
-
-
-def loaders(data: dict, device_rate: float, batch_size: int, extra: dict) -> None:
-    """The stand-in for a device, as fast as this one trains, and at 70 % of what loaders give."""
-    for kind in ("standard", "strong"):
-        config = Config.of(
-            **{
-                "epochs": 4,
-                "batch_size": batch_size,
-                "num_workers": max(1, cores() - 1),
-                **extra,
-                **data,
-            },
-            augmentation=kind,
-        )
-        for rate in (device_rate, device_rate / 4):
-            found = waiting.shares(config, rate, rounds=1)
-            for way, epochs in found.items():
-                share, images_per_s = np.median(epochs, axis=0)
-                say(
-                    f"{kind}, a device of {rate:,.0f} images/s, {way}: waits {share:.1%}, "
-                    f"{images_per_s:,.0f} images/s with scoring"
-                )
-
-
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    typed = arguments().parse_args(argv)
+    if typed.part:
+        import gpu_parts
+
+        return gpu_parts.main(typed)
+    if not Path(typed.metadata).is_file():
+        print(f"error: --metadata {typed.metadata}: there is no such file", file=sys.stderr)
+        return 2
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        kept = Path(folder, "figures")
+        outcomes = {}
+        for name, part in PARTS.items():
+            left_s = max(0, 60 * typed.minutes - (time.monotonic() - began))
+            outcomes[name] = of_part(name, part, argv, left_s, kept)
+            if typed.json:
+                Path(typed.json).write_text(json.dumps(figures_in(kept), indent=1), "utf-8")
+            if name == "steps" and outcomes[name] == "exit code 2":
+                return 2  # it has said what is wrong: all others would say so too
+        say(f"\nall of it took {time.monotonic() - began:.0f} s")
+        for line in summary(figures_in(kept)):
+            say(line)
+    missing = {name: why for name, why in outcomes.items() if why}
+    for name, why in missing.items():
+        say(f"NOT MEASURED, or not to its end: {PARTS[name].title}: {why}")
+    return int(any(why.startswith("exit code") for why in missing.values()))
+
+
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--metadata", required=True, help="a data set, with split and group")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--seconds", type=float, default=3, help="of each measurement")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of all (default: 7.5)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
     parser.add_argument("--train-limit", type=int, help="photos, to see that it runs")
     parser.add_argument("--batch-size", type=int, default=128, help="images (default: 128)")
-    arguments = parser.parse_args(argv)
-    batch_size = arguments.batch_size
-    extra = {}
-    if arguments.train_limit:
-        limit = arguments.train_limit
-        extra = {"train_limit": limit, "valid_limit": limit, "epochs": 2}
-    flags = [word for key, value in extra.items()
-             for word in (f"--{key.replace('_', '-')}", str(value))]  # fmt: skip
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file as well")
+    for name in ("part", "figures"):  # of the processes that this one starts
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    return parser
+
+
+def of_part(name: str, part: Part, argv: list[str], left_s: float, kept: Path) -> str:
+    """Run a part in a process of its own; returns why it was not done to its end, "" if it was.
+
+    `kept` is where it notes its figures.
+    """
+    scale = arguments().parse_args(argv).minutes / MINUTES
+    say(f"\n{part.title}")
+    if left_s < scale * part.least_s:
+        return told(f"left out: {left_s:.0f} s are left, about {scale * part.least_s:.0f} needed")
+    most_s = min(left_s, scale * part.most_s)
+    command = [sys.executable, __file__, *argv, "--part", name, "--figures", str(kept)]
+    command += ["--minutes", str(most_s / 60)]  # of those that are typed twice the last counts
+    began = time.monotonic()
+    # A session of its own, and a folder for what it leaves: both end with it.
+    environment = os.environ | {"TMPDIR": str(kept.parent), "PYTHONUNBUFFERED": "1"}
+    child = subprocess.Popen(command, start_new_session=True, env=environment)
     try:
-        device = device_of(arguments.device)
-        keep_freed_memory()
-        say(f"{describe(device)}, {cores()} cores of {cpu_name()}, torch {torch.__version__}")
-        rate = training_steps(device, batch_size, arguments.seconds)
-        answers(device, batch_size, arguments.seconds)
-        beginnings(["--metadata", arguments.metadata], device, flags)
-        trainings(["--metadata", arguments.metadata], device, flags)
-        say("\nloaders")
-        loaders({"metadata": arguments.metadata}, rate, batch_size, extra)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        code = child.wait(most_s)
+    except subprocess.TimeoutExpired:
+        return told(f"ended after {most_s:.0f} s")
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that does not answer
+                child.wait(5)
+    say(f"({time.monotonic() - began:.0f} s)")
+    return told(f"exit code {code}") if code else ""
+
+
+def told(why: str) -> str:
+    say(why)
+    return why
+
+
+def figures_in(kept: Path) -> Figures:
+    """{what: {of what: figure}}, as the parts have noted them line by line."""
+    found: Figures = {}
+    for line in kept.read_text(encoding="utf-8").splitlines() if kept.exists() else ():
+        what, name, value = json.loads(line)
+        found.setdefault(what, {})[name] = value
+    return found
+
+
+def summary(found: Figures) -> list[str]:
+    """The figures that say whether it is as fast as it should be, a line each."""
+    lines = []
+    rates, first = found.get("training images/s", {}), found.get("first step s", {})
+    default, free = "mixed, deterministic", "mixed, not deterministic"
+    if default in rates:
+        lines.append(f"training steps, {default}: {rates[default]:,.0f} images/s")
+    if {default, free} <= set(rates):
+        lines.append(
+            f"deterministic: {rates[default] / rates[free]:.0%} of the images/s without, first "
+            f"step {first[default]:.1f} s, {first[free]:.1f} s without"
+        )
+    alone = found.get("one image ms", {})
+    eager, ours = alone.get("eager, float32"), alone.get("CUDA graph, float32")
+    if eager and ours:
+        best = min(alone, key=alone.__getitem__)
+        lines.append(
+            f"one image as predict answers it, CUDA graph, float32: {ours:.2f} ms, "
+            f"{eager / ours:.1f} times as fast as eager (8 wanted), {alone[best] / ours:.0%} of "
+            f"the speed of the best of {len(alone)} forms, {best} (80 % wanted)"
+        )
+    for recipe, one in found.get("trainings", {}).items():
+        lines.append(
+            f"{recipe}: waits {one['waits']:.0%} of the time from epoch 2 on (below 5 % wanted), "
+            f"{one['images/s']:,.0f} images/s"
+        )
+    for way, seconds in found.get("to the end of the first step s", {}).items():
+        lines.append(f"from the command to the end of the first step, {way}: {seconds:.1f} s")
+    for kind, rate in found.get("pictures per CPU second", {}).items():
+        lines.append(f"{kind}: {rate:,.0f} pictures a CPU second")
+    return lines
 
 
 if __name__ == "__main__":
+    # So that a part, which is not of this one's session, is ended with it.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

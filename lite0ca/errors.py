@@ -63,6 +63,7 @@ NO_MEMORY = (
     "could not create a memory",
     "failed to map segment",  # of a library that is loaded
     "status_alloc_failed",  # cuBLAS, cuDNN
+    "unable to find an engine",  # torch, of cuDNN: each way failed, mostly for want of room to work
 )
 
 

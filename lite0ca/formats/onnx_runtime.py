@@ -6,6 +6,7 @@ import onnx
 import onnxruntime
 
 from lite0ca.errors import InputError
+from lite0ca.machine.console import quiet
 
 FATAL = 4  # ONNX Runtime prints what is less, in colour, beside our own line
 onnxruntime.set_default_logger_severity(FATAL)
@@ -33,8 +34,6 @@ def opened(content: bytes, threads: int, device: str) -> onnxruntime.InferenceSe
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = FATAL
-    if device != "cpu" and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # CUDA and cuDNN as pip installs them, with torch say
     # Or it answers on the CPU where another provider fails, which it tells only its log.
     session = onnxruntime.InferenceSession(
         content, options, providers=providers_for(device), enable_fallback=0
@@ -71,6 +70,11 @@ def check_graph(model: onnx.ModelProto) -> None:
 
 def refuse_without(device: str) -> None:
     """Raise `InputError` where this ONNX Runtime was not built for a device."""
+    if device != "cpu" and hasattr(onnxruntime, "preload_dlls"):
+        with quiet():  # it tells what it does not find
+            # CUDA and cuDNN as pip installs them, with torch say. Where CUDA is a plugin of ONNX
+            # Runtime there is no such provider before.
+            onnxruntime.preload_dlls()
     if PROVIDERS[device] not in onnxruntime.get_available_providers():
         raise InputError(
             f"--device {device}: onnxruntime {onnxruntime.__version__} has no {PROVIDERS[device]}: "
@@ -84,7 +88,9 @@ def providers_for(device: str) -> list[tuple[str, dict]]:
     if device == "tensorrt":
         from lite0ca.machine.environment import cache_folder  # torch
 
-        kept = {"trt_engine_cache_path": str(cache_folder() / "tensorrt")}
+        folder = cache_folder() / "tensorrt"
+        folder.mkdir(parents=True, exist_ok=True)  # ONNX Runtime makes none of its parents
+        kept = {"trt_engine_cache_path": str(folder)}
         provider, options = chosen[device]
         return [(provider, options | kept), chosen["cuda"], chosen["cpu"]]
     return [chosen[device]] + ([chosen["cpu"]] if device == "cuda" else [])

@@ -269,7 +269,7 @@ def loader_of(photos: Photos, at_once: int, config, batches: int, **options) -> 
         at_once,
         config.image_size,
         others=torch.tensor,
-        pin_memory=config.pin_memory and torch.cuda.is_available(),
+        pin_memory=config.pin_memory and config.device != "cpu" and torch.cuda.is_available(),
         **worker_options(workers),
         **options,
     )

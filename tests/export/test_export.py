@@ -450,6 +450,19 @@ def test_an_onnx_file_never_answers_on_the_cpu_in_the_place_of_a_gpu(
 
 
 @needs("onnx")
+def test_gpu_libraries_are_loaded_before_providers_are_asked_for(tmp_path, monkeypatch):
+    """CUDA may be a plugin of ONNX Runtime, and TensorRT's engines are kept in a folder of ours."""
+    module, known = FORMATS["onnx"].module("onnx_runtime"), []
+    load = lambda: known.extend(module.PROVIDERS.values())  # noqa: E731
+    monkeypatch.setattr(module.onnxruntime, "preload_dlls", load, raising=False)
+    monkeypatch.setattr(module.onnxruntime, "get_available_providers", lambda: known)
+    module.refuse_without("cuda")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not" / "there"))
+    (_, options), *others = module.providers_for("tensorrt")
+    assert os.path.isdir(options["trt_engine_cache_path"]) and len(others) == 2
+
+
+@needs("onnx")
 def test_bench_on_cuda_times_what_runs_there(
     proved_on_cuda, little_run, tmp_path, capsys, monkeypatch
 ):

@@ -1,11 +1,13 @@
 """Answers on a GPU: CUDA graphs say what the network says, files what their run does."""
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import LITTLE
+from conftest import LITTLE, REPO
 
 import lite0ca
 from lite0ca.__main__ import main
@@ -13,7 +15,6 @@ from lite0ca.evaluation.explanation import grad_cam
 from lite0ca.evaluation.inference import Network
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.exported_file import FORMATS
-from lite0ca.machine.cuda_graphs import Replayed
 from lite0ca.machine.device import Precision
 from lite0ca.model.network import build_model
 from lite0ca.settings.systems import SYSTEMS
@@ -59,22 +60,36 @@ def test_weights_that_change_in_place_are_seen(device):
     assert np.abs(asked.answers(photos(2))[0] - before).max() > NEAR
 
 
-def test_after_a_recording_that_failed_all_goes_on(gpu, capsys):
-    stream = torch.cuda.current_stream()
+FAILS = """
+import numpy as np, torch
+from lite0ca.evaluation.inference import Network
+from lite0ca.machine.device import Precision
+from lite0ca.model.network import build_model
+from lite0ca.settings.systems import SYSTEMS
 
-    def looks_at_its_input(batch):
-        assert batch.sum().item() > 0  # waits for the GPU, which no recording can
-        return (2 * batch,)
+def looks_at_its_input(batch):
+    assert batch.sum().item() > 0  # waits for the GPU, which no recording can
+    return (2 * batch,)
 
-    ask = Replayed(looks_at_its_input, gpu)
-    with torch.inference_mode():
-        for _ in range(3):
-            assert ask(torch.ones(4, device=gpu))[0].sum().item() == 8
-    assert "are not recorded as a CUDA graph" in capsys.readouterr().out
-    assert torch.cuda.current_stream() == stream
-    asked = network(gpu)
-    answers = [asked.answers(photos(2))[0] for _ in range(3)]
-    assert np.abs(answers[0] - answers[2]).max() <= NEAR
+stream, gpu = torch.cuda.current_stream(), torch.device("cuda")
+ask = Replayed(looks_at_its_input, gpu)
+with torch.inference_mode():
+    for _ in range(3):
+        assert ask(torch.ones(4, device=gpu))[0].sum().item() == 8
+assert torch.cuda.current_stream() == stream
+asked = Network(build_model(SYSTEMS["MobileNetV3_Small"], 4, 64), Precision(gpu, False))
+answers = [asked.answers(np.zeros((2, 64, 64, 3), np.uint8))[0] for _ in range(3)]
+assert np.abs(answers[0] - answers[2]).max() <= 1e-5
+"""
+
+
+def test_after_a_recording_that_failed_all_goes_on(gpu):
+    """In a process of its own: torch before 2.13 counts that recording as going on, for good, and
+    then frees no memory that is asked to be freed.
+    """
+    done = subprocess.run([sys.executable, "-c", FAILS], capture_output=True, text=True, cwd=REPO)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "batches of 4 are not recorded as a CUDA graph" in done.stdout
 
 
 def test_a_network_that_is_gone_leaves_no_memory(gpu):

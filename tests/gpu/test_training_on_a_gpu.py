@@ -36,6 +36,9 @@ def settings(sample, tmp_path, device):
 @pytest.fixture(params=["float16", "bfloat16"])
 def mixed(request, monkeypatch, device) -> Precision:
     """Mixed precision in a type that this device would perhaps not choose."""
+    early = device.type == "cuda" and torch.cuda.get_device_capability()[0] < 8
+    if early and request.param == "bfloat16":
+        pytest.skip("this GPU has none, and for what stands in for it cuDNN lacks convolutions")
     monkeypatch.setattr(Precision, "dtype", getattr(torch, request.param))
     return Precision(device, amp=True)
 
@@ -141,6 +144,7 @@ def test_a_run_goes_on_on_another_device(settings, device, monkeypatch):
     assert result.history["train_loss"] == pytest.approx(whole.history["train_loss"], rel=0.1)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what its compiler could do faster
 def test_compiled_it_learns_alike(settings):
     if not (shutil.which("cc") or shutil.which("gcc")):
         pytest.skip("torch.compile needs a C compiler")

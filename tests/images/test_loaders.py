@@ -139,6 +139,13 @@ def test_scoring_sees_the_whole_photo():
     assert seen.shape == (64, 64, 3) and seen[:, 0].min() > 200 and seen[:, -1].min() > 200
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_cpu_asks_no_gpu_for_memory(device, rows, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    config = Config.of(device=device, pin_memory=True, num_workers=0)
+    assert score_loader(rows, LABELS, config).page_locked == (device == "cuda")
+
+
 def test_score_loader_keeps_the_order(rows):
     config = Config.of(batch_size=4, image_size=64, num_workers=2)
     numbers = torch.cat([numbers for _, numbers in score_loader(rows, LABELS, config)])

@@ -106,6 +106,7 @@ def test_more_devices_than_cores(devices, leaves, tmp_path, capsys):
         (RuntimeError("could not create a primitive"), "out of memory: lower"),
         (RuntimeError("std::bad_alloc"), "out of memory: lower"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"), "out of memory: lower"),
+        (RuntimeError("GET was unable to find an engine to execute this"), "out of memory: lower"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory: lower"),
         (ImportError("x.so: failed to map segment from shared object"), "ulimit -v"),
         (OSError(errno.EMFILE, "Too many open files", "a.jpg"), "ulimit -n"),
