@@ -7,7 +7,7 @@ Every tool learns from the same photos, with the same split, from the same Image
 Lite0, on the same cores, in about the same CPU time (`--minutes`; lite0ca's presets take what they
 take), each as its own guide says (`peers_recipes.py`). Test photos choose nothing. Each run is a
 row of `benchmarks/study/peers_accuracy.csv`, and what stands there is not done again: one seed of
-one tool can be run alone, and elsewhere.
+one tool can be run alone, and elsewhere, and each with other minutes as well.
 
 The peers are installed for this benchmark alone, by `make peers-accuracy`; one that is missing is
 named and left out. AutoGluon asks for an older torch and timm, so it has a Python of its own.
@@ -86,8 +86,9 @@ def main() -> int:
         photos = Photos(settings, Path(scratch))
         for seed in settings.seeds:  # so that a study that is cut short has some of every tool
             for tool in settings.only:
+                minutes = None if tool in OURS else settings.minutes
                 rows = pd.read_csv(settings.csv) if settings.csv.is_file() else pd.DataFrame()
-                if len(rows) and ((rows["tool"] == tool) & (rows["seed"] == seed)).any():
+                if is_done(rows, tool, seed, minutes):
                     continue
                 place = Path(scratch) / "run"
                 shutil.rmtree(place, ignore_errors=True)
@@ -95,7 +96,7 @@ def main() -> int:
                 print(f"{tool}, seed {seed}", flush=True)
                 train = ours if tool in OURS else theirs
                 if row := train(tool, seed, settings, photos, place):
-                    row = {"tool": tool, "seed": seed, **row}
+                    row = {"tool": tool, "seed": seed, "minutes": minutes, **row}
                     rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
                     with whole(settings.csv) as file:
                         rows.to_csv(file, index=False, float_format="%.6g")
@@ -103,6 +104,14 @@ def main() -> int:
     if settings.csv.is_file():
         print(summary(pd.read_csv(settings.csv)).to_string())
     return int(failed)
+
+
+def is_done(rows: pd.DataFrame, tool: str, seed: int, minutes: float | None) -> bool:
+    """Whether there is a row of this run; a preset's time is its own, a peer's is asked for."""
+    if rows.empty:
+        return False
+    same = (rows["tool"] == tool) & (rows["seed"] == seed)
+    return bool((same & (rows["minutes"] == minutes if minutes else True)).any())
 
 
 class Photos:
@@ -251,9 +260,9 @@ def conditions(settings, seconds: list[float]) -> dict:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean and deviation over the seeds, a row a tool, the best on test first."""
+    """Mean and deviation over the seeds, a row a tool and its minutes, the best on test first."""
     scores = [name for name in ("test_f1", "outside_f1", "cpu_seconds") if name in rows]
-    table = rows.groupby("tool")[scores].agg(["mean", "std", "count"])
+    table = rows.groupby(["tool", "minutes"], dropna=False)[scores].agg(["mean", "std", "count"])
     return table.sort_values(("test_f1", "mean"), ascending=False).round(3)
 
 

@@ -34,7 +34,7 @@ PRESETS = {
         ROBUST,
     ),
     "best": Preset(
-        "robust for longer and at 256 pixels: twice its time, the best score in fields elsewhere",
+        "robust for longer and at 256 pixels: twice its time, the highest scores here",
         ROBUST | {"epochs": 24, "image_size": 256},
     ),
     "fast": Preset(

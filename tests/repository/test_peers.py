@@ -49,6 +49,8 @@ def test_a_row_a_run_and_none_twice(study, sample, tmp_path, capsys):
     assert len(rows) == 4 and (rows["test_accuracy"] == 0.25).all()
     assert rows["test_f1"].round(6).eq(0.1).all() and (rows["outside_images"] == 16).all()
     assert "timm, mixup" in capsys.readouterr().out
+    assert run(*one, "2", "--only", "fastai", "--minutes", "4") == 0  # other minutes, another run
+    assert len(jobs) == 5 and sorted(pd.read_csv(file)["minutes"]) == [4, 18, 18, 18, 18]
 
 
 def test_a_try_is_no_result(study):
