@@ -28,9 +28,10 @@ def parts(tmp_path, monkeypatch):
     script = tmp_path / "parts.py"
     script.write_text(STAND_IN)
     monkeypatch.setattr(gpu, "__file__", str(script))
-    monkeypatch.setattr(gpu, "MINUTES", 4 / 60)
-    given = {name: gpu.Part(name, 0.1, 1.0) for name in ("good", "broken", "endless")}
-    monkeypatch.setattr(gpu, "PARTS", given | {"long": gpu.Part("long", 4.0, 4.0)})
+    monkeypatch.setattr(gpu, "MINUTES", 1)
+    given = {"good": (0, 20), "broken": (0, 20), "endless": (0, 2), "long": (60, 60)}  # seconds
+    found = {name: gpu.Part(name, *seconds) for name, seconds in given.items()}
+    monkeypatch.setattr(gpu, "PARTS", found)
 
 
 def runs(process: int) -> bool:
@@ -44,14 +45,14 @@ def test_a_part_that_does_not_end_is_ended_and_one_too_long_is_not_begun(parts, 
     table, found = tmp_path / "metadata.csv", tmp_path / "found.json"
     table.touch()
     began = time.monotonic()
-    typed = ["--metadata", str(table), "--minutes", str(4 / 60), "--json", str(found)]
+    typed = ["--metadata", str(table), "--minutes", "1", "--json", str(found)]
     assert gpu.main(typed) == 1, "a part failed"
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 60
     shown = capfd.readouterr().out
     missing = [line for line in shown.splitlines() if line.startswith("NOT MEASURED")]
     assert [line.partition("end: ")[2] for line in missing[:2]] == [
         "broken: exit code 1",
-        "endless: ended after 1 s",
+        "endless: ended after 2 s",
     ]
     assert "long: left out" in missing[2]
     assert "0.50 ms, 8.0 times as fast as eager (8 wanted), 100% of the speed" in shown
