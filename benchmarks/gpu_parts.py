@@ -15,17 +15,17 @@ from pathlib import Path
 
 import cv2
 import first_step
+import input_pipeline
 import numpy as np
 import torch
 import waiting
+from gpu import say
 
 from lite0ca.data import dataset
 from lite0ca.errors import InputError, first_line
 from lite0ca.evaluation.inference import Network
 from lite0ca.formats.exported_file import FORMATS
-from lite0ca.images.cache import PhotoReader, Store
-from lite0ca.images.loaders import Photos
-from lite0ca.images.reading import side_for
+from lite0ca.images.cache import PhotoReader
 from lite0ca.machine.console import quiet
 from lite0ca.machine.cuda_graphs import Replayed
 from lite0ca.machine.device import Precision, describe, device_of
@@ -78,10 +78,6 @@ def main(typed: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def say(text: str = "") -> None:
-    print(text, flush=True)
 
 
 def synchronized(device: torch.device) -> float:
@@ -350,7 +346,7 @@ def beginning(way: str, name: str, wanted: Wanted) -> None:
 
 
 def pictures(wanted: Wanted) -> None:
-    """As a loader process makes them, on one core; leaf masks, found once a training, are there."""
+    """As a loader process makes them, on one core (`input_pipeline.py`)."""
     data = dataset.load(Config.of(metadata=wanted.metadata))
     most = min(MOST, wanted.limit or MOST, len(data.rows))
     files = list(map(str, data.rows["absolute_path"].sample(most, random_state=0)))
@@ -358,18 +354,10 @@ def pictures(wanted: Wanted) -> None:
     torch.set_num_threads(1)
     say(f"{len(files)} photos -> pictures of {SIZE} pixels")
     with tempfile.TemporaryDirectory() as folder:
-        kept = PhotoReader(SIZE, Store(Path(folder, "photos"), files, side_for(SIZE)))
-        for kind in AUGMENTATIONS:
-            for how, reader in (("from the cache", kept), ("decoded", PhotoReader(SIZE))):
-                items = Photos(files, [0] * len(files), SIZE, reader, augment=kind)
-                items.scenes = np.flatnonzero(
-                    [items.masked(number)[1] is None for number in range(len(files))]
-                )
-                for _ in range(2):  # the first pass makes what all use
-                    began = time.process_time()
-                    for number in range(len(files)):
-                        items[number, number, SIZE]
-                    rate = len(files) / (time.process_time() - began)
+        kept = input_pipeline.empty_cache(folder, files, SIZE)
+        for how, reader in (("from the cache", kept), ("decoded", PhotoReader(SIZE))):
+            for kind, seconds in input_pipeline.pictures(files, SIZE, reader):
+                rate = len(files) / seconds
                 wanted.note("pictures per CPU second", f"{kind}, {how}", rate)
                 say(f"{kind}, {how}: {rate:,.0f} pictures a CPU second")
 

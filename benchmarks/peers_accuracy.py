@@ -63,7 +63,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
-        "--minutes", type=float, default=18, help="CPU minutes of a peer (default: robust's)"
+        "--minutes", type=float, default=18, help="CPU minutes of a peer (default: 18)"
     )
     parser.add_argument("--epochs", type=int, help="of a peer, in place of minutes")
     parser.add_argument("--image-size", type=int, default=224, help="of a peer")

@@ -165,8 +165,9 @@ pd.concat(gains, names=["photos"]).round(3)
 # photos are answered wrong by all three runs of `robust` as it was in 0.5, seven by all six of
 # `robust`, four by all six of `best`. None is missed by all fifteen, three by fourteen; one of these
 # is `leaf_blast/ph_blast_orig_076.jpg`, a large diamond of blast that is called blight. Its label
-# looks right. Runs 4 to 6 of `robust` and `best` are of version 0.7, whose pictures are made in
-# another way; a network does not tell them from those of 0.6 ([docs/log.md](../docs/log.md)).
+# looks right. Runs 4 to 6 of `robust` and `best` are seeds 1 to 3 of version 0.7, whose pictures are
+# made in another way; a network does not tell them from those of 0.6
+# ([docs/log.md](../docs/log.md)).
 #
 # ## Asked in another country
 # Photos of rice fields in another country (`rice_field`: 308 of 98 leaves and scenes; blight, brown
