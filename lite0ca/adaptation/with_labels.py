@@ -22,7 +22,7 @@ from lite0ca.data.classes import classes_of
 from lite0ca.data.near_duplicates import find_groups
 from lite0ca.errors import InputError, printable
 from lite0ca.evaluation.calibration import calibration
-from lite0ca.evaluation.finished_run import is_own
+from lite0ca.evaluation.finished_run import is_training_data
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.files.json_files import write_json
 from lite0ca.files.scratch import own_temporary_folder
@@ -105,7 +105,7 @@ NONE_KEPT_BACK = (
 def place_of(run: str, checkpoint: dict, config: Config, typed: dict) -> Place:
     """The labelled photos and, where they are at hand, those of the training."""
     data = dataset.load(config)
-    if is_own(data, run, checkpoint, typed):
+    if is_training_data(data, run, checkpoint, typed):
         raise InputError(f"{data.source}: the run was trained on these photos; give others")
     labels = matched(data.classes, checkpoint["label2id"])
     for label, known in labels.items():

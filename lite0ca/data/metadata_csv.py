@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import itertools
 import os
@@ -16,7 +15,6 @@ import pandas as pd
 
 from lite0ca.data.layout import SPLITS, split_named
 from lite0ca.errors import InputError, composed, first_line, opening, printable
-from lite0ca.files.reading import read_bytes
 from lite0ca.images.folder_walk import on_disk
 from lite0ca.images.reading import identity_of, refuse_other_than_files
 from lite0ca.settings.fields import unknown
@@ -188,26 +186,3 @@ def without_repeats(rows: pd.DataFrame, source: Path) -> pd.DataFrame:
     said = f"{source}: lines that repeat a path are left out, {len(rows):,} images remain"
     print(printable(said))
     return rows
-
-
-def read_made_split(path: Path, sha256: str | None = None) -> pd.DataFrame:
-    """data.csv of a run: path, label, split, perhaps group, bytes, as text. Raises `InputError`.
-
-    `sha256` is what the run's checkpoint says of the file; runs of version 0.2 do not.
-    """
-    try:
-        content = read_bytes(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: is gone, and with it which image was in which split") from None
-    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise InputError(
-            f"{path}: is damaged, or not the table that the run began with; put back a copy of it"
-        )
-    with opening(path, "is damaged; put back a copy of it"):
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-        if missing := {"path", "label", "split", "bytes"} - set(table):
-            raise ValueError(f"it has no column {min(missing)!r}")
-        if strange := set(table["split"]) - set(SPLITS):
-            raise ValueError(f"split {unknown(min(strange), SPLITS)}")
-        table["bytes"].astype(int)
-    return table

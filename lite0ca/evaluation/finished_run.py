@@ -10,12 +10,12 @@ from dataclasses import replace
 import pandas as pd
 
 from lite0ca.data import dataset, split
-from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.errors import InputError, opening, printable
 from lite0ca.files.reading import read_bytes
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.run_files import BEST, LEARNED, TABLE, run_folder
+from lite0ca.formats.run_split import split_if_kept
 from lite0ca.images.reading import bytes_of
 from lite0ca.settings.config import Config
 from lite0ca.settings.trained import WHERE
@@ -53,36 +53,32 @@ def data_of(run: str, trained: dict, config: Config, label2id: dict) -> dataset.
     """
     if trained and not (config.metadata or config.data_dir):
         config = replace(config, **{key: trained["config"].get(key) for key in WHERE})
-    sha256 = trained.get("sha256", {}).get(TABLE)
-    settings = trained.get("config", {})
-    dealt_anew = bool(settings.get("fold") or settings.get("all"))
-    return with_known_split(dataset.load(config, label2id), run, sha256, dealt_anew)
+    return with_known_split(dataset.load(config, label2id), run, trained)
 
 
-def with_known_split(
-    data: dataset.DataSet, run: str, sha256: str | None, dealt_anew: bool = False
-) -> dataset.DataSet:
+def with_known_split(data: dataset.DataSet, run: str, trained: dict) -> dataset.DataSet:
     """The run's own split for data without one that the run was trained on.
 
-    `dealt_anew` is of runs with --fold or --all, which did not keep to the split of the data.
-
     A split made in training is not in the data; scoring all of it would score training images.
-    `sha256` is of the table that holds it, None of runs that kept none. Raises `InputError`.
+    Raises `InputError`.
     """
-    table = run_folder(run) / TABLE
+    settings = trained.get("config", {})
+    dealt_anew = bool(settings.get("fold") or settings.get("all"))  # whatever the data's split
     # Of a split with train alone, training makes valid: that one is in the table only.
     has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
-    if dealt_anew and not table.is_file():
-        print(
-            printable(
-                f"{table}: is missing. The run was trained with --fold or --all: of its own data "
-                "it may have learned any photo but the test split's, and such scores say little"
-            ),
-            file=sys.stderr,
-        )
-    if (has_valid and not dealt_anew) or not table.is_file():
+    if has_valid and not dealt_anew:
         return data
-    made = split.with_split_of(data, read_made_split(table, sha256))
+    made = split_if_kept(run, trained)
+    if made is None:
+        if dealt_anew:
+            said = (
+                f"{run_folder(run) / TABLE}: is missing. The run was trained with --fold or --all: "
+                "of its own data it may have learned any photo but the test split's, and such "
+                "scores say little"
+            )
+            print(printable(said), file=sys.stderr)
+        return data
+    made = split.with_split_of(data, made)
     if made.rows.empty:
         return data
     where = printable(dataset.shown(data.root))
@@ -90,7 +86,7 @@ def with_known_split(
     return made
 
 
-def is_own(data: dataset.DataSet, run: str, trained: dict, typed: dict) -> bool:
+def is_training_data(data: dataset.DataSet, run: str, trained: dict, typed: dict) -> bool:
     """Whether a run learned from this data: it says so, or all photos of its table are in it."""
     if not trained:
         return False
@@ -98,11 +94,9 @@ def is_own(data: dataset.DataSet, run: str, trained: dict, typed: dict) -> bool:
     lay = {os.path.realpath(trained["config"].get(name) or "") for name in ("metadata", "data_dir")}
     if not named or os.path.realpath(data.source) in lay:
         return True
-    table = run_folder(run) / TABLE
-    if "split" not in data.rows or not table.is_file():
+    if "split" not in data.rows or (made := split_if_kept(run, trained)) is None:
         return False
     # It may have moved since: the same paths, splits and sizes.
-    made = read_made_split(table, trained.get("sha256", {}).get(TABLE))
     rows = split.with_keys(data.rows)
     found = zip(rows["key"], rows["split"], rows["absolute_path"].map(bytes_of))
     made = split.with_keys(made)

@@ -15,7 +15,6 @@ import timm
 from lite0ca import __version__
 from lite0ca.data.classes import classes_of
 from lite0ca.data.licence import licence_of
-from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.errors import printable
 from lite0ca.evaluation.calibration import calibration_as_text
 from lite0ca.evaluation.finished_run import WORTH
@@ -34,10 +33,10 @@ from lite0ca.formats.run_files import (
     EXPORTS,
     MERGED,
     REPORT,
-    TABLE,
     digest,
     run_folder,
 )
+from lite0ca.formats.run_split import split_if_kept
 from lite0ca.settings import command_lines
 from lite0ca.settings.config import Config
 from lite0ca.settings.names import LANGUAGES, display_name, display_names
@@ -134,7 +133,7 @@ def facts_of(run: str | Path) -> dict:
     scores = scores_in(folder, checkpoint, root)
     own = [one for one in scores if one["own"] and not one["background"]]
     first = next((one for part in ("test", "valid") for one in own if one["split"] == part), None)
-    counts = counts_of(folder / TABLE, checkpoint, classes)
+    counts = counts_of(folder, checkpoint, classes)
     return {
         "name": folder.resolve().name,
         "system": checkpoint["system"],
@@ -150,7 +149,7 @@ def facts_of(run: str | Path) -> dict:
         "licence_of_data": environment.get("data_licence") or (licence_of(root) if root else None),
         "parts": PARTS,
         "counts": counts,
-        "groups": groups_of(folder / TABLE, checkpoint),
+        "groups": groups_of(folder, checkpoint),
         "derived": derived_in(folder),
         "scores": own,
         "elsewhere": [one for one in scores if not one["own"] or one["background"]],
@@ -235,12 +234,10 @@ def few_of(scores: dict) -> list[str]:
     return [label for label, row in scores["classes"].items() if row["images"] < FEW]
 
 
-def groups_of(table: Path, checkpoint: Mapping) -> dict | None:
+def groups_of(folder: Path, checkpoint: Mapping) -> dict | None:
     """How many groups of near-duplicates there are, and how many of them lie in two parts."""
-    if not table.is_file():
-        return None
-    rows = read_made_split(table, checkpoint.get("sha256", {}).get(TABLE))
-    if "group" not in rows:
+    rows = split_if_kept(folder, checkpoint)
+    if rows is None or "group" not in rows:
         return None
     parts = rows.groupby("group")["split"].nunique()
     return {"count": len(parts), "divided": int((parts > 1).sum())}

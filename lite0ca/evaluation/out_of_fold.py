@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from lite0ca.data.classes import classes_of
-from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.data.split import with_keys
 from lite0ca.errors import InputError, printable
 from lite0ca.evaluation import metrics
@@ -24,7 +23,7 @@ from lite0ca.files.tables import write_table
 from lite0ca.files.whole_folder import whole_folder
 from lite0ca.formats.checkpoint import load_best
 from lite0ca.formats.names import names_of
-from lite0ca.formats.run_files import TABLE, run_folder
+from lite0ca.formats.run_split import split_of
 from lite0ca.settings.config import fold_of
 from lite0ca.settings.names import display_names, is_healthy, language
 
@@ -70,10 +69,7 @@ def out_of_fold(runs: Sequence[str | Path], **typed) -> OutOfFold:
     for run, checkpoint in kept.items():
         if checkpoint["label2id"] != label2id:
             raise InputError(f"{run}: knows other classes than the other folds")
-    tables = {
-        number: read_made_split(run_folder(run) / TABLE, kept[run].get("sha256", {}).get(TABLE))
-        for number, run in numbers.items()
-    }
+    tables = {number: split_of(run, kept[run]) for number, run in numbers.items()}
     refuse_leaks(tables)
     parts = []
     for number, run in numbers.items():

@@ -16,7 +16,7 @@ from lite0ca.evaluation.certainty import is_sure
 from lite0ca.evaluation.finished_run import (
     choose,
     data_of,
-    is_own,
+    is_training_data,
     learned_from,
     part_at_end,
     trained_as,
@@ -75,7 +75,8 @@ def answered(run: str, part: str | None, typed: dict, background: str | None = N
     metadata, model, config = network_of(run, typed)
     trained = trained_as(run, metadata)
     data = data_of(run, trained, config, metadata["label2id"])
-    own, by_itself = is_own(data, run, trained, typed), "split" in data.rows and part_at_end(data)
+    own = is_training_data(data, run, trained, typed)
+    by_itself = "split" in data.rows and part_at_end(data)
     data, part = choose(data, part)
     at_end = own and part == by_itself and not (background or format_of(run))
     data = dataset.without_bad_images(data, config.skip_bad_images)

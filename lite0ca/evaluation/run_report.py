@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from lite0ca.data.classes import classes_of
-from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.errors import opening
 from lite0ca.evaluation.calibration import calibration_as_text
 from lite0ca.evaluation.certainty import is_unlike
@@ -23,7 +22,8 @@ from lite0ca.files.reading import beginning
 from lite0ca.files.whole_file import whole
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import is_number
-from lite0ca.formats.run_files import TABLE, run_folder
+from lite0ca.formats.run_files import run_folder
+from lite0ca.formats.run_split import split_if_kept
 from lite0ca.images.reading import read_image
 from lite0ca.settings import command_lines
 from lite0ca.settings.config import Config
@@ -87,7 +87,7 @@ def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
         reliability=reliability_of(scores["bins"]),
         bins=scores["bins"],
         **curves_of(run / "history.json", asked.metadata["epoch"]),
-        counts=counts_of(run / TABLE, asked.metadata, asked.names),
+        counts=counts_of(run, asked.metadata, asked.names),
         settings=changed_rows(settings),
         machine=machine_of(environment),
         made_by=command_lines.of_training(settings),
@@ -202,14 +202,14 @@ def curves_of(history: Path, best: int) -> dict:
     return {"charts": charts, "curves": curves, "epochs": rows, "best": best}
 
 
-def counts_of(table: Path, metadata: Mapping, names: list[str]) -> list[tuple]:
+def counts_of(run: Path, metadata: Mapping, names: list[str]) -> list[tuple]:
     """(class, photos of train, valid, test) as the run was trained; the last row is of all.
 
     `names` are what the classes are called, in the order of their numbers.
     """
-    if not table.is_file():  # of a checkpoint without its folder
+    rows = split_if_kept(run, metadata)
+    if rows is None:
         return []
-    rows = read_made_split(table, metadata.get("sha256", {}).get(TABLE))
     counts = pd.crosstab(rows["label"], rows["split"])
     classes = classes_of(metadata["label2id"])
     counts = counts.reindex(index=classes, columns=list(PARTS), fill_value=0)

@@ -10,20 +10,19 @@ import numpy as np
 import pandas as pd
 
 from lite0ca.data import dataset, split
-from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.errors import InputError, printable
 from lite0ca.evaluation.finished_run import (
     WORTH,
     choose,
     data_of,
-    is_own,
+    is_training_data,
     learned_from,
     trained_as,
 )
 from lite0ca.evaluation.members import member_of
 from lite0ca.evaluation.predictions import Answers, with_plain_background, with_probabilities
 from lite0ca.evaluation.together import Together, batched, metadata_of
-from lite0ca.formats.run_files import TABLE, run_folder
+from lite0ca.formats.run_split import split_if_kept
 from lite0ca.images.background import with_background
 from lite0ca.images.photo_batches import batches_read, reading_threads
 from lite0ca.images.reading import bytes_of, read_image
@@ -53,7 +52,7 @@ def answered_together(
     config = replace(members[0].config, image_size=max(together.sizes))
     first = next((number for number, known in enumerate(trained) if known), 0)
     data = data_of(runs[first], trained[first], config, metadata["label2id"])
-    own = any(is_own(data, run, known, typed) for run, known in zip(runs, trained))
+    own = any(is_training_data(data, run, known, typed) for run, known in zip(runs, trained))
     data, part = choose(data, part)
     for run, known in zip(runs, trained):
         refuse_other_parts(data.rows, part, run, known, len(runs))
@@ -96,10 +95,11 @@ def refuse_other_parts(rows: pd.DataFrame, part: str, run: str, trained: dict, c
 
     Runs of folds are such: what is valid for one the others were trained on.
     """
-    table = run_folder(run) / TABLE
-    if part == "all" or not trained or not table.is_file() or count == 1:
+    if part == "all" or not trained or count == 1:
         return
-    made = split.with_keys(read_made_split(table, trained.get("sha256", {}).get(TABLE)))
+    if (made := split_if_kept(run, trained)) is None:
+        return
+    made = split.with_keys(made)
     known = {(key, int(size)): of for key, size, of in made[["key", "bytes", "split"]].to_numpy()}
     keys = split.with_keys(rows)["key"]
     found = pd.Series(

@@ -17,7 +17,6 @@ import torch
 from lite0ca.adaptation.derived_run import derived_run, new_folder, source_of
 from lite0ca.adaptation.without_labels import adapt, norms_of
 from lite0ca.data.dataset import DataSet
-from lite0ca.data.metadata_csv import read_made_split
 from lite0ca.data.split import with_split_of
 from lite0ca.errors import InputError
 from lite0ca.evaluation.finished_run import data_of
@@ -27,6 +26,7 @@ from lite0ca.files.json_files import write_json
 from lite0ca.formats.checkpoint import load_best, model_of
 from lite0ca.formats.names import names_of
 from lite0ca.formats.run_files import MERGED, TABLE, digest, run_folder
+from lite0ca.formats.run_split import split_if_kept
 from lite0ca.images import cache
 from lite0ca.images.loaders import score_loader
 from lite0ca.machine.device import Precision, device_of
@@ -126,11 +126,11 @@ def refuse_unlike(runs: list[str], members: list[dict]) -> None:
 
 def photos_of(run: str, checkpoint: dict, config: Config) -> DataSet:
     """The very photos that a run was trained and chosen with. Raises `InputError`."""
-    table = run_folder(run) / TABLE
-    if not table.is_file():
-        raise InputError(f"{table}: is not there; name a run's folder first, it holds the split")
+    made = split_if_kept(run, checkpoint)
+    if made is None:
+        missing = run_folder(run) / TABLE
+        raise InputError(f"{missing}: is not there; name a run's folder first, it holds the split")
     data = data_of(run, checkpoint, config, checkpoint["label2id"])
-    made = read_made_split(table, checkpoint.get("sha256", {}).get(TABLE))
     found = with_split_of(data, made)
     if missing := len(made) - len(found.rows):
         raise InputError(f"{data.source}: {missing:,} photos of the runs are not in it, or changed")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lite0ca.data.dataset import DataSet
 from lite0ca.data.licence import licence_of
-from lite0ca.data.metadata_csv import COLUMNS, read_made_split
+from lite0ca.data.metadata_csv import COLUMNS
 from lite0ca.errors import InputError
 from lite0ca.files.json_files import known_json, read_json, write_json
 from lite0ca.files.locks import lock_for_process
@@ -25,6 +25,7 @@ from lite0ca.files.tables import write_table
 from lite0ca.formats.checkpoint import load_checkpoint, save_checkpoint
 from lite0ca.formats.metadata import check_metadata
 from lite0ca.formats.run_files import BEST, LAST, SETTINGS, TABLE, sha256
+from lite0ca.formats.run_split import split_of
 from lite0ca.images.reading import bytes_of
 from lite0ca.machine import distributed
 from lite0ca.machine.device import Precision
@@ -165,7 +166,7 @@ def stored(run: str | Path) -> tuple[dict, pd.DataFrame]:
     check_metadata(last, path)
     State.check_counts(last, path)
     refuse_other_settings(Path(run) / SETTINGS, last)
-    return last, read_made_split(Path(run) / TABLE, last.get("sha256", {}).get(TABLE))
+    return last, split_of(run, last)
 
 
 def other_folds_table(config: Config) -> pd.DataFrame | None:
@@ -176,7 +177,7 @@ def other_folds_table(config: Config) -> pd.DataFrame | None:
         fold = known_json(table.parent / SETTINGS).get("fold")
         with contextlib.suppress(InputError, OSError):  # damaged, and of no use here
             if isinstance(fold, str) and fold_of(fold)[1] == folds:
-                return read_made_split(table)
+                return split_of(table.parent, {})
     return None
 
 
