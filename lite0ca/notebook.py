@@ -207,7 +207,7 @@ def competition(
     """
     begin()
     typed = assignments(overrides.split()) if isinstance(overrides, str) else dict(overrides)
-    for name in ("resume", "fold", "all", "time_budget"):
+    for name in ("resume", "fold", "all", "calibration_run", "time_budget"):
         if name in typed:
             raise InputError(
                 f"overrides: {name} is what this notebook decides itself; leave it out"

@@ -158,6 +158,7 @@ def facts_of(run: str | Path) -> dict:
         "few": few_of(first) if first else [],
         "knows_sure": checkpoint.get("sure_from") is not None,
         "sure_from": limit_of(checkpoint),
+        "calibrated_by": settings.calibration_run and Path(settings.calibration_run).name,
         "kept_back": not settings.all,
         "knows_unlike": checkpoint.get("distance") is not None,
         "preset": settings.preset,

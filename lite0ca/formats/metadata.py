@@ -118,6 +118,7 @@ def metadata_of(checkpoint: dict, network, image_size: int, version: str) -> dic
     """What an exported file says of itself: plain data, no folder of the machine it was made on."""
     label2id = checkpoint["label2id"]
     private = ("metadata", "data_dir", "label2id", "output_dir", "weights", "cache_dir", "resume")
+    private += ("calibration_run",)
     private += ("start_size",)  # larger, perhaps, than this image size
     config = {key: value for key, value in checkpoint["config"].items() if key not in private}
     return {

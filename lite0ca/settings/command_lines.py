@@ -12,7 +12,8 @@ from lite0ca.settings.flags import as_typed
 
 COMMAND = "lite0ca"
 SCRIPT = f"{COMMAND} train"
-PATHS = ("metadata", "data_dir", "label2id", "weights", "output_dir", "cache_dir")
+PATHS = ("metadata", "data_dir", "label2id", "weights", "calibration_run")
+PATHS += ("output_dir", "cache_dir")
 
 
 def of_training(config: Config) -> str:

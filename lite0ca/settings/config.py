@@ -80,7 +80,7 @@ class Config:
         False,
         "train on valid photos as well, and make no split: all but those that the data calls test. "
         "No epoch is chosen and none left out: the last one's weights are kept, and without photos "
-        "to see it on the model is never sure",
+        "to see it on the model is never sure, unless --calibration-run says when",
     )
     skip_bad_images: bool = setting(
         "data", False, "leave out missing and unreadable images instead of stopping"
@@ -167,6 +167,12 @@ class Config:
     seed: int = setting(
         "training", 42, "equal seeds give equal runs on one machine", low=0, below=2**32
     )
+    calibration_run: str | None = setting(
+        "training",
+        None,
+        "with --all: a finished run of the same settings and classes that kept photos back; how "
+        "honest its probabilities are and when it is sure is taken from there",
+    )
 
     # Machine
     device: str = setting(
@@ -243,6 +249,10 @@ class Config:
             fold_of(self.fold)
         if self.fold and self.all:
             raise InputError("--all keeps no photo back and --fold keeps a part: give one of them")
+        if self.calibration_run and not self.all:
+            raise InputError(
+                "--calibration-run goes with --all: a run that keeps photos back measures its own"
+            )
         if self.start_size and self.start_size > self.image_size:
             raise InputError(
                 f"--start-size {self.start_size}: must be at most --image-size {self.image_size}"
@@ -281,7 +291,7 @@ class Config:
     @classmethod
     def fixed(cls) -> list[str]:
         """The settings that decide what a run comes to, so that --resume cannot change them."""
-        free = {"metadata", "data_dir", "label2id", "plot", "resume"}
+        free = {"metadata", "data_dir", "label2id", "calibration_run", "plot", "resume"}
         fields = [f for f in dataclasses.fields(cls) if f.metadata["group"] != "machine"]
         return [f.name for f in fields if f.name not in free]
 

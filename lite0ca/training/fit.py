@@ -29,6 +29,7 @@ from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.machine.signals import going_on, leave
 from lite0ca.model.network import parameter_count
 from lite0ca.settings.config import Config
+from lite0ca.training.calibration_run import calibration_of
 from lite0ca.training.epoch import one_epoch
 from lite0ca.training.epoch_line import epoch_line, header
 from lite0ca.training.launch import trained_on_devices
@@ -104,6 +105,9 @@ def training(config: Config, device: torch.device) -> Result:
     fingerprint = data.fingerprint
     if last and last["fingerprint"] != fingerprint:
         raise InputError(f"--resume {config.resume}: the data is not what the run began with")
+    measured = {}
+    if like := config.calibration_run:
+        measured = calibration_of(like, config, data.label2id)
     config = config.reading(data.source)
     weight = class_weights(data).to(device) if config.class_weights else None
     batches = train_loader(data.part("train"), data.label2id, config, reader)
@@ -111,7 +115,7 @@ def training(config: Config, device: torch.device) -> Result:
     if len(rows := data.part("valid")):
         valid = score_loader(rows, data.label2id, config, reader)
     run = Path(config.resume) if last else None
-    record = Record(run, state, config, data, fingerprint, precision)
+    record = Record(run, state, config, data, fingerprint, precision, measured)
     if last:
         state.restore(last)
     if not stop_reason(state, config):

@@ -49,6 +49,7 @@ class Record:
     data: DataSet
     fingerprint: str  # of the data, which takes a while to compute
     precision: Precision
+    measured: dict = field(default_factory=dict)  # of --all: how sure a run like it is
     drawn: float = field(default_factory=time.monotonic)  # when the curves last were
 
     def begin(self) -> None:
@@ -92,8 +93,8 @@ class Record:
         """best_model.pt: what evaluate, predict and users load."""
         history = self.state.history
         content = {"model": self.state.scored.state_dict(), "epoch": self.state.epoch}
-        if self.config.all:  # nothing says how far its probabilities can be trusted
-            content |= {"temperature": 1.0, "sure_from": None}
+        if self.config.all:  # no photo says how far its probabilities can be trusted
+            content |= {"temperature": 1.0, "sure_from": None} | self.measured
         for name in ("temperature", "sure_from"):
             if name in history:  # runs of version 0.1.0 have none
                 content[name] = history[name][-1]

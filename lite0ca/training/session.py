@@ -93,21 +93,24 @@ def of_folds(config: Config, folds: int) -> list[Config]:
     """The settings of each fold. Raises `InputError`."""
     if config.valid_limit:
         raise InputError("--valid-limit: each photo of a fold needs an answer; leave it out")
-    fields = {"all": False, "save_history": True, "resume": None}
+    fields = {"all": False, "calibration_run": None, "save_history": True, "resume": None}
     return [replace(config, fold=f"{number}/{folds}", **fields) for number in range(1, folds + 1)]
 
 
 def of_all(config: Config, runs: Sequence[Path]) -> Config:
     """The settings of one training on all photos, for the median best epoch of `runs`, the folds'.
 
-    Raises `InputError` where no fold's run says which that was.
+    When it is sure is taken from the fold with that epoch. Raises `InputError` where no fold's run
+    says which that was.
     """
-    best = [known_json(run / "metrics.json").get("best_epoch") for run in runs]
-    epochs = [epoch for epoch in best if type(epoch) is int and epoch > 0]
+    best = {run: known_json(run / "metrics.json").get("best_epoch") for run in runs}
+    epochs = {run: epoch for run, epoch in best.items() if type(epoch) is int and epoch > 0}
     if not epochs:
         raise InputError("no fold has a best epoch yet, so nobody knows how long to train on all")
+    median = statistics.median_high(epochs.values())
+    like = next(run for run, epoch in epochs.items() if epoch == median)
     fields = {"fold": None, "all": True, "save_history": True, "resume": None}
-    return replace(config, epochs=round(statistics.median(epochs)), **fields)
+    return replace(config, epochs=median, calibration_run=str(like), **fields)
 
 
 def title(config: Config) -> str:
@@ -160,7 +163,8 @@ def going_on(config: Config, earlier: Path | None, minutes: float) -> Config:
         for field in dataclasses.fields(Config)
         if field.metadata["group"] == "machine" and field.name != "time_budget"
     ]
-    given = {name: getattr(config, name) for name in [*machine, "metadata", "data_dir"]}
+    places = ["metadata", "data_dir", "calibration_run"]
+    given = {name: getattr(config, name) for name in [*machine, *places]}
     given = {name: value for name, value in given.items() if value is not None}
     return Config.of_run(earlier, time_budget=minutes, **given)
 

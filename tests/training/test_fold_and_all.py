@@ -109,6 +109,39 @@ def test_all_photos_goes_on_after_a_pause(leaves, tmp_path, capsys):
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_all_photos_is_as_sure_as_a_run_like_it(leaves, tmp_path, capsys):
+    settings = {**QUICK, "data_dir": str(leaves), "output_dir": str(tmp_path)}
+    like = fit(Config.of(**settings | {"epochs": 1})).run
+    settings |= {"all": True, "calibration_run": str(like)}
+    begun = fit(Config.of(time_budget=1e-4, save_history=True, **settings)).run
+    moved = tmp_path / "moved"
+    like.rename(moved)
+    capsys.readouterr()
+    resumed = ["train", "--resume", str(begun), "--time-budget", "60"]
+    assert main(resumed) == 2 and str(like) in capsys.readouterr().err
+    assert main([*resumed, "--calibration-run", str(moved)]) == 0
+    known, found = load_best(moved), load_best(begun)
+    assert found["epoch"] == 2
+    for name in ("temperature", "sure_from"):
+        assert found[name] == known[name] is not None
+    card = " ".join((begun / "MODEL_CARD.md").read_text().split())
+    assert f"photos like the valid ones of `{moved.name}`, a run trained alike, 95 in 100" in card
+
+    flags = ["train", "--data-dir", str(leaves), "--output-dir", str(tmp_path / "none")]
+    flags += [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items()]
+    for more, said in (
+        (["--calibration-run", str(moved)], "goes with --all"),
+        (["--all", "--calibration-run", str(begun)], "kept no photo back"),
+        (["--all", "--calibration-run", str(tmp_path / "gone")], "no such run"),
+        (["--all", "--calibration-run", str(moved), "--label-smoothing=0.1"], "--label-smoothing"),
+        (["--all", "--calibration-run", str(moved), "--attention=eca"], "another network"),
+    ):
+        assert main([*flags, *more]) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_distance_that_is_its_own_measure():
     """95 % of new photos like them lie within; a fit's own photos do not say that."""
     rng = np.random.default_rng(0)
