@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lite0ca.data.classes import plain_name
+from lite0ca.data.column_names import LABELS, plain_names
 from lite0ca.data.sample_submission import Sample, listed, read_sample, read_table
 from lite0ca.errors import InputError, composed, printable
 from lite0ca.files.destination import check_length, check_writable
@@ -78,8 +79,9 @@ def is_submission_for(path: str, wanted: Sample) -> bool:
 def write(model: Model, wanted: Sample, path: str | os.PathLike) -> Path:
     """Answer all photos, in constant memory, write the file whole, and check it."""
     path = Path(path)
-    columns = classes_asked(model, wanted)
-    spelled = spelling(model, wanted) if columns is None else {}
+    columns = columns_to_fill(model, wanted)
+    label = next((number for number, name in columns.items() if name is None), None)
+    spelled = {} if label is None else spelling(model, wanted, label)
     rows, unread, counts = [], [], Counter()
     answers = model.answers(wanted.photos)
     for number, (file, answer, problem) in enumerate(
@@ -92,38 +94,41 @@ def write(model: Model, wanted: Sample, path: str | os.PathLike) -> Path:
             print(f"cannot be read: {printable(problem or file)}", file=sys.stderr)
             continue
         counts[answer.label] += 1
-        for column, cell in cells_of(answer.label, answer.probabilities, wanted, columns, spelled):
+        for column, cell in cells_of(answer.label, answer.probabilities, columns, spelled):
             row[column] = cell
     if not counts:
         raise InputError(f"{wanted.path}: none of its {len(rows):,} photos can be read")
     most = max(model.classes, key=lambda label: counts[label])
     equal = dict.fromkeys(model.classes, 1 / len(model.classes))
     for number in unread:
-        for column, cell in cells_of(most, equal, wanted, columns, spelled):
+        for column, cell in cells_of(most, equal, columns, spelled):
             rows[number][column] = cell
     text = "".join(map(csv_line, [wanted.header, *rows]))
     with whole(path) as file:
         file.write(text)
-    labels = [spelled.get(label, label) for label in model.classes]
+    kept = [name for number, name in enumerate(wanted.header) if number not in columns]
+    labels = None if label is None else [spelled.get(name, name) for name in model.classes]
     if not is_stream(path):
-        check_submission(path, wanted.path, None if columns else labels, wanted.header[wanted.ids])
-    said(wanted, model, counts, unread, most if columns is None else None)
+        check_submission(path, wanted.path, labels, kept)
+    said(wanted, model, counts, unread, None if label is None else most, kept)
     return path
 
 
-def cells_of(label: str, probabilities: dict, wanted: Sample, columns: dict | None, spelled: dict):
+def cells_of(label: str, probabilities: dict, columns: dict[int, str | None], spelled: dict):
     """(number of the column, text) of each cell to fill in a row."""
-    if columns is None:
-        (column,) = wanted.asked
-        return [(column, spelled.get(label, label))]
-    return [(column, f"{probabilities[name]:.9g}") for column, name in columns.items()]
+    for column, name in columns.items():
+        yield column, spelled.get(label, label) if name is None else f"{probabilities[name]:.9g}"
 
 
-def said(wanted: Sample, model: Model, counts: Counter, unread: list, most: str | None) -> None:
+def said(
+    wanted: Sample, model: Model, counts: Counter, unread: list, most: str | None, kept: list[str]
+) -> None:
     """What was answered, in one line; on stderr what stands for photos that cannot be read."""
     total = ", ".join(f"{count:,} {printable(name)}" for name, count in counts.most_common())
     others = f"; {wanted.others:,} photos that the sample does not name" if wanted.others else ""
     print(f"{len(wanted.rows):,} photos: {total}{others}")
+    if rest := [name for name in kept if name != wanted.header[wanted.ids]]:
+        print(printable(f"columns that stay as the sample has them: {listed(rest)}"))
     if unread:
         instead = printable(most) if most else f"1/{len(model.classes)} for each class"
         print(
@@ -133,10 +138,11 @@ def said(wanted: Sample, model: Model, counts: Counter, unread: list, most: str 
         )
 
 
-def classes_asked(model: Model, wanted: Sample) -> dict[int, str] | None:
-    """The class of each column of probabilities, by its number; None for one column of labels.
+def columns_to_fill(model: Model, wanted: Sample) -> dict[int, str | None]:
+    """The class of each column of probabilities, by its number; None for that of the label.
 
-    The header tells: columns that are called as the classes are. Raises `InputError`.
+    The header tells: columns that are called as the classes are, or the one other than the ids.
+    Of several others it is the one with a usual name, or without a cell. Raises `InputError`.
     """
     asked = wanted.asked
     names = [wanted.header[number] for number in asked]
@@ -146,8 +152,8 @@ def classes_asked(model: Model, wanted: Sample) -> dict[int, str] | None:
         alike = {}
     found = [exactly.get(composed(n.strip())) or alike.get(plain_name(n.strip())) for n in names]
     known = [label for label in found if label]
-    if len(asked) == 1 and not known:
-        return None
+    if not known and (label := label_column(wanted)) is not None:
+        return {label: None}
     strange = [name for name, label in zip(names, found) if not label]
     missing = [label for label in model.classes if label not in known]
     repeated = [label for label, count in Counter(known).items() if count > 1]
@@ -167,13 +173,20 @@ def classes_asked(model: Model, wanted: Sample) -> dict[int, str] | None:
     return dict(zip(asked, known))
 
 
-def spelling(model: Model, wanted: Sample) -> dict[str, str]:
+def label_column(wanted: Sample) -> int | None:
+    """The number of the column for the label; None where several may be it."""
+    asked = wanted.asked
+    usual = [number for number in asked if plain_names([wanted.header[number]]).keys() & LABELS]
+    empty = [number for number in asked if not any(row[number].strip() for row in wanted.rows)]
+    return next((found[0] for found in (asked, usual, empty) if len(found) == 1), None)
+
+
+def spelling(model: Model, wanted: Sample, column: int) -> dict[str, str]:
     """How the sample spells labels of the model; the model spells them as its training data does.
 
     What the sample says in that column is a placeholder, the same in all rows or empty; says so
     on stderr where it is no class. Raises `InputError` where several labels there are none.
     """
-    (column,) = wanted.asked
     said = {cell for row in wanted.rows if (cell := row[column]).strip()}
     exactly = {composed(label): label for label in model.classes}
     strange = sorted(cell for cell in said if composed(cell.strip()) not in exactly)
@@ -197,13 +210,13 @@ def check_submission(
     path: str | os.PathLike,
     sample: str | os.PathLike,
     labels: Sequence[str] | None = None,
-    ids: str | None = None,
+    kept: Sequence[str] = (),
 ) -> None:
     """Read a submission and hold it against its sample: columns, rows, ids in order, every cell.
 
-    With `labels` each answer has to be one of them, without them a probability. `ids` is the name
-    of that column; by default the first one that is the same and has no cell twice. Raises
-    `InputError` that says what differs.
+    With `labels` each answer has to be one of them, without them a probability. `kept` are the
+    columns that are as in the sample; by default the first that is so and has no cell twice.
+    Raises `InputError` that says what differs.
     """
     path, sample = os.fspath(path), os.fspath(sample)
     (header, rows), (expected, wanted) = read_table(path), read_table(sample)
@@ -211,16 +224,15 @@ def check_submission(
         raise InputError(f"{path}: has the columns {listed(header)}, not {listed(expected)}")
     if len(rows) != len(wanted):
         raise InputError(f"{path}: has {len(rows):,} rows, its sample has {len(wanted):,}")
-    tried = range(len(header)) if ids is None else [header.index(ids)]
-    kept = next((number for number in tried if is_kept(number, rows, wanted)), None)
-    if kept is None:
+    same = [number for number in range(len(header)) if is_kept(number, rows, wanted)]
+    ids = next((number for number in same if len({row[number] for row in rows}) == len(rows)), None)
+    stay = [header.index(name) for name in kept] or ([] if ids is None else [ids])
+    if not stay or set(stay) - set(same):
         raise InputError(f"{path}: its ids are not those of {sample}, or in another order")
-    for number, name in enumerate(header):
-        cells = [row[number] for row in rows]
-        if "" in cells:
-            raise InputError(f"{path}: row {cells.index('') + 1} has no {name!r}")
-    for number in (number for number in range(len(header)) if number != kept):
+    for number in (number for number in range(len(header)) if number not in stay):
         for row, cells in enumerate(rows, 1):
+            if not cells[number]:
+                raise InputError(f"{path}: row {row} has no {header[number]!r}")
             if not is_answer(cells[number], labels):
                 what = "no probability" if labels is None else "no label of the model"
                 raise InputError(
@@ -229,9 +241,8 @@ def check_submission(
 
 
 def is_kept(number: int, rows: list[list[str]], wanted: list[list[str]]) -> bool:
-    """Whether a column is that of the ids: each once, and as the sample has them."""
-    cells = [row[number] for row in wanted]
-    return len(set(cells)) == len(cells) and cells == [row[number] for row in rows]
+    """Whether a column is as the sample has it."""
+    return [row[number] for row in wanted] == [row[number] for row in rows]
 
 
 def is_answer(cell: str, labels: Sequence[str] | None) -> bool:

@@ -67,6 +67,8 @@ NUMBERS = [7, 3, 19, 12, 1, 0, 6]  # in an order of their own, one of them broke
         ("filename,class", "elsewhere/{:02}.png", "{:02}.png"),
         ("x,y", "{:02}.jpg", "deep/er/{:02}.jpg"),
         ("x,y", "deep\\{:02}", "deep/{:02}.jpg"),
+        ("x,y", "{:02}.jpg", "{:02}.JPG"),
+        ("x,y", "2{:02}", "002{:02}.jpg"),
     ],
 )
 @pytest.mark.parametrize("turned", [False, True])
@@ -109,6 +111,20 @@ def test_a_sample_of_one_photo_with_its_label_first(tmp_path):
     assert rows_of(out) == [["label", "id"], ["healthy", "3"]]
 
 
+def test_the_label_among_other_columns(tmp_path, capsys):
+    for header, label in ((",Id,Label,Age", "healthy"), ("Row,photo,Verdict,Age", "")):
+        lines = [f"{row},{n:03}.jpg,{label},{n + 20}" for row, n in enumerate(NUMBERS)]
+        sample, photos = competition(
+            tmp_path, [f"{n:03}.jpg" for n in NUMBERS], "\n".join([header, *lines])
+        )
+        out = write_submission(Stub(), sample, photos, tmp_path / f"{len(label)}.csv")
+        expected = [
+            [str(row), f"{n:03}.jpg", label_of(n), str(n + 20)] for row, n in enumerate(NUMBERS)
+        ]
+        assert rows_of(out) == [header.split(","), *expected]
+        assert "columns that stay as the sample has them" in capsys.readouterr().out
+
+
 def test_empty_labels_and_placeholders(tmp_path, capsys):
     for cell, said in (("", ""), ("?", "no class of the model")):
         text = "id,label\n" + "".join(f"{n},{cell}\n" for n in NUMBERS)
@@ -128,7 +144,7 @@ MISTAKES = [
     ("id\n1\n2\n", "one column 'id'"),
     ("id;label\n1;healthy\n", "separated by commas"),
     ("id,id\n1,healthy\n", "two columns 'id'"),
-    ("id,label,age\n1,healthy,3\n2,healthy,4\n", "'label', 'age' are none of the model's classes"),
+    ("id,kind,age\n1,healthy,3\n2,healthy,4\n", "'kind', 'age' are none of the model's classes"),
     ("id,healthy,brown_spot\n1,0,0\n2,0,0\n", "no column for the model's classes"),
     ("id,healthy,Healthy,brown_spot,leaf_blast\n1,0,0,0,0\n", "none of|two columns for 'healthy'"),
     ("id,label\n1,healthy\n2,rust\n", "says 'rust', which the model does not know"),

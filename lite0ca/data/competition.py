@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lite0ca.data.column_names import SUBMISSION
 from lite0ca.data.layout import split_within
-from lite0ca.data.sources import find
+from lite0ca.data.sample_submission import read_sample
+from lite0ca.data.sources import Source, find
 from lite0ca.errors import InputError
 from lite0ca.settings.config import Config
 
-SUBMISSION = re.compile(r"submission|submit", re.IGNORECASE)
 EMPTY = re.compile(r"sample|example|format", re.IGNORECASE)  # beside somebody's own submission
 
 
@@ -28,15 +29,30 @@ class Competition:
 def competition_of(config: Config) -> Competition:
     """What lies beside the data that the settings name, or that is found.
 
-    Raises `InputError` where there is no sample submission or no folder of test photos, or several.
+    Where no folder is called as one of test photos, they are those that the sample names. Raises
+    `InputError` where there is no sample submission or no test photos, or several.
     """
     source = find(config)
     folders = list(dict.fromkeys(map(os.path.realpath, source.folders)))
-    return Competition(
-        source.path,
-        one_of(folders, is_sample, "sample submission (sample_submission.csv)"),
-        one_of(folders, is_test, "folder of test photos (test_images)"),
-    )
+    sample = one_of(folders, is_sample, "sample submission (sample_submission.csv)")
+    try:
+        test = one_of(folders, is_test, "folder of test photos (test_images)")
+    except InputError as error:
+        if not (test := folder_asked_about(sample, source)):
+            raise error from None
+    return Competition(source.path, sample, test)
+
+
+def folder_asked_about(sample: Path, source: Source) -> Path | None:
+    """Where the photos of a sample's ids lie, if no name tells; None if some are trained on."""
+    try:
+        photos = read_sample(sample, sample.parent).photos
+        trained = set(map(os.path.realpath, source.rows()["absolute_path"]))
+    except InputError:
+        return None
+    if trained & set(map(os.path.realpath, photos)):
+        return None
+    return Path(os.path.commonpath(list(map(os.path.dirname, photos))))
 
 
 def is_sample(path: Path) -> bool:

@@ -9,20 +9,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
+from lite0ca.data.column_names import IDS, LABELS, SUBMISSION, plain_name_of, plain_names
 from lite0ca.data.layout import named, split_named, split_within
 from lite0ca.data.metadata_csv import columns_of, is_listing, read_csv
-from lite0ca.errors import InputError, composed, first_line, opening
+from lite0ca.data.photo_ids import Places
+from lite0ca.errors import InputError, first_line, opening
 from lite0ca.images.folder_walk import Below
 
-IDS = ("path", "image_path", "file_path", "filepath", "filename", "file_name", "file", "image_id")
-IDS += ("image", "image_name", "image_file", "img", "img_path", "img_id", "img_name", "photo")
-IDS += ("photo_id", "id_code", "id", "name")
-LABELS = ("label", "labels", "class", "class_name", "disease", "disease_name", "diagnosis")
-LABELS += ("category", "category_name", "label_name", "target", "class_id", "label_id")
 # Names of tables by what is expected in them; the first kind that is there is read.
 KINDS = (r"metadata", r"train.*|.*train", r".*(label|annotation|class).*", r".*")
 NO_LABELS = re.compile(r"submission|solution|source|prediction")
@@ -57,33 +55,59 @@ def why_not(photos: Below, table: str) -> str | None:
         columns = columns_of(file)
         if is_listing(columns):
             return None
-        ids = id_column(columns)
-        class_columns(file, columns, ids)
-        first = pd.read_csv(file, dtype=str, keep_default_na=False, nrows=200, encoding="utf-8-sig")
-        places = Places(photos, os.path.dirname(table))
-        found = any(places.find(str(one)) for one in first[ids])
+        places = places_in(photos, os.path.dirname(table))
+        ids = id_column(file, columns, places)
+        by_name = any(re.fullmatch(kind, stem) for kind in KINDS[:-1])
+        if not by_name and plain_name_of(ids) not in IDS:  # it may say anything of photos
+            return f"is no table of labels by its name, nor by that of its {ids!r}"
+        class_columns(file, columns, ids, asked_in(photos, columns, ids))
+        found = any(photos_named(first_rows(file)[ids], places))
     except (ValueError, OSError, KeyError) as error:  # pandas' own are ValueErrors
         return first_line(error)
     return None if found else f"no photo below its folder has a name of its {ids!r}"
 
 
-def id_column(columns: list[str]) -> str:
-    """The column of photos' names, by its usual names. Raises `InputError` if there is none."""
+def first_rows(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, dtype=str, keep_default_na=False, nrows=200, encoding="utf-8-sig")
+
+
+def id_column(file: Path, columns: list[str], places: Places) -> str:
+    """The column that names photos, or one with the name of such. Raises `InputError`."""
+    with opening(file, "is not a CSV file in UTF-8"):
+        first = first_rows(file)
+    cells = {name: list(first[name]) for name in columns if name in first}
     plain = plain_names(columns)
-    if ids := next((plain[name] for name in IDS if name in plain), None):
+    usual = next((plain[name] for name in IDS if name in plain), None)
+    headless = any(map(places.of, columns))  # a photo in the first line
+    if ids := (None if headless else places.column_of_ids(cells)) or usual:
         return ids
     hint = "; separate them by commas" if len(columns) == 1 else ""
-    raise InputError(f"has no column 'path' (its columns: {', '.join(columns)[:200]}{hint})")
+    listed = ", ".join(columns)[:200]
+    raise InputError(
+        f"has no column 'path', nor another that names photos (its columns: {listed}{hint})"
+    )
 
 
-def class_columns(file: Path, columns: list[str], ids: str) -> list[str]:
-    """The label column by its usual names, the only other one, or a column of 0 and 1 a class.
+def asked_in(photos: Below, columns: list[str], ids: str) -> str | None:
+    """The one column that a sample submission asks for beside ids; None if none says that."""
+    for table in photos.tables:
+        if SUBMISSION.search(Path(table).stem):
+            with suppress(InputError):
+                shared = set(columns_of(photos.folder / table)) & set(columns) - {ids}
+                if len(shared) == 1:
+                    return shared.pop()
+    return None
 
-    Raises `InputError` if there is none of these.
+
+def class_columns(file: Path, columns: list[str], ids: str, asked: str | None) -> list[str]:
+    """The label column, or a column of 0 and 1 a class.
+
+    The label has a usual name, is the only other column, or the one that the sample submission
+    has as well, `asked`. Raises `InputError` if there is none of these.
     """
     plain = plain_names(columns)
     if label := next((plain[name] for name in LABELS if name in plain), None):
-        return [label]
+        return [asked or label]
     others = [name for name in columns if name != ids]
     if len(others) == 1:
         return others
@@ -94,19 +118,19 @@ def class_columns(file: Path, columns: list[str], ids: str) -> list[str]:
         marks = cells.isin(["1", "1.0"])
         if (marks | cells.isin(["0", "0.0"])).all(axis=None) and (marks.sum(axis=1) == 1).all():
             return others
+    if asked:
+        return [asked]
     raise InputError(f"has no column 'label' (its columns: {', '.join(columns)[:200]})")
-
-
-def plain_names(columns: Iterable[str]) -> dict[str, str]:
-    return {re.sub(r"[\W_]+", "_", name.strip().lower()): name for name in columns}
 
 
 def read_labels(table: Path, photos: Below) -> tuple[pd.DataFrame, str]:
     """(rows as `read_csv` gives them, how the table was read). Raises `InputError`."""
     columns = columns_of(table)
+    inside = os.path.relpath(table.parent, photos.folder)
+    places = places_in(photos, "" if inside == "." else inside)
     try:
-        ids = id_column(columns)
-        classes = class_columns(table, columns, ids)
+        ids = id_column(table, columns, places)
+        classes = class_columns(table, columns, ids, asked_in(photos, columns, ids))
     except InputError as error:
         raise InputError(f"{table}: {error}") from None
     if len(classes) == 1:
@@ -115,56 +139,45 @@ def read_labels(table: Path, photos: Below) -> tuple[pd.DataFrame, str]:
     else:
         rows = read_csv(table, {ids: "path"}, one_of=classes)
         said = f"the columns {named(classes)}, one of which is 1"
-    rows = with_places(rows, table, photos)
+    rows = with_places(rows, table, places)
     unread = [name for name in columns if name not in {ids, *classes, "split", "group"}]
     rest = f"; columns that are not read: {named(unread)}" if unread else ""
     return rows, f"labels by {said} of {table.name}, photos by {ids!r}{rest}"
 
 
-class Places:
-    """Photos below a folder by path, by name and by name without ending, in NFC.
+def places_in(photos: Below, inside: str) -> Places:
+    """Photos below the folder of a table, which is `inside` that of `photos`.
 
     Those of a folder for testing are no place for a row of a training table.
     """
+    start = f"{inside}/" if inside else ""
+    below = [photo[len(start) :] for photo in photos.photos if photo.startswith(start)]
+    return Places([photo for photo in below if not in_test(photo)], photos.folder / inside)
 
-    def __init__(self, photos: Below, inside: str):
-        start = f"{inside}/" if inside else ""
-        below = [p for p in photos.photos if p.startswith(start)]
-        self.by_name: dict[str, list[str]] = {}
-        for photo in below:
-            if in_test(photo[len(start) :]):
-                continue
-            path = composed(photo[len(start) :])
-            name = os.path.basename(path)
-            for key in {path, name, os.path.splitext(name)[0], os.path.splitext(path)[0]}:
-                self.by_name.setdefault(key, []).append(photo)
 
-    def find(self, name: str) -> str | None:
-        """The photo of an id; None if there is none. Raises `InputError` for two."""
-        plain = composed(name.strip().replace("\\", "/")).removeprefix("./")
-        found = self.by_name.get(plain) or self.by_name.get(os.path.basename(plain)) or []
-        if len(found) > 1:
-            raise InputError(f"{name!r} may be {' or '.join(found[:2])}: give its path")
-        return found[0] if found else None
+def photos_named(ids: Iterable[str], places: Places) -> list[str | None]:
+    """The photo of each id; None if there is none. Raises `InputError` for an id of two."""
+    ids = list(map(str, ids))
+    found = places.of_all(ids)
+    for name, photos in zip(ids, found):
+        if len(photos) > 1:
+            raise InputError(f"{name!r} may be {' or '.join(photos[:2])}: give its path")
+    return [photos[0] if photos else None for photos in found]
 
 
 def in_test(photo: str) -> bool:
     return any(split_named(part) == "test" for part in Path(photo).parts[:-1])
 
 
-def with_places(rows: pd.DataFrame, table: Path, photos: Below) -> pd.DataFrame:
+def with_places(rows: pd.DataFrame, table: Path, places: Places) -> pd.DataFrame:
     """Column path: where the photo of each row's id lies, below the folder of the table.
 
     An id without a photo stays as it is, so that it is named as missing. Raises `InputError`.
     """
-    inside = os.path.relpath(table.parent, photos.folder)
-    inside = "" if inside == "." else inside
-    places = Places(photos, inside)
     try:
-        found = [places.find(str(name)) for name in rows["path"]]
+        found = photos_named(rows["path"], places)
     except InputError as error:
         raise InputError(f"{table}: {error}") from None
     if not any(found):
         raise InputError(f"{table}: no photo below {table.parent} has a name of its ids")
-    below = [os.path.relpath(one, inside or ".") if one else None for one in found]
-    return rows.assign(path=[place or name for place, name in zip(below, rows["path"])])
+    return rows.assign(path=[place or name for place, name in zip(found, rows["path"])])

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lite0ca.errors import InputError, composed, first_line
+from lite0ca.data.photo_ids import Places
+from lite0ca.errors import InputError, first_line
 from lite0ca.files.reading import read_bytes
 from lite0ca.images.folder_walk import walk
 
@@ -40,10 +41,9 @@ def read_sample(sample, photos) -> Sample:
     named = [photos] if isinstance(photos, (str, os.PathLike)) else list(photos)
     files = [file for one in named for file in files_of(os.fspath(one))]
     places = Places(files)
-    columns = [[row[number] for row in rows] for number in range(len(header))]
-    hits = [len({name for name in column if places.of(name, by_path=False)}) for column in columns]
-    ids = hits.index(max(hits))
-    names = columns[ids]
+    columns = dict(zip(header, map(list, zip(*rows))))
+    ids = header.index(places.column_of_ids(columns) or header[0])
+    names = columns[header[ids]]
     refuse_repeats(path, header[ids], names)
     where = ", ".join(map(str, named))
     found = [there or named_in(name, named) for name, there in zip(names, places.of_all(names))]
@@ -118,44 +118,10 @@ def refuse_repeats(path: str, column: str, names: list[str]) -> None:
         )
 
 
-class Places:
-    """Photos by every name that an id may have: any end of the path, with its ending or without."""
-
-    def __init__(self, files: Sequence[str]):
-        self.whole: dict[str, list[str]] = {}  # by the last part of the path
-        self.without_ending: dict[str, list[str]] = {}
-        for file in files:
-            name = composed(os.path.basename(file))
-            self.whole.setdefault(name, []).append(file)
-            self.without_ending.setdefault(os.path.splitext(name)[0], []).append(file)
-
-    def of(self, name: str, by_path: bool = True) -> list[str]:
-        """The photos that an id may mean; its folders count if it is to be found `by_path`."""
-        folders, _, last = plain(name).rpartition("/")
-        found = self.whole.get(last) or self.without_ending.get(last) or []
-        if not folders or not by_path:
-            return found
-        return [file for file in found if f"{above(file)}/".endswith(f"/{folders}/")]
-
-    def of_all(self, names: Sequence[str]) -> list[list[str]]:
-        """`of` each. The folders in ids say nothing where the photos lie in others altogether."""
-        found = [self.of(name) for name in names]
-        inside = [photos for name, photos in zip(names, found) if "/" in plain(name)]
-        return found if any(inside) else [self.of(name, by_path=False) for name in names]
-
-
-def above(file: str) -> str:
-    return composed(os.path.dirname(os.path.abspath(file))).replace(os.sep, "/")
-
-
 def named_in(name: str, folders: Sequence[str | os.PathLike]) -> list[str]:
     """A file that is there by this name but has no name of a photo: one that is broken."""
     files = (os.path.join(folder, name.strip()) for folder in folders)
     return [file for file in files if os.path.isfile(file)][:1]
-
-
-def plain(name: str) -> str:
-    return composed(name.strip().replace("\\", "/")).removeprefix("./")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import pytest
 from lite0ca.__main__ import main
 from lite0ca.data import dataset
 from lite0ca.data.competition import competition_of
+from lite0ca.data.photo_ids import Places
 from lite0ca.data.sample import write_competition
 from lite0ca.errors import InputError
 from lite0ca.settings.config import Config
@@ -33,6 +34,31 @@ def test_the_sample_as_a_competition(sample, tmp_path, capsys):
     with pytest.raises(InputError, match="holds data already"):
         write_competition(folder)
     assert main(["sample", str(folder), "--competition"]) == 2
+
+
+def test_test_photos_where_no_name_says_so(photos):
+    """Beside the others, as in Plant Pathology, or in a folder that is called anything."""
+    folder = photos({"images": 6})
+    photos({"to_answer": 2}, suffix=".png")
+    rows = "".join(f"photo {number}.jpg,{'ab'[number % 2]}\n" for number in range(4))
+    (folder / "train.csv").write_text(f"Id,Disease\n{rows}")
+    sample, config = folder / "sample_submission.csv", Config(data_dir=str(folder))
+    asked = {"images": "photo 4.jpg,\nphoto 5.jpg,\n", "to_answer": "photo 0.png,\nphoto 1.png,\n"}
+    for name, ids in asked.items():
+        sample.write_text(f"Id,Disease\n{ids}")
+        assert competition_of(config).test == folder / name
+    sample.write_text("Id,Disease\nphoto 3.jpg,\n")
+    with pytest.raises(InputError, match="has no folder of test photos"):  # it is trained on
+        competition_of(config)
+
+
+def test_a_column_that_names_photos():
+    places = Places([f"a/{n:03}.jpg" for n in range(6)])
+    rows = {"Id": ["0", "1", "2"], "Picture": ["002.jpg", "000.jpg", "001.jpg"]}
+    assert places.column_of_ids(rows) == "Picture", "7 may be 007.jpg, but not if another says it"
+    assert places.column_of_ids({**rows, "Picture": ["x", "y", "002.jpg"]}) == "Id"
+    assert places.column_of_ids({"name": ["healthy", "blast"]}) is None
+    assert places.of("0.JPG") == ["a/000.jpg"] and places.of("b/000") == []
 
 
 def test_what_is_missing_or_there_twice(photos, tmp_path):

@@ -87,6 +87,13 @@ COMPETITIONS = {
         "labels.csv=File Name,Breed;"
         + ";".join(f"train/train_{n}.jpg,{'ab'[n % 2]}" for n in range(4)),
     ],
+    "columns by names of nobody, and rows that are numbered": [
+        *each("train_images", 4),
+        *each("test_images"),
+        "SampleSubmission.csv=Leaf Ref,Verdict;test_images_0,",
+        "train.csv=Id,Leaf Ref,Age,Verdict;"
+        + ";".join(f"{3 - n},TRAIN_IMAGES_{n}.JPG,5,{'ab'[n % 2]}".lower() for n in range(4)),
+    ],
     "a column of 0 and 1 for each class": [
         *each("images", 6),
         "train.csv=image_id,a,b;" + ";".join(f"images_{n},{n % 2},{1 - n % 2}" for n in range(4)),
@@ -144,6 +151,12 @@ def test_columns_that_are_not_read_are_said(lay, load):
     rows = ";".join(f"{c}_{n},{c},{n},x" for c in "ab" for n in range(2))
     said = load(lay(*each("a"), *each("b"), f"train.csv=id,label,age,set;{rows}"))[2]
     assert "columns that are not read: age, set" in said and "warning" not in said
+
+
+def test_a_table_that_only_describes_photos_gives_no_labels(lay, load):
+    rows = ";".join(f"{c}_{n}.jpg,{n}" for c in "ab" for n in range(2))
+    found, _, said = load(lay(*each("a"), *each("b"), f"sizes.csv=picture,bytes;{rows}"))
+    assert found == {"a": 2, "b": 2} and "sizes.csv is not read: is no table of labels" in said
 
 
 def test_ids_of_a_competition_that_name_nothing_or_two_photos(lay, load):
