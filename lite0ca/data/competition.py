@@ -30,7 +30,8 @@ def competition_of(config: Config) -> Competition:
     """What lies beside the data that the settings name, or that is found.
 
     Where no folder is called as one of test photos, they are those that the sample names. Raises
-    `InputError` where there is no sample submission or no test photos, or several.
+    `InputError` where there is no sample submission or no test photos, or several, and for a
+    sample that cannot be used.
     """
     source = find(config)
     folders = list(dict.fromkeys(map(os.path.realpath, source.folders)))
@@ -40,6 +41,7 @@ def competition_of(config: Config) -> Competition:
     except InputError as error:
         if not (test := folder_asked_about(sample, source)):
             raise error from None
+    read_sample(sample, test)  # what is wrong with it is said before hours of training
     return Competition(source.path, sample, test)
 
 
