@@ -84,7 +84,7 @@ def id_column(file: Path, columns: list[str], places: Places) -> str:
     hint = "; separate them by commas" if len(columns) == 1 else ""
     listed = ", ".join(columns)[:200]
     raise InputError(
-        f"has no column 'path', nor another that names photos (its columns: {listed}{hint})"
+        f"has no column 'path' (its columns: {listed}{hint}), nor another that names photos"
     )
 
 

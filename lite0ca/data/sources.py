@@ -69,11 +69,19 @@ class Source:
             rows = read_csv(self.path)
             if rows["path"].map(place_of).any():
                 refuse_changed(self.path.parent)
-            return rows
+            if not self.names_alone(rows["path"]):
+                return rows
         self.below = self.below or walk(self.path.parent)
         rows, note = read_labels(self.path, self.below)
         self.notes.append(note)
         return rows
+
+    def names_alone(self, paths: pd.Series) -> bool:
+        """Whether a column path has names of photos that all lie elsewhere, as ids do."""
+        return not any(
+            "/" in path or os.path.lexists(os.path.join(self.root, on_disk(self.root, path)))
+            for path in paths
+        )
 
     def rows_of_folders(self) -> pd.DataFrame:
         below = self.below or walk(self.path)

@@ -72,7 +72,7 @@ def test_what_is_missing_or_there_twice(photos, tmp_path):
     with pytest.raises(InputError, match="has no folder of test photos"):
         competition_of(config)
     photos({"Test Set": 1})
-    with pytest.raises(InputError, match="1 of its 1 'Id' have no photo in .*Test Set: 'photo 7'"):
+    with pytest.raises(InputError, match=r"1 of its 1 'Id' have no photo in .*Test Set: 'photo 7'"):
         competition_of(config)
     (folder / "SampleSubmission.csv").write_text("Id,Disease\nphoto 0,\n")
     found = competition_of(config)

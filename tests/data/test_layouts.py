@@ -94,6 +94,11 @@ COMPETITIONS = {
         "train.csv=Id,Leaf Ref,Age,Verdict;"
         + ";".join(f"{3 - n},TRAIN_IMAGES_{n}.JPG,5,{'ab'[n % 2]}".lower() for n in range(4)),
     ],
+    "ids in a column that is called path": [
+        *each("train_images", 4),
+        *TEST,
+        "train.csv=Path,label;" + ";".join(f"train_images_{n},{'ab'[n % 2]}" for n in range(4)),
+    ],
     "a column of 0 and 1 for each class": [
         *each("images", 6),
         "train.csv=image_id,a,b;" + ";".join(f"images_{n},{n % 2},{1 - n % 2}" for n in range(4)),
