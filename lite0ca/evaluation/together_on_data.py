@@ -22,6 +22,7 @@ from lite0ca.evaluation.finished_run import (
 from lite0ca.evaluation.members import member_of
 from lite0ca.evaluation.predictions import Answers, with_plain_background, with_probabilities
 from lite0ca.evaluation.together import Together, batched, metadata_of
+from lite0ca.formats.run_files import TABLE, run_folder
 from lite0ca.formats.run_split import split_if_kept
 from lite0ca.images.background import with_background
 from lite0ca.images.photo_batches import batches_read, reading_threads
@@ -52,10 +53,13 @@ def answered_together(
     config = replace(members[0].config, image_size=max(together.sizes))
     first = next((number for number, known in enumerate(trained) if known), 0)
     data = data_of(runs[first], trained[first], config, metadata["label2id"])
-    own = any(is_training_data(data, run, known, typed) for run, known in zip(runs, trained))
+    owns = [is_training_data(data, run, known, typed) for run, known in zip(runs, trained)]
     data, part = choose(data, part)
-    for run, known in zip(runs, trained):
+    for run, known, its_own in zip(runs, trained, owns):
+        if its_own and len(runs) > 1:
+            refuse_lost_part(part, run, known)
         refuse_other_parts(data.rows, part, run, known, len(runs))
+    own = any(owns)
     if own and part != "test":
         print(f"{part}: {WORTH[part]}")
     data = dataset.without_bad_images(data, config.skip_bad_images)
@@ -87,6 +91,17 @@ def refuse_other_data(runs: Sequence[str], trained: Sequence[dict]) -> None:
         raise InputError(
             f"{one} was trained on {here}, {other} on {there}: name the data to score with "
             "--metadata or --data-dir"
+        )
+
+
+def refuse_lost_part(part: str, run: str, trained: dict) -> None:
+    """Raise `InputError` if nobody knows any more which of its own data a fold's run learned."""
+    table = run_folder(run) / TABLE
+    dealt_anew = trained["config"].get("fold") or trained["config"].get("all")
+    if dealt_anew and part != "test" and split_if_kept(run, trained) is None:
+        raise InputError(
+            f"{table}: is missing, and with it which of these photos the run was trained on; put "
+            "it back, or score on other photos with --data-dir"
         )
 
 

@@ -28,7 +28,9 @@ def best_of(run: str | Path) -> Path:
     if runs := runs_in(run):
         more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
         raise InputError(f"{run}: is no run; name one in it: {', '.join(runs[:NAMED])}{more}")
-    raise InputError(f"{run}: has no {BEST}, so no epoch of it is finished yet")
+    begun = (run / SETTINGS).is_file() or (run / LAST).is_file()
+    why = ", so no epoch of it is finished yet" if begun else ": it is no run"
+    raise InputError(f"{run}: has no {BEST}{why}")
 
 
 def runs_in(folder: str | Path) -> list[str]:

@@ -297,3 +297,15 @@ def test_a_photo_that_another_fold_learned_from_is_no_judge(runs, tmp_path, caps
     save_checkpoint(runs[1] / "best_model.pt", content)
     assert main(command) == 2
     assert "name the data to score with --metadata or --data-dir" in capsys.readouterr().err
+
+
+def test_a_folds_run_without_its_table_is_no_judge(runs, tmp_path, capsys):
+    content = load_best(runs[1])
+    content["config"] = content["config"] | {"fold": "2/2"}
+    save_checkpoint(runs[1] / "best_model.pt", content)
+    (runs[1] / "data.csv").unlink(missing_ok=True)
+    for both in (runs, runs[::-1]):
+        command = ["evaluate", *map(str, both), "--output-dir", str(tmp_path / "out")]
+        assert main([*command, "--device", "cpu", "--num-workers", "0"]) == 2
+        error = capsys.readouterr().err
+        assert "data.csv: is missing, and with it which of these photos" in error
