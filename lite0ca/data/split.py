@@ -152,7 +152,8 @@ def with_fold(data: DataSet, number: int, folds: int, kept_in: Path | None = Non
     if dealt.empty:
         raise InputError("--fold: the data calls all of its photos test; there is none to train on")
     what_to_do = (
-        f"{folds} folds need {folds} or more of each class. Add photos, or take fewer folds"
+        f"{folds} folds need {folds} or more of each class. Add photos, take fewer folds, or "
+        "train once with --all"
     )
     refuse_too_few(dealt, folds, what_to_do)
     # Numbered in this order: what groups are called must not decide where they go.
