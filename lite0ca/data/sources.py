@@ -69,6 +69,7 @@ class Source:
             rows = read_csv(self.path)
             if rows["path"].map(place_of).any():
                 refuse_changed(self.path.parent)
+                return rows
             if not self.names_alone(rows["path"]):
                 return rows
         self.below = self.below or walk(self.path.parent)
