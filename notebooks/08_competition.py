@@ -55,10 +55,12 @@ submission = "submission.csv"  # where the answers go
 
 # %%
 from lite0ca import notebook
+from lite0ca.submission import check_place, write_submission
 from lite0ca.training.session import Session, of_all, of_folds
 
 session = Session(hours)
 config, competition = notebook.competition(preset, overrides, metadata, data_dir)
+check_place(submission, competition.asked)  # somebody else's file in the way is said now
 folds = folds or (2 if preset == "sample" else 5)
 notebook.table(config)
 
@@ -68,7 +70,8 @@ import pandas as pd
 from lite0ca.images.photo_batches import photo_batches, photo_paths
 from lite0ca.plots.photos import wall
 
-sample = pd.read_csv(competition.sample)
+as_written = {"dtype": str, "keep_default_na": False}  # 007 is no 7
+sample = pd.read_csv(competition.sample, **as_written)
 photos = photo_paths([competition.test])
 print(f"{len(sample):,} ids to answer, {len(photos):,} photos in {competition.test.name}")
 ((pictures, files),) = photo_batches([photos[:8]], 224, threads=0)
@@ -129,7 +132,8 @@ notebook.picture(figure, format="jpeg") if found and len(rows) else None
 # ## Who answers
 # The mean of the folds' probabilities, which needs no further training. Or, with `final = "all"`,
 # one model that was trained on all photos for the median best epoch of the folds: a fold's size,
-# and as fast as one to answer. No photo then says how good it is; the score above is the nearest.
+# and as fast as one to answer. No photo then says how good it is; the score above is the nearest,
+# and the fold of that epoch says when it is sure.
 
 # %%
 chosen = runs
@@ -144,17 +148,17 @@ print("models that answer:", len(chosen))
 
 # %%
 import lite0ca
-from lite0ca.submission import write_submission
 
 if chosen:
     model = lite0ca.load(list(map(str, chosen)), photos=len(sample), **machine)
     write_submission(model, competition.sample, competition.test, submission)
-pd.read_csv(submission).head(3) if chosen else None
+pd.read_csv(submission, **as_written).head(3) if chosen else None
 
 # %% tags=["nbval-check-output"]
-answers = pd.read_csv(submission) if chosen else sample
+answers = pd.read_csv(submission, **as_written) if chosen else sample
 print(list(answers.columns), len(answers), "rows")
-print("ids as in the sample:", answers.iloc[:, 0].equals(sample.iloc[:, 0]))
+ids = competition.asked.ids  # the number of that column
+print("ids as in the sample:", answers.iloc[:, ids].equals(sample.iloc[:, ids]))
 
 # %% [markdown]
 # On Kaggle `submission.csv` lies where Submit looks for it. On the command line the same is

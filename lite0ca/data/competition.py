@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lite0ca.data.column_names import SUBMISSION
 from lite0ca.data.layout import split_within
-from lite0ca.data.sample_submission import read_sample
+from lite0ca.data.sample_submission import Sample, read_sample
 from lite0ca.data.sources import Source, find
 from lite0ca.errors import InputError
 from lite0ca.settings.config import Config
@@ -24,6 +24,7 @@ class Competition:
     source: Path  # the table or the folder of what is trained on
     sample: Path
     test: Path
+    asked: Sample  # what the sample asks for, and the photo of each of its rows
 
 
 def competition_of(config: Config) -> Competition:
@@ -41,8 +42,8 @@ def competition_of(config: Config) -> Competition:
     except InputError as error:
         if not (test := folder_asked_about(sample, source)):
             raise error from None
-    read_sample(sample, test)  # what is wrong with it is said before hours of training
-    return Competition(source.path, sample, test)
+    asked = read_sample(sample, test)  # what is wrong with it is said before hours of training
+    return Competition(source.path, sample, test, asked)
 
 
 def folder_asked_about(sample: Path, source: Source) -> Path | None:
