@@ -172,7 +172,7 @@ pd.concat(gains, names=["photos"]).round(3)
 # learns that a field is healthy.
 #
 # The 0.93 that this project wanted is reached by two runs of `best` in six, and with `--all` by all
-# three; the mean of these three, asked together, is no better than one. Nine of the 231 test
+# four; the mean of three of these, asked together, is no better than one. Nine of the 231 test
 # photos are answered wrong by all three runs of `robust` as it was in 0.5, seven by all six of
 # `robust`, four by all six of `best`. None is missed by all fifteen, three by fourteen; one of these
 # is `leaf_blast/ph_blast_orig_076.jpg`, a large diamond of blast that is called blight. Its label
@@ -194,7 +194,7 @@ scores.loc["outside"][["n", "test_f1", "test_accuracy"]].join(outside.drop(colum
 
 # %% [markdown]
 # The first three runs of `best` had 0.533, the next three 0.453: a run lies 0.1 from the next here,
-# and what three runs had shown six do not. So what `--all` brings may be less than its three runs
+# and what three runs had shown six do not. So what `--all` brings may be less than its four runs
 # say. The runs of 0.5 are others than above, trained on an NVIDIA H100. Brown spot, small dark
 # spots on a leaf that fills little of the photo, is what all of them miss: they call it blight or
 # healthy.
@@ -320,7 +320,7 @@ table.assign(n=by_tool.size()).sort_values("test_f1 mean", ascending=False)
 
 # %% [markdown]
 # In their time `fast` and `robust` are ahead of each on the test photos, and `best`, which takes
-# twice as long as `robust`, of all. With two or three runs, and one with 12 minutes, that is a first
+# twice as long as `robust`, of all. With three runs, and one or two with 12 minutes, that is a first
 # look, not a claim. Nobody's short training is of use elsewhere: chance is 0.33 there.
 # `make peers-accuracy DATA=my/metadata.csv` makes the table, a day long.
 
