@@ -200,7 +200,7 @@ def trained(
     row |= {key: getattr(config, key) for key in names} | {"reduction": config.system.reduction}
     row |= {"train_seconds": result.metrics["train_seconds"], "cpu": cpu_name()}
     row |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    valid = {name: result.metrics.get("valid_f1")}  # not of what is adapted to other photos
+    valid = {name: result.metrics["valid_f1"]}  # not of what is adapted to other photos
     rows = [
         {"arm": one, **row, "valid_f1": valid.get(one), **scores(answers, truth, data.label2id)}
         for one, answers in found.items()

@@ -62,8 +62,7 @@ def with_known_split(data: dataset.DataSet, run: str, trained: dict) -> dataset.
     A split made in training is not in the data; scoring all of it would score training images.
     Raises `InputError`.
     """
-    settings = trained.get("config", {})
-    dealt_anew = bool(settings.get("fold") or settings.get("all"))  # whatever the data's split
+    dealt_anew = was_dealt_anew(trained)
     # Of a split with train alone, training makes valid: that one is in the table only.
     has_valid = "split" in data.rows and (data.rows["split"] == "valid").any()
     if has_valid and not dealt_anew:
@@ -84,6 +83,12 @@ def with_known_split(data: dataset.DataSet, run: str, trained: dict) -> dataset.
     where = printable(dataset.shown(data.root))
     print(f"the run was trained on images of {where}: its own split is used")
     return made
+
+
+def was_dealt_anew(trained: dict) -> bool:
+    """Whether a run did not keep to the split of its data: with --fold or --all."""
+    settings = trained.get("config", {})
+    return bool(settings.get("fold") or settings.get("all"))
 
 
 def is_training_data(data: dataset.DataSet, run: str, trained: dict, typed: dict) -> bool:

@@ -18,6 +18,7 @@ from lite0ca.evaluation.finished_run import (
     is_training_data,
     learned_from,
     trained_as,
+    was_dealt_anew,
 )
 from lite0ca.evaluation.members import member_of
 from lite0ca.evaluation.predictions import Answers, with_plain_background, with_probabilities
@@ -55,10 +56,11 @@ def answered_together(
     data = data_of(runs[first], trained[first], config, metadata["label2id"])
     owns = [is_training_data(data, run, known, typed) for run, known in zip(runs, trained)]
     data, part = choose(data, part)
-    for run, known, its_own in zip(runs, trained, owns):
-        if its_own and len(runs) > 1:
-            refuse_lost_part(part, run, known)
-        refuse_other_parts(data.rows, part, run, known, len(runs))
+    if len(runs) > 1:
+        for run, known, its_own in zip(runs, trained, owns):
+            if its_own:
+                refuse_lost_part(part, run, known)
+            refuse_other_parts(data.rows, part, run, known)
     own = any(owns)
     if own and part != "test":
         print(f"{part}: {WORTH[part]}")
@@ -97,20 +99,19 @@ def refuse_other_data(runs: Sequence[str], trained: Sequence[dict]) -> None:
 def refuse_lost_part(part: str, run: str, trained: dict) -> None:
     """Raise `InputError` if nobody knows any more which of its own data a fold's run learned."""
     table = run_folder(run) / TABLE
-    dealt_anew = trained["config"].get("fold") or trained["config"].get("all")
-    if dealt_anew and part != "test" and split_if_kept(run, trained) is None:
+    if was_dealt_anew(trained) and part != "test" and split_if_kept(run, trained) is None:
         raise InputError(
             f"{table}: is missing, and with it which of these photos the run was trained on; put "
             "it back, or score on other photos with --data-dir"
         )
 
 
-def refuse_other_parts(rows: pd.DataFrame, part: str, run: str, trained: dict, count: int) -> None:
+def refuse_other_parts(rows: pd.DataFrame, part: str, run: str, trained: dict) -> None:
     """Raise `InputError` if photos to score are of another part in the split of one of the runs.
 
     Runs of folds are such: what is valid for one the others were trained on.
     """
-    if part == "all" or not trained or count == 1:
+    if part == "all" or not trained:
         return
     if (made := split_if_kept(run, trained)) is None:
         return
