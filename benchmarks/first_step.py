@@ -35,7 +35,7 @@ TIMED = [
     ("lite0ca.data.split", "find_groups", "near-duplicates"),
     ("lite0ca.training.state", "State.new", "network, optimiser"),
     ("lite0ca.training.state", "State.start_from_weights", "weights"),
-    ("lite0ca.images.loaders", "Photos.find_scenes", "scenes"),
+    ("lite0ca.images.photos", "Photos.find_scenes", "scenes"),
     ("lite0ca.training.fit", "train_loader", "loaders made"),
     ("lite0ca.training.fit", "score_loader", "loaders made"),
     ("lite0ca.images.delivery", "Loader.started", "loader processes begun"),

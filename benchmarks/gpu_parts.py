@@ -25,7 +25,7 @@ from lite0ca.data import dataset
 from lite0ca.errors import InputError, first_line
 from lite0ca.evaluation.inference import Network
 from lite0ca.formats.exported_file import FORMATS
-from lite0ca.images.cache import PhotoReader
+from lite0ca.images.photo_store import PhotoReader
 from lite0ca.machine.console import quiet
 from lite0ca.machine.cuda_graphs import Replayed
 from lite0ca.machine.device import Precision, describe, device_of

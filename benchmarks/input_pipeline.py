@@ -29,8 +29,10 @@ from lite0ca.data import dataset
 from lite0ca.data.dataset import DataSet
 from lite0ca.errors import InputError
 from lite0ca.images.augmentation import augmentation
-from lite0ca.images.cache import PhotoReader, Store
-from lite0ca.images.loaders import EvenBatches, Photos, loader_of, loader_workers, worker_options
+from lite0ca.images.batch_order import EvenBatches
+from lite0ca.images.loaders import loader_of, loader_workers, worker_options
+from lite0ca.images.photo_store import PhotoReader, Store
+from lite0ca.images.photos import Photos
 from lite0ca.images.reading import content_of, read_image, side_for, source_of
 from lite0ca.machine.console import bar
 from lite0ca.machine.processor import cpu_name

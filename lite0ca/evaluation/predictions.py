@@ -27,8 +27,8 @@ from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import limit_of
 from lite0ca.formats.opening import Exported
 from lite0ca.images.background import leaf_mask, with_background
-from lite0ca.images.cache import PhotoReader
 from lite0ca.images.loaders import score_loader
+from lite0ca.images.photo_store import PhotoReader
 from lite0ca.machine.device import CPU, Precision, device_of
 from lite0ca.machine.memory import keep_freed_memory
 from lite0ca.settings.config import Config

@@ -1,7 +1,6 @@
 """Rows of a table -> batches: uint8 photos (B, H, W, 3) and class numbers (B,).
 
-Batches stay uint8 and channels-last; the model normalises them on its device. Each picture's
-augmentation is drawn from its own seed, so the number of loader processes changes nothing.
+Batches stay uint8 and channels-last; the model normalises them on its device.
 """
 
 from __future__ import annotations
@@ -11,165 +10,26 @@ import gc
 import math
 import multiprocessing
 import os
-import random
 import sys
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from multiprocessing.queues import Queue
 
 import cv2
-import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import Dataset, Sampler
 
 from lite0ca.errors import InputError
-from lite0ca.images.background import Masked, leaf_mask, on_another_background
-from lite0ca.images.cache import PhotoReader
+from lite0ca.images.batch_order import EvenBatches, sizes_of_epochs
 from lite0ca.images.delivery import Loader
-from lite0ca.images.leaf_masks import LeafMasks
-from lite0ca.images.resizing import squeezed
-from lite0ca.images.tar_shards import sweep, tars_of
-from lite0ca.images.threads import in_threads
-from lite0ca.machine import console, distributed
+from lite0ca.images.photo_store import PhotoReader
+from lite0ca.images.photos import Photos
+from lite0ca.images.tar_shards import tars_of
+from lite0ca.machine import distributed
 from lite0ca.machine.processor import cores
 from lite0ca.machine.signals import end_with_parent, leave_signals_to_the_parent
 from lite0ca.settings.config import Config
 
 SCORED_AT_ONCE = 96
-# Of the pictures of an epoch. With all of them strong a network learns its own photos less, and
-# others no better.
-STRONG_SHARE = 0.5
-# Photos that are looked through for scenes, and how often one of those lies behind a leaf.
-LOOKED_THROUGH, SCENE_SHARE = 2000, 0.8
-
-
-class Photos(Dataset):
-    """Item -> (uint8 photo (S, S, 3), class number).
-
-    An item is an index: the whole photo; or (index, seed, size in pixels): augmented. `change` is
-    done to each photo first: (uint8 photo (H, W, 3), seed) -> photo. `augment` is one of
-    `config.AUGMENTATIONS`.
-    """
-
-    def __init__(
-        self, files, numbers, image_size: int, reader: PhotoReader, change=None, augment="standard"
-    ):
-        # Arrays, not lists: a list's objects would be copied into every loader process.
-        self.files = np.array([str(file) for file in files], dtype=np.str_)
-        self.numbers = np.array(numbers, dtype=np.int64)
-        self.slots, self.reader = reader.slots_of(files), reader
-        self.change, self.augment = change, augment
-        self.image_size, self.augmented = image_size, {}
-        self.scenes = np.array([], dtype=np.int64)
-        self.masks = LeafMasks(len(self) if augment == "strong" else 0, reader.side)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, item):
-        index, *augmented = item if isinstance(item, tuple) else (item,)
-        photo = self.photo(index)
-        if self.change:
-            photo = self.change(photo, seed=index)
-        if augmented:
-            seed, size = augmented
-            kind, strong = "standard", self.augment == "strong"
-            if strong:
-                rng = np.random.default_rng([seed, 1])  # a stream of its own
-                if rng.random() < STRONG_SHARE:
-                    kind = "strong"
-                    leaf = self.masks.of(index, photo)
-                    other = partial(self.masked, self.behind(rng))
-                    photo = on_another_background(photo, leaf, other, rng)
-            if (size, kind) not in self.augmented:
-                from lite0ca.images.augmentation import augmentation  # none to score
-
-                self.augmented[size, kind] = augmentation(size, kind, afar=strong)
-            transform = self.augmented[size, kind]
-            # One stream for the whole pipeline. set_random_seed would seed each transform alike,
-            # and then all that happen with one probability happen together.
-            transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
-            return transform(image=photo)["image"], self.numbers[index]
-        return squeezed(photo, self.image_size), self.numbers[index]
-
-    def photo(self, index: int) -> np.ndarray:
-        """uint8 (H, W, 3), not yet augmented. Raises `InputError` for a file gone bad meanwhile."""
-        try:
-            return self.reader.read(str(self.files[index]), self.slots[index])
-        except OSError as error:
-            text = f"{error}; mend it, or leave it out with --skip-bad-images"
-            problem = InputError(text)
-            problem.own = True
-            raise problem from None
-
-    def masked(self, index: int) -> Masked:
-        """A photo and its leaf mask."""
-        photo = self.photo(index)
-        return photo, self.masks.of(index, photo)
-
-    def behind(self, rng: np.random.Generator) -> int:
-        """The photo that another one's leaf is put before.
-
-        Mostly one of the `scenes`: where all of them are of one class, as fields may be of healthy
-        plants, that a photo shows one would tell the class.
-        """
-        if len(self.scenes) and rng.random() < SCENE_SHARE:
-            return int(rng.choice(self.scenes))
-        return int(rng.integers(len(self)))
-
-    def find_scenes(self, seed: int) -> None:
-        """Set `scenes` to photos without a plain background, found among so many drawn ones."""
-        drawn = np.random.default_rng(seed).permutation(len(self))[:LOOKED_THROUGH]
-        bar = lambda steps, total: console.bar(steps, "looking for scenes", total)  # noqa: E731
-        plain = in_threads(lambda index: self.masked(index)[1] is not None, drawn.tolist(), bar)
-        # What OpenCV keeps for a thread is made here for this one, so that loader processes, which
-        # are forked from it, find it made and need none of OpenCV's locks for it.
-        leaf_mask(self.photo(int(drawn[0])))
-        found = drawn[~np.array(plain, dtype=bool)]
-        self.scenes = np.sort(found)
-        print(f"scenes to put leaves before: {len(found):,} of {len(drawn):,} photos", flush=True)
-
-
-class EvenBatches(Sampler):
-    """Shuffled batches of (index, seed, size), all of one size give or take one, none left out.
-
-    1,080 images at batch 96 are 12 batches of 90, not 11 of 96 and a noisy one of 24. `sizes` are
-    the pixels of each epoch; iterating goes from `epoch` and `start`, the batches already done in
-    it, to the end of the last epoch. Order and seeds depend on (seed, epoch) alone, so a resumed
-    run sees what an uninterrupted one sees. Each rank takes its share of every batch. `tars` are
-    the numbers of the images' tar files, (images,), if they lie in such.
-    """
-
-    def __init__(self, images: int, batch_size: int, seed: int, sizes: Sequence[int], tars=None):
-        self.images, self.seed, self.sizes, self.tars = images, seed, sizes, tars
-        self.epoch = self.start = 0
-        self.batches = math.ceil(images / batch_size)
-        self.largest = math.ceil(images / self.batches)  # images of a batch, over all ranks
-
-    def __len__(self) -> int:
-        """Batches of one epoch."""
-        return self.batches
-
-    def __iter__(self):
-        start = self.start
-        for epoch in range(self.epoch, len(self.sizes)):
-            yield from self.of_epoch(epoch, start)
-            start = 0
-
-    def of_epoch(self, epoch: int, start: int) -> Iterator[list[tuple[int, int, int]]]:
-        rng = np.random.default_rng([self.seed, epoch])
-        turn = None
-        if self.tars is None:
-            order = rng.permutation(self.images)
-        else:
-            order, turn = sweep(self.tars, rng)
-        seeds = rng.integers(2**32, size=self.images)
-        for batch in np.array_split(order, self.batches)[start:]:
-            if turn is not None:  # a rank reads few of the tars that are open
-                batch = batch[np.argsort(turn[batch], kind="stable")]
-            mine = np.array_split(batch, distributed.count())[distributed.number()]
-            yield [(int(index), int(seeds[index]), self.sizes[epoch]) for index in mine]
 
 
 class Stream:
@@ -203,15 +63,6 @@ class Stream:
             batch = next(self.batches)
             self.next = (epoch, step + 1) if step + 1 < len(self) else (epoch + 1, 0)
             yield batch
-
-
-def sizes_of_epochs(config: Config) -> tuple[int, ...]:
-    """Pixels each epoch trains at: from --start-size in even steps to --image-size in the last."""
-    if config.start_size is None or config.epochs == 1:
-        return (config.image_size,) * config.epochs
-    grows = config.image_size - config.start_size
-    shares = [epoch / (config.epochs - 1) for epoch in range(config.epochs)]
-    return tuple(32 * int((config.start_size + share * grows) / 32) for share in shares)
 
 
 def train_loader(rows: pd.DataFrame, label2id: dict, config: Config, reader=None) -> Stream:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lite0ca.images.augmentation import augmentation
 from lite0ca.images.background import leaf_mask, on_another_background
-from lite0ca.images.loaders import STRONG_SHARE
+from lite0ca.images.photos import STRONG_SHARE
 
 
 def costs_of_steps(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median_low
 
-from lite0ca.images.loaders import sizes_of_epochs
+from lite0ca.images.batch_order import sizes_of_epochs
 from lite0ca.settings.config import Config
 from lite0ca.training.state import State
 

@@ -20,8 +20,9 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from lite0ca.__main__ import advice_for
 from lite0ca.errors import InputError
 from lite0ca.images.augmentation import augmentation
+from lite0ca.images.batch_order import EvenBatches
 from lite0ca.images.delivery import Loader
-from lite0ca.images.loaders import EvenBatches, score_loader, train_loader, worker_options
+from lite0ca.images.loaders import score_loader, train_loader, worker_options
 from lite0ca.images.resizing import squeezed
 from lite0ca.images.threads import in_threads
 from lite0ca.settings.config import Config

@@ -14,7 +14,7 @@ from lite0ca.__main__ import main
 from lite0ca.data import dataset
 from lite0ca.data.packing import pack
 from lite0ca.errors import InputError
-from lite0ca.images.loaders import EvenBatches
+from lite0ca.images.batch_order import EvenBatches
 from lite0ca.images.reading import content_of, read_image
 from lite0ca.images.tar_shards import AT_ONCE, expanded, sweep
 from lite0ca.machine import distributed

@@ -249,7 +249,7 @@ def test_a_loader_process_that_dies(way, leaves, tmp_path, monkeypatch):
     }
     before = f"""
 import os, signal, multiprocessing
-from lite0ca.images.cache import PhotoReader
+from lite0ca.images.photo_store import PhotoReader
 read = PhotoReader.read
 def faulty(self, *photo):
     if multiprocessing.parent_process() and os.path.exists('die') and not os.path.exists('died'):
