@@ -292,8 +292,13 @@ class Config:
     def fixed(cls) -> list[str]:
         """The settings that decide what a run comes to, so that --resume cannot change them."""
         free = {"metadata", "data_dir", "label2id", "calibration_run", "plot", "resume"}
-        fields = [f for f in dataclasses.fields(cls) if f.metadata["group"] != "machine"]
-        return [f.name for f in fields if f.name not in free]
+        free |= set(cls.in_groups("machine"))
+        return [name for name in cls.__dataclass_fields__ if name not in free]
+
+    @classmethod
+    def in_groups(cls, *groups: str) -> list[str]:
+        """The settings of these `GROUPS`."""
+        return [f.name for f in dataclasses.fields(cls) if f.metadata["group"] in groups]
 
     @classmethod
     def of_run(cls, folder: str | Path, **overrides) -> Config:

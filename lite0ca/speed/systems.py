@@ -5,7 +5,6 @@ It states neither data set nor batch size nor runtime.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,9 +49,7 @@ SCORES = {SCORE: "valid_f1", "valid_accuracy": "valid_acc"}
 # What the scores of two systems may differ in, each from its own file of weights perhaps.
 OWN = {"model_name", "backbone", "attention", "weights", "seed"}
 RECIPE = ["train_limit", "valid_limit"] + [
-    field.name
-    for field in dataclasses.fields(Config)
-    if field.metadata["group"] in ("model", "training") and field.name not in OWN
+    name for name in Config.in_groups("model", "training") if name not in OWN
 ]
 SCORE_COLUMNS = (*SCORES, "runs", "data")
 

@@ -14,7 +14,7 @@ from lite0ca.settings.fields import flag
 MEASURED = ("temperature", "sure_from")
 # Settings in which the two may differ: what they are called and begin with, and how long they are.
 FREE = {"preset", "model_name", "backbone", "attention", "reduction", "weights"}
-FREE |= {"epochs", "patience", "seed"}
+FREE |= {"epochs", "patience", "seed", "calibration_run"}
 
 
 def calibration_of(run: str, config: Config, label2id: dict[str, int]) -> dict[str, float]:
@@ -33,10 +33,9 @@ def calibration_of(run: str, config: Config, label2id: dict[str, int]) -> dict[s
     if kept["system"] != dataclasses.asdict(config.system):
         raise InputError(f"{of}: is another network than {config.system.name} as it is set here")
     other = Config.of_stored(kept["config"])
-    groups = {field.name: field.metadata["group"] for field in dataclasses.fields(Config)}
-    for name in Config.fixed():
+    for name in Config.in_groups("model", "training"):
         ours, theirs = getattr(config, name), getattr(other, name)
-        if groups[name] in ("model", "training") and name not in FREE and ours != theirs:
+        if name not in FREE and ours != theirs:
             raise InputError(
                 f"{of}: was trained with {flag(name)} {theirs}, not {ours}, so its "
                 "probabilities say nothing of these; name a run that was trained alike"

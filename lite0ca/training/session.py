@@ -158,15 +158,10 @@ def going_on(config: Config, earlier: Path | None, minutes: float) -> Config:
     """What `fit` gets: a new run, or the earlier one with the data where it lies now."""
     if earlier is None:
         return replace(config, time_budget=minutes)
-    machine = [
-        field.name
-        for field in dataclasses.fields(Config)
-        if field.metadata["group"] == "machine" and field.name != "time_budget"
-    ]
-    places = ["metadata", "data_dir", "calibration_run"]
-    given = {name: getattr(config, name) for name in [*machine, *places]}
-    given = {name: value for name, value in given.items() if value is not None}
-    return Config.of_run(earlier, time_budget=minutes, **given)
+    free = [*Config.in_groups("machine"), "metadata", "data_dir", "calibration_run"]
+    given = {name: value for name in free if (value := getattr(config, name)) is not None}
+    given["time_budget"] = minutes
+    return Config.of_run(earlier, **given)
 
 
 def state_of(config: Config) -> str:
