@@ -33,7 +33,7 @@ def run(runs: list[str], output_dir: str | None, **typed) -> int:
         *((f"merged, BatchNorm: {name}", *row) for name, *row in merger.merged),
     ]
     width = max(len(printable(name)) for name, *_ in rows)
-    print(f"{merger.images:,} photos of the valid split, which chose the runs' epochs")
+    print(f"{merger.images:,} photos of the valid split, which the runs' trainings looked at")
     print(f"{'run':{width}}  macro-F1  accuracy")
     for name, f1, accuracy in rows:
         print(f"{printable(name):{width}}  {f1:8.4f}  {accuracy:8.4f}")

@@ -56,8 +56,8 @@ def run(**typed) -> None:
         kept = f"last: epoch {metrics['best_epoch']} on {metrics['data']}, no valid photos{test}; "
         if metrics["valid_f1"] is not None:
             kept = (
-                f"best: epoch {metrics['best_epoch']} on {metrics['data']}, valid accuracy "
-                f"{metrics['valid_acc']:.4f}, macro-F1 {metrics['valid_f1']:.4f}{test}; "
+                f"{config.keep}: epoch {metrics['best_epoch']} on {metrics['data']}, valid "
+                f"accuracy {metrics['valid_acc']:.4f}, macro-F1 {metrics['valid_f1']:.4f}{test}; "
             )
         print(
             f"{kept}"

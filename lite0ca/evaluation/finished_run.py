@@ -23,7 +23,7 @@ from lite0ca.settings.trained import WHERE
 # What a part of a run's own data is worth, by its name.
 WORTH = {
     "test": "it chose nothing",
-    "valid": "it chose the epoch: expect less on others",
+    "valid": "it chose the epoch, unless trained with --keep last: expect less on others",
     "train": "the run was trained on it: it says nothing of others",
     "all": "the run was trained on one of them: they say little of others",
 }

@@ -160,6 +160,7 @@ def facts_of(run: str | Path) -> dict:
         "sure_from": limit_of(checkpoint),
         "calibrated_by": settings.calibration_run and Path(settings.calibration_run).name,
         "kept_back": not settings.all,
+        "keep": settings.keep,
         "knows_unlike": checkpoint.get("distance") is not None,
         "preset": settings.preset,
         "made_by": command_lines.of_training(settings),

@@ -29,7 +29,10 @@ from lite0ca.settings.names import display_names, is_healthy, language
 
 COLUMNS = ("path", "label", "fold", "answer")  # of the table; one a class follows
 # What these scores are worth.
-WORTH = "each photo by the run that did not train on it; that run's epoch was chosen on its fold"
+WORTH = (
+    "each photo by the run that did not train on it; its fold chose that run's epoch, unless "
+    "trained with --keep last"
+)
 
 
 @dataclass(frozen=True)

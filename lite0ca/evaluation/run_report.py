@@ -88,6 +88,7 @@ def write_page(asked: Answers, scores: dict, folder: Path) -> Path:
         bins=scores["bins"],
         **curves_of(run / "history.json", asked.metadata["epoch"]),
         counts=counts_of(run, asked.metadata, asked.names),
+        keep=settings.keep,
         settings=changed_rows(settings),
         machine=machine_of(environment),
         made_by=command_lines.of_training(settings),

@@ -11,7 +11,7 @@ from lite0ca.plots.style import TRAIN, VALID, plain
 
 
 def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
-    """Loss on the left, accuracy and macro-F1 on the right, the best epoch (from 1) marked.
+    """Loss on the left, accuracy and macro-F1 on the right, the kept epoch (from 1) marked.
 
     Of a run that kept no photos back (--all) there are the curves of train alone.
     """
@@ -39,7 +39,7 @@ def training_curves(history: dict[str, list], best: int, title: str) -> Figure:
     for axes in (left, right):
         axes.axvline(best, color="0.6", lw=1, zorder=0)
     score = history["valid_f1"][best - 1]
-    note = f"best: {score:.3f} in epoch {best}"
+    note = f"kept: {score:.3f} in epoch {best}"
     side = 1 if best <= (1 + len(epochs)) / 2 else -1  # where there is room for it
     right.annotate(
         note,

@@ -20,6 +20,7 @@ from lite0ca.settings.systems import ATTENTIONS, FORMER_ATTENTIONS, SYSTEMS, Sys
 
 MOST_FOLDS = 20
 AUGMENTATIONS = ("standard", "strong")
+KEPT = ("best", "last")
 FORMER = ("head_epochs",)  # settings of earlier versions, without effect on what is trained
 GROUPS = {
     "data": "Data",
@@ -156,6 +157,13 @@ class Config:
     )
     patience: int = setting(
         "training", 7, "stop after so many epochs without a better macro-F1; 0 = off", low=0
+    )
+    keep: str = setting(
+        "training",
+        "best",
+        "the epoch whose weights a run keeps: the best by macro-F1 on valid, or the last, trained "
+        "at the lowest rate; then no epoch is left out and --patience does not count",
+        choices=KEPT,
     )
     start_size: int | None = setting(
         "training",

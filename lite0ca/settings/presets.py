@@ -35,7 +35,7 @@ PRESETS = {
     ),
     "best": Preset(
         "robust for longer and at 256 pixels: twice its time, the highest scores here",
-        ROBUST | {"epochs": 24, "image_size": 256},
+        ROBUST | {"epochs": 24, "image_size": 256, "keep": "last"},
     ),
     "fast": Preset(
         "when in a hurry: three epochs of small, growing pictures",

@@ -164,7 +164,8 @@ def scores_in(results: str | Path) -> dict[str, dict]:
             if not all(is_number(metrics[key]) for key in SCORES.values()):
                 raise ValueError
             found.append({k: metrics[k] for k in ("model_name", "data", *SCORES.values())})
-            recipe = {name: config.get(name) for name in RECIPE}  # older runs have fewer
+            # Older runs have fewer settings.
+            recipe = {name: config.get(name, getattr(Config, name)) for name in RECIPE}
             settings.append(recipe | {"data": made["data_fingerprint"]})
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"{file}: is no metrics file of a run") from None

@@ -14,7 +14,7 @@ from lite0ca.settings.fields import flag
 MEASURED = ("temperature", "sure_from")
 # Settings in which the two may differ: what they are called and begin with, and how long they are.
 FREE = {"preset", "model_name", "backbone", "attention", "reduction", "weights"}
-FREE |= {"epochs", "patience", "seed", "calibration_run"}
+FREE |= {"epochs", "patience", "keep", "seed", "calibration_run"}
 
 
 def calibration_of(run: str, config: Config, label2id: dict[str, int]) -> dict[str, float]:

@@ -181,7 +181,7 @@ def trained(state: State, record: Record, batches, valid, weight, watch: Watch) 
             go_back(state, run, problem)
             record.last()
             continue
-        better = state.remember(row)
+        better = state.remember(row, config.keep)
         record.last()
         watch.saved = time.monotonic()
         if better:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import statistics
 import time
@@ -134,7 +133,7 @@ def earlier_run(config: Config, say: bool = True) -> Path | None:
         differing = [
             name
             for name in Config.fixed()
-            if name not in FREE and stored.get(name, default_of(name)) != getattr(config, name)
+            if name not in FREE and stored.get(name, getattr(Config, name)) != getattr(config, name)
         ]
         if not differing:
             return run
@@ -142,10 +141,6 @@ def earlier_run(config: Config, say: bool = True) -> Path | None:
         if say:
             print(printable(f"{run}: was trained with another {names}, so it is not taken"))
     return None
-
-
-def default_of(name: str):
-    return next(f.default for f in dataclasses.fields(Config) if f.name == name)
 
 
 def is_done(run: Path) -> bool:

@@ -191,10 +191,10 @@ class State:
         """Of a group of the optimizer, but for the rate, which each step sets."""
         return {name: value for name, value in group.items() if name not in ("params", "lr")}
 
-    def remember(self, row: dict) -> bool:
+    def remember(self, row: dict, keep: str = "best") -> bool:
         """Add a finished epoch to the curves; True if it is the best: macro-F1, then loss.
 
-        Where no photo was kept back to see that on, it is the last one.
+        To `keep` the last, and where no photo was kept back to see that on, each one is.
         """
         best = {name: values[self.best_epoch - 1] for name, values in self.history.items()}
         for name, value in row.items():
@@ -202,7 +202,7 @@ class State:
         self.epoch += 1
         self.step, self.sums = 0, dict(NOTHING)
         rank = lambda r: (r["valid_f1"], -r["valid_loss"])  # noqa: E731
-        if not best or "valid_f1" not in row or rank(row) > rank(best):
+        if keep == "last" or not best or "valid_f1" not in row or rank(row) > rank(best):
             self.best_epoch = self.epoch
         return self.best_epoch == self.epoch
 

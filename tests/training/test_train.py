@@ -17,7 +17,7 @@ from conftest import LITTLE, REPO, SLOW, assert_equal, outcome
 from lite0ca.__main__ import main
 from lite0ca.data.dataset import DataSet
 from lite0ca.errors import InputError, TrainingDiverged
-from lite0ca.formats.checkpoint import load_checkpoint, save_checkpoint
+from lite0ca.formats.checkpoint import load_best, load_checkpoint, save_checkpoint
 from lite0ca.machine.device import Precision
 from lite0ca.model.network import LeafClassifier
 from lite0ca.settings.config import Config
@@ -249,9 +249,12 @@ def test_early_stopping(sample, tmp_path, monkeypatch, capsys):
 
     flat = {"valid_loss": 1.0, "valid_acc": 0.5, "valid_f1": 0.5}
     monkeypatch.setattr(fit_module, "scored", lambda *_: dict(flat))
-    result = fit(settings(sample, tmp_path, epochs=9, patience=2))
+    result = fit(settings(sample, tmp_path / "best", epochs=9, patience=2))
     assert (result.metrics["best_epoch"], result.metrics["epochs"]) == (1, 3)
     assert "no better macro-F1 for 2 epochs" in capsys.readouterr().out
+    result = fit(settings(sample, tmp_path / "last", epochs=4, patience=2, keep="last"))
+    assert (result.metrics["best_epoch"], result.metrics["epochs"]) == (4, 4)
+    assert load_best(result.run)["epoch"] == 4
 
 
 def test_the_best_epoch_is_by_f1_then_loss():
