@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from lite0ca.machine import console
 from lite0ca.prediction import Model
 
 SUBMISSION = "submission.csv"
+FLOAT = re.compile(r"(\d+)\.0+")
 
 
 def write_submission(
@@ -153,7 +155,7 @@ def columns_to_fill(model: Model, wanted: Sample) -> dict[int, str | None]:
     found = [exactly.get(composed(n.strip())) or alike.get(plain_name(n.strip())) for n in names]
     known = [label for label in found if label]
     if not known and (label := label_column(wanted)) is not None:
-        return {label: None}
+        return {label: asked_probability(model, wanted, label)}
     strange = [name for name, label in zip(names, found) if not label]
     missing = [label for label in model.classes if label not in known]
     repeated = [label for label, count in Counter(known).items() if count > 1]
@@ -181,15 +183,42 @@ def label_column(wanted: Sample) -> int | None:
     return next((found[0] for found in (asked, usual, empty) if len(found) == 1), None)
 
 
+def asked_probability(model: Model, wanted: Sample, column: int) -> str | None:
+    """Of labels 0 and 1: the latter, where the sample has fractions such as 0.5, and says so."""
+    by_number = {whole_number(label): label for label in model.classes}
+    cells = {row[column].strip() for row in wanted.rows}
+    if set(by_number) != {"0", "1"} or not all(is_answer(cell, None) for cell in cells):
+        return None
+    if all(float(cell).is_integer() for cell in cells):
+        return None
+    name = printable(wanted.header[column])
+    print(f"{name}: the probability of {by_number['1']}, since the sample has fractions there")
+    return by_number["1"]
+
+
+def whole_number(label: str) -> str:
+    """`1.0`, as pandas writes numbers beside an empty cell, is `1`."""
+    label = composed(label.strip())
+    return found[1] if (found := FLOAT.fullmatch(label)) else label
+
+
 def spelling(model: Model, wanted: Sample, column: int) -> dict[str, str]:
     """How the sample spells labels of the model; the model spells them as its training data does.
 
     What the sample says in that column is a placeholder, the same in all rows or empty; says so
-    on stderr where it is no class. Raises `InputError` where several labels there are none.
+    on stderr where it is no class. Where it has `0.0` for 0, the others are written so as well.
+    Raises `InputError` where several labels there are none.
     """
     said = {cell for row in wanted.rows if (cell := row[column]).strip()}
+    numbers = {whole_number(label): label for label in model.classes}
     exactly = {composed(label): label for label in model.classes}
-    strange = sorted(cell for cell in said if composed(cell.strip()) not in exactly)
+    if len(numbers) < len(exactly):
+        numbers = {}
+    found = {
+        cell: exactly.get(composed(cell.strip())) or numbers.get(whole_number(cell))
+        for cell in said
+    }
+    strange = sorted(cell for cell, label in found.items() if label is None)
     if strange and len(said) > 1:
         raise InputError(
             f"{wanted.path}: its {wanted.header[column]!r} says {listed(strange)}, which the model "
@@ -203,7 +232,9 @@ def spelling(model: Model, wanted: Sample, column: int) -> dict[str, str]:
             ),
             file=sys.stderr,
         )
-    return {exactly[composed(cell)]: cell for cell in said if composed(cell) in exactly}
+    if found and all(map(FLOAT.fullmatch, said)) and all(map(str.isdecimal, numbers)):
+        return {label: f"{number}.0" for number, label in numbers.items()}
+    return {label: cell.strip() for cell, label in found.items() if label}
 
 
 def check_submission(

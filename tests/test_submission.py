@@ -86,7 +86,8 @@ def test_labels_for_ids_of_all_kinds(header, id_of, name_of, turned, tmp_path, c
     said = capsys.readouterr()
     assert said.err.count("\n") == 2 and "1 of 7 photos cannot be read: their rows" in said.err
     assert "2 photos that the sample does not name" in said.out
-    assert write_submission(Stub(), sample, photos, out) == out, "its own is written anew"
+    again = write_submission(Stub(), sample, [photos, photos], out)  # named twice, it is one folder
+    assert again == out, "its own is written anew"
 
 
 def test_a_column_a_class_in_the_samples_order_and_spelling(tmp_path):
@@ -134,6 +135,35 @@ def test_empty_labels_and_placeholders(tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("cells", "column", "expected"),
+    [
+        (["0.0"], "label", ["0.0", "1.0", "0.0"]),  # as pandas writes numbers
+        (["1", "0"], "label", ["0", "1", "0"]),
+        (["0.5"], "label", ["0.25", "0.75", "0.25"]),  # a probability, of 1
+        (["0", "0.5"], "target", ["0.25", "0.75", "0.25"]),
+        (["0.5"], "0", ["0.75", "0.25", "0.75"]),
+    ],
+)
+def test_labels_0_and_1(cells, column, expected, tmp_path):
+    class OfTwo:
+        classes = ("0", "1")
+
+        def answers(self, paths):
+            for path in paths:
+                likely = str(int(Path(path).stem) % 2)
+                by_label = {likely: 0.75, str(1 - int(likely)): 0.25}
+                answer = Answer(likely, "", 0.75, True, False, None, by_label, {})
+                yield Answered(path, answer, None)
+
+    lines = [f"{number},{cells[number % len(cells)]}" for number in range(3)]
+    sample, photos = competition(
+        tmp_path, [f"{n}.jpg" for n in range(3)], "\n".join([f"id,{column}", *lines])
+    )
+    rows = rows_of(write_submission(OfTwo(), sample, photos, tmp_path / "out.csv"))
+    assert [row[1] for row in rows[1:]] == expected
+
+
 MISTAKES = [
     ("id,label\n1,healthy\n2,healthy\n90,healthy\n91,healthy\n", "2 of its 4 'id' have no photo"),
     ("id,label\n1,healthy\n2,healthy\n1,healthy\n", "1 of its 'id' are there more than once: '1'"),
@@ -164,6 +194,9 @@ def test_what_is_no_text_or_not_there(tmp_path):
     sample, photos = competition(tmp_path, ["1.jpg"], "")
     sample.write_bytes(b"id,label\n1,\xff\xfe\n")
     with pytest.raises(InputError, match="is not a CSV file in UTF-8"):
+        write_submission(Stub(), sample, photos, tmp_path / "out.csv")
+    sample.write_bytes(b"PK\3\4 and so on")
+    with pytest.raises(InputError, match="unpack it"):
         write_submission(Stub(), sample, photos, tmp_path / "out.csv")
     with pytest.raises(InputError, match=r"none.csv: there is no such sample"):
         write_submission(Stub(), tmp_path / "none.csv", photos, tmp_path / "out.csv")

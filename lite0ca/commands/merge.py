@@ -11,15 +11,18 @@ from lite0ca.settings.flags import add_run_flags
 
 EPILOG = """\
 It holds for runs that began from the same run: adapted ones, or trained with --weights
-RUN/best_model.pt and another seed. The runs, and the mean, are scored on the valid split; a mean
+RUN/best_model.pt and another seed; of data without a split of its own also with one --fold K/N,
+since each seed makes another split. The runs, and the mean, are scored on the valid split; a mean
 that is worse than the worst of them is not written (exit code 1)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders, two or more")
-    parser.add_argument("--output-dir", metavar="DIR", help="(default: RUN_merged, of the first)")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="two or more, or a folder of runs")
+    parser.add_argument(
+        "--output-dir", metavar="DIR", help="(default: RUN_merged, of the first named)"
+    )
     add_run_flags(parser, "metadata data_dir skip_bad_images batch_size device amp num_workers")
 
 

@@ -77,7 +77,11 @@ def one_of(folders: list[str], fits, what: str) -> Path:
             raise InputError(f"{folder}: has more than one {what}: {names}; keep one of them")
         if found:
             return found[0]
-    raise InputError(
-        f"{folders[-1]}: has no {what}; give the folder of a competition, with train.csv, its "
-        "photos, test_images and sample_submission.csv"
+    packed = ", ".join(sorted(path.name for path in Path(folders[-1]).glob("*.zip"))[:5])
+    what_to_do = (
+        f"unpack {packed} there"
+        if packed
+        else "give the folder of a competition, with train.csv, its photos, test_images and "
+        "sample_submission.csv"
     )
+    raise InputError(f"{folders[-1]}: has no {what}; {what_to_do}")

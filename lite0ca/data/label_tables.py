@@ -127,7 +127,8 @@ def read_labels(table: Path, photos: Below) -> tuple[pd.DataFrame, str]:
     """(rows as `read_csv` gives them, how the table was read). Raises `InputError`."""
     columns = columns_of(table)
     inside = os.path.relpath(table.parent, photos.folder)
-    places = places_in(photos, "" if inside == "." else inside)
+    of_tests = split_within(table.stem.lower()) == "test"  # by its name, as of test_labels.csv
+    places = places_in(photos, "" if inside == "." else inside, of_tests)
     try:
         ids = id_column(table, columns, places)
         classes = class_columns(table, columns, ids, asked_in(photos, columns, ids))
@@ -145,14 +146,16 @@ def read_labels(table: Path, photos: Below) -> tuple[pd.DataFrame, str]:
     return rows, f"labels by {said} of {table.name}, photos by {ids!r}{rest}"
 
 
-def places_in(photos: Below, inside: str) -> Places:
+def places_in(photos: Below, inside: str, of_tests: bool = False) -> Places:
     """Photos below the folder of a table, which is `inside` that of `photos`.
 
-    Those of a folder for testing are no place for a row of a training table.
+    Those of a folder for testing are no place for a row of a training table, but of one `of_tests`
+    where there is such a folder.
     """
     start = f"{inside}/" if inside else ""
     below = [photo[len(start) :] for photo in photos.photos if photo.startswith(start)]
-    return Places([photo for photo in below if not in_test(photo)], photos.folder / inside)
+    fitting = [photo for photo in below if in_test(photo) == of_tests]
+    return Places(fitting or below if of_tests else fitting, photos.folder / inside)
 
 
 def photos_named(ids: Iterable[str], places: Places) -> list[str | None]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from lite0ca.data.layout import SPLITS, split_named
 from lite0ca.errors import InputError, composed, first_line, opening, printable
+from lite0ca.files.reading import refuse_packed
 from lite0ca.images.folder_walk import on_disk
 from lite0ca.images.reading import identity_of, refuse_other_than_files
 from lite0ca.settings.fields import unknown
@@ -118,9 +119,11 @@ def header_of(file: BinaryIO, path: Path) -> list[str]:
 
 
 def refuse_other_than_text_files(path: Path) -> None:
-    """Raise `InputError` for a pipe or a device, which would be waited for."""
+    """Raise `InputError` for an archive, or a pipe or a device, which would be waited for."""
     try:
         refuse_other_than_files(path)
+        with open(path, "rb") as file:
+            refuse_packed(path, file.read(4))
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist") from None
     except OSError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lite0ca.data.photo_ids import Places
 from lite0ca.errors import InputError, first_line
-from lite0ca.files.reading import read_bytes
+from lite0ca.files.reading import read_bytes, refuse_packed
 from lite0ca.images.folder_walk import walk
 
 NAMED = 5  # ids, files or columns that a message names
@@ -39,7 +39,8 @@ def read_sample(sample, photos) -> Sample:
     path = os.fspath(sample)
     header, rows = read_table(path)
     named = [photos] if isinstance(photos, (str, os.PathLike)) else list(photos)
-    files = [file for one in named for file in files_of(os.fspath(one))]
+    found = [os.path.normpath(file) for one in named for file in files_of(os.fspath(one))]
+    files = list(dict.fromkeys(found))  # a folder may be named twice, or with one in it
     places = Places(files)
     columns = dict(zip(header, map(list, zip(*rows))))
     ids = header.index(places.column_of_ids(columns) or header[0])
@@ -81,6 +82,7 @@ def read_table(path: str) -> tuple[list[str], list[list[str]]]:
         content = read_bytes(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such sample submission") from None
+    refuse_packed(path, content)
     try:
         text = content.decode("utf-8-sig")
         lines = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -99,6 +99,7 @@ class Source:
                 f"test above them; found {printable(', '.join(folders)) or 'nothing'}"
                 + (f" ({below.passed_over})" if below.passed_over else "")
                 + "".join(f"; {table}" for table in tables)
+                + ("; unpack the .zip first" if below.passed_over.has(".zip") else "")
             )
         again = repeats_by_links(below, start, layout.rows)
         rows = [row for row in layout.rows if start + row[0] not in again]

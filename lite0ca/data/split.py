@@ -136,6 +136,16 @@ def refuse_too_few(rows: pd.DataFrame, needed: int, what_to_do: str) -> None:
         raise InputError(f"class {rare!r} has {groups.min()} independent photos; {what_to_do}")
 
 
+def refuse_too_few_for_folds(rows: pd.DataFrame, folds: int) -> None:
+    """As `refuse_too_few`; rows without groups, which are not found yet, count each for itself."""
+    rows = rows if "group" in rows else rows.assign(group=range(len(rows)))
+    what_to_do = (
+        f"{folds} folds need {folds} or more of each class. Add photos, take fewer folds, or "
+        "train once with --all"
+    )
+    refuse_too_few(rows, folds, what_to_do)
+
+
 def with_fold(data: DataSet, number: int, folds: int, kept_in: Path | None = None) -> DataSet:
     """The `number`-th of `folds` is valid, the others train; what the data calls test stays so.
 
@@ -151,11 +161,7 @@ def with_fold(data: DataSet, number: int, folds: int, kept_in: Path | None = Non
         dealt, test = rows[~is_test], rows[is_test]
     if dealt.empty:
         raise InputError("--fold: the data calls all of its photos test; there is none to train on")
-    what_to_do = (
-        f"{folds} folds need {folds} or more of each class. Add photos, take fewer folds, or "
-        "train once with --all"
-    )
-    refuse_too_few(dealt, folds, what_to_do)
+    refuse_too_few_for_folds(dealt, folds)
     # Numbered in this order: what groups are called must not decide where they go.
     numbered = dealt.assign(group=pd.factorize(dealt["group"])[0])
     numbered["split"] = folds_of(numbered, SEED_OF_FOLDS, folds)

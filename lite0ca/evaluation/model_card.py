@@ -150,6 +150,7 @@ def facts_of(run: str | Path) -> dict:
         "parts": PARTS,
         "counts": counts,
         "groups": groups_of(folder, checkpoint),
+        "one_part": bool(counts) and sum(count > 0 for count in counts[-1][1]) == 1,
         "derived": derived_in(folder),
         "scores": own,
         "elsewhere": [one for one in scores if not one["own"] or one["background"]],

@@ -35,6 +35,17 @@ def read_bytes(path: str | Path, most: int = 2**31) -> bytes:
         return file.read(most)
 
 
+PACKED = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
+
+
+def refuse_packed(path: str | Path, start: bytes) -> None:
+    """Raise `InputError` for an archive where a text is to be read; `start` is how it begins."""
+    if start.startswith(PACKED):
+        raise InputError(
+            f"{path}: is an archive or an Excel file, not a CSV file; unpack it, or save it as CSV"
+        )
+
+
 def beginning(path: str | Path, count: int) -> bytes | None:
     """The first bytes of a file; None for what is no file, a link, or cannot be read."""
     try:

@@ -72,8 +72,12 @@ def load_best(run: str | Path) -> dict:
     return content
 
 
-def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
-    """The trained network of a checkpoint, ready to answer; raises `InputError` if it cannot be."""
+def model_of(
+    checkpoint: dict, image_size: int | None = None, source: str | Path = "the checkpoint"
+) -> LeafClassifier:
+    """The trained network of a checkpoint, ready to answer; raises `InputError`, which names the
+    `source`, if it cannot be.
+    """
     config = checkpoint["config"]
     trained_at = config["image_size"]
     image_size = image_size or trained_at
@@ -87,26 +91,26 @@ def model_of(checkpoint: dict, image_size: int | None = None) -> LeafClassifier:
     state, classes = checkpoint["model"], len(checkpoint["label2id"])
     usual = system.backbone in {known.backbone for known in SYSTEMS.values()}
     if not usual or image_size > USUAL_SIZE or classes > USUAL_CLASSES:
-        refuse_other_shapes(state, shapes_on_paper(build), system.name)
+        refuse_other_shapes(state, shapes_on_paper(build), system.name, source)
     with Unfilled():
         model = build()
-    refuse_other_shapes(state, shapes_of(model), system.name)
-    with opening("the checkpoint", f"does not fit {system.name}"):
+    refuse_other_shapes(state, shapes_of(model), system.name, source)
+    with opening(source, f"does not fit {system.name}"):
         model.load_state_dict(state)
     if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
-        raise InputError(f"the checkpoint holds NaN or infinity in {bad[0]}: it answers nothing")
-    model.distance = distance_of(checkpoint.get("distance"), model)
+        raise InputError(f"{source}: holds NaN or infinity in {bad[0]}, so it answers nothing")
+    model.distance = distance_of(checkpoint.get("distance"), model, source)
     return model.eval()
 
 
-def distance_of(kept, model: LeafClassifier) -> TrainingDistance | None:
+def distance_of(kept, model: LeafClassifier, source: str | Path) -> TrainingDistance | None:
     """What a checkpoint says of its training photos; runs before 0.5 say nothing."""
     if kept is None:
         return None
     stages = [model.backbone.feature_info[number] for number in strided(model.backbone)]
     channels = sum(stage["num_chs"] for stage in stages)
     shapes = {"mean": (channels,), "whitening": (channels, channels)}
-    with opening("the checkpoint", "is damaged: its distance is no such thing"):
+    with opening(source, "is damaged: its distance is no such thing"):
         for name, shape in shapes.items():
             if kept[name].shape != shape or not kept[name].isfinite().all():
                 raise ValueError(name)
@@ -138,11 +142,11 @@ def shapes_on_paper(build: Callable[[], LeafClassifier]) -> dict[str, torch.Size
         return None
 
 
-def refuse_other_shapes(state: dict, wanted: dict | None, name: str) -> None:
+def refuse_other_shapes(state: dict, wanted: dict | None, name: str, source: str | Path) -> None:
     """Raise `InputError` unless the tensors are those of the network."""
     if wanted is None:
         return
     found = state if isinstance(state, dict) else {}
     for key in [*wanted, *found]:
         if getattr(found.get(key), "shape", None) != wanted.get(key):
-            raise InputError(f"the checkpoint does not fit {name}: {key} is missing or another's")
+            raise InputError(f"{source}: does not fit {name}: {key} is missing or another's")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lite0ca.errors import InputError, printable
+from lite0ca.files.json_files import known_json
 from lite0ca.files.ownership import is_picture
 from lite0ca.formats.ending import has_ended
 from lite0ca.formats.exported_file import format_of
-from lite0ca.formats.run_files import BEST, LAST, SETTINGS, best_of, runs_in
+from lite0ca.formats.run_files import BEST, LAST, REPORT, SETTINGS, best_of, digest, runs_in
 from lite0ca.images.folder_walk import walk
 
 CHECKPOINTS = (".pt", ".pth")
@@ -20,7 +21,7 @@ SHOWN = 20  # runs of a folder that are named
 def runs_named(named: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
     """Each model that was named; of a folder of runs all that have a best epoch, which is said.
 
-    Raises `InputError` for a folder without any, or for none.
+    Raises `InputError` for a folder without any, for none, and for one model twice.
     """
     each = [named] if isinstance(named, (str, os.PathLike)) else list(named)
     if not each:
@@ -28,13 +29,28 @@ def runs_named(named: str | os.PathLike | Sequence[str | os.PathLike]) -> list[s
     runs = []
     for one in [os.fspath(one) for one in each]:
         runs += runs_of_folder(Path(one)) if is_folder_of_runs(one) else [one]
-    known = [os.path.realpath(run if is_exported(run) else best_of(run)) for run in runs]
-    if twice := [run for run, path in zip(runs, known) if known.count(path) > 1]:
-        raise InputError(f"{twice[0]}: is named twice; each run answers once")
+    files = [run if is_exported(run) else best_of(run) for run in runs]
+    models = [model_in(file) for file in files] if len(runs) > 1 else []
+    for number, model in enumerate(models):
+        if (first := models.index(model)) < number:
+            raise InputError(f"{runs[number]}: is the same model as {runs[first]}; keep to one")
     return runs
 
 
-def is_exported(path: str) -> bool:
+def model_in(file: str | Path) -> str:
+    """sha256 of the checkpoint that a file is, or was exported from as the report beside it says;
+    of an exported file without that its own.
+    """
+    if not os.path.isfile(file):  # which is said when it is opened
+        return os.path.realpath(file)
+    report = known_json(Path(file).with_name(REPORT)) if is_exported(file) else {}
+    rows = report.get("files")
+    made = [one.get("file") for one in rows if type(one) is dict] if type(rows) is list else []
+    checkpoint = report.get("checkpoint_sha256")
+    return str(checkpoint) if checkpoint and Path(file).name in made else digest(file)
+
+
+def is_exported(path: str | Path) -> bool:
     return format_of(path) is not None and not os.path.isdir(path)
 
 

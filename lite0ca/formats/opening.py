@@ -14,6 +14,7 @@ from lite0ca.formats.exported_file import (
     open_exported,
     refuse_other_size,
 )
+from lite0ca.formats.run_files import best_of
 
 
 class Exported(nn.Module):
@@ -62,7 +63,7 @@ def open_model(
     """
     if Path(run).is_dir() or format_of(run) is None:
         checkpoint = load_best(run)
-        return checkpoint, model_of(checkpoint, image_size)
+        return checkpoint, model_of(checkpoint, image_size, best_of(run))
     metadata, network = open_file(run, device=device)
     refuse_other_size(network.exported, run, image_size)
     return metadata, network

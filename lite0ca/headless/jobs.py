@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lite0ca.data.dataset import SAMPLE
-from lite0ca.data.sources import find
+from lite0ca.data.sources import Source, find
+from lite0ca.data.split import refuse_too_few_for_folds
 from lite0ca.errors import InputError, opening
 from lite0ca.files.json_files import json_object
 from lite0ca.files.names import cut
 from lite0ca.files.reading import read_bytes
-from lite0ca.settings.config import MOST_FOLDS, Config
+from lite0ca.settings.config import MOST_FOLDS, Config, fold_of
 from lite0ca.settings.fields import unknown
 from lite0ca.settings.flags import assignments
 from lite0ca.settings.presets import PRESETS
@@ -90,7 +91,17 @@ def refuse_mistakes(jobs: list[Job]) -> None:
         configs[config.metadata, config.data_dir] = config
     for config in configs.values():  # every file below a folder is looked at: once, not a job
         if config.metadata != SAMPLE:
-            find(config)
+            source = find(config)
+            if config.fold:
+                refuse_rare(source, fold_of(config.fold)[1])
+
+
+def refuse_rare(source: Source, folds: int) -> None:
+    """Raise `InputError` for a class with fewer photos than folds: each of them would say so."""
+    rows = source.rows()
+    rows = rows[rows["split"] != "test"] if "split" in rows else rows
+    if len(rows):
+        refuse_too_few_for_folds(rows, folds)
 
 
 def with_parameters(file: Path) -> Path:

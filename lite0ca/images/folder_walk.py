@@ -50,6 +50,9 @@ class PassedOver(dict[str, Counter]):
         if not self[reason]:
             del self[reason]
 
+    def has(self, kind: str) -> bool:
+        return any(kind in kinds for kinds in self.values())
+
     def __str__(self) -> str:
         """`no photos: 3 (2 .txt, 1 .xml); hidden: 2 (.DS_Store)`"""
         told = [f"{why}: {kinds.total():,}{listed(kinds)}" for why, kinds in sorted(self.items())]

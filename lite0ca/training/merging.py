@@ -24,6 +24,7 @@ from lite0ca.evaluation.inference import logits_of
 from lite0ca.evaluation.metrics import macro_f1
 from lite0ca.files.json_files import write_json
 from lite0ca.formats.checkpoint import load_best, model_of
+from lite0ca.formats.named_runs import runs_named
 from lite0ca.formats.names import names_of
 from lite0ca.formats.run_files import MERGED, TABLE, digest, run_folder
 from lite0ca.formats.run_split import split_if_kept
@@ -61,12 +62,14 @@ class Merger:
 def merge(runs: list[str], output_dir: str | None, **typed) -> Merger:
     """Write a run with the mean of the runs' weights, `RUN_merged` of the first or `output_dir`.
 
-    BatchNorm's statistics are the members' mean or seen anew on training photos, whichever scores
-    better on valid. Distance and calibration are made afresh. Raises `InputError`.
+    A folder of runs stands for those in it. BatchNorm's statistics are the members' mean or seen
+    anew on training photos, whichever scores better on valid. Distance and calibration are made
+    afresh. Raises `InputError`.
     """
+    named, runs = runs, runs_named(runs)
     if len(runs) < 2:
         raise InputError("merge: name two runs or more")
-    folder = new_folder(runs[0], output_dir, "merged")
+    folder = new_folder(named[0], output_dir, "merged")
     members = [load_best(run) for run in runs]
     refuse_unlike(runs, members)
     first = members[0]
@@ -84,7 +87,7 @@ def merge(runs: list[str], output_dir: str | None, **typed) -> Merger:
         truth, answers = numbers.numpy(), logits.argmax(1).numpy()
         return name, macro_f1(truth, answers), float((truth == answers).mean())
 
-    rows = [scored(run, model_of(member)) for run, member in zip(runs, members)]
+    rows = [scored(run, model_of(member, source=run)) for run, member in zip(runs, members)]
     state = mean_of([member["model"] for member in members])
     models = {AVERAGED: model_of({**first, "model": state, "distance": None})}
     if norms_of(models[AVERAGED]):
@@ -107,21 +110,20 @@ def merge(runs: list[str], output_dir: str | None, **typed) -> Merger:
 
 
 def refuse_unlike(runs: list[str], members: list[dict]) -> None:
-    """Raise `InputError` for runs whose weights do not stand for the same, or that are one."""
+    """Raise `InputError` for runs whose weights do not stand for the same."""
     kinds = {
         "of another system": lambda one: one["system"],
         "of other classes": lambda one: one["label2id"],
         "of another image size": lambda one: one["config"]["image_size"],
-        "trained on other photos, or on another split of them": lambda one: one.get("fingerprint"),
+        "trained on other photos, or on another split of them (--fold K/N makes one that "
+        "--seed does not change)": lambda one: one.get("fingerprint"),
     }
     for run, member in zip(runs[1:], members[1:]):
         for wrong, of in kinds.items():
             if of(member) != of(members[0]):
                 raise InputError(f"{run}: is {wrong} than {runs[0]}; their mean is no network")
-    digests = [digest(run) for run in runs]
-    for number, run in enumerate(runs):
-        if digests[number] in digests[:number]:
-            raise InputError(f"{run}: is the same model as {runs[digests.index(digests[number])]}")
+    if members[0]["config"].get("all"):
+        raise InputError(f"{runs[0]}: kept no valid photos back (--all), and those judge a mean")
 
 
 def photos_of(run: str, checkpoint: dict, config: Config) -> DataSet:

@@ -61,12 +61,26 @@ def test_a_column_that_names_photos():
     assert places.of("0.JPG") == ["a/000.jpg"] and places.of("b/000") == []
 
 
+def test_labels_of_the_test_photos(photos):
+    """They are no training data, but what a model can be scored on once they are known."""
+    folder = photos({"train_images": 4, "test_images": 2})
+    for name, count in (("train", 4), ("test_labels", 2)):
+        rows = ["Id,Disease", *(f"photo {n},{'ab'[n % 2]}" for n in range(count))]
+        (folder / f"{name}.csv").write_text("\n".join(rows))
+    data = dataset.load(Config(metadata=str(folder / "test_labels.csv")))
+    assert [path.rpartition("/")[0] for path in data.rows["path"]] == ["test_images"] * 2
+    assert len(dataset.load(Config(data_dir=str(folder))).rows) == 4
+
+
 def test_what_is_missing_or_there_twice(photos, tmp_path):
     folder = photos({"train_images": 4})
     rows = ["Id,Disease", *(f"photo {n},{'ab'[n % 2]}" for n in range(4))]
     (folder / "train.csv").write_text("\n".join(rows))
     config = Config(data_dir=str(folder))
-    with pytest.raises(InputError, match="has no sample submission"):
+    with pytest.raises(InputError, match=r"has no sample submission .*train\.csv"):
+        competition_of(config)
+    (folder / "sample.csv.zip").touch()
+    with pytest.raises(InputError, match=r"sample submission .*; unpack sample\.csv\.zip there"):
         competition_of(config)
     (folder / "SampleSubmission.csv").write_text("Id,Disease\nphoto 7,\n")
     with pytest.raises(InputError, match="has no folder of test photos"):

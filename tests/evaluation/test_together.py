@@ -70,8 +70,11 @@ def probabilities_of(model) -> np.ndarray:
     return table[[name for name in sorted(table) if name.startswith("p(")]].to_numpy(np.float64)
 
 
-def test_the_mean_of_checkpoints_and_exported_files_by_label(runs):
+def test_the_mean_of_checkpoints_and_exported_files_by_label(runs, tmp_path):
     (exported,) = FORMER.glob("run/export/*.onnx")
+    with pytest.raises(InputError, match=r"run: is the same model as .*\.onnx; keep to one"):
+        asked([exported, FORMER / "run"])
+    exported = shutil.copy(exported, tmp_path / "former.onnx")  # away from the report that says so
     members = [*runs, exported, FORMER / "run/best_model.pt"]
     alone, together = [asked(run) for run in members], asked(members)
     single = [probabilities_of(model) for model in alone]
@@ -207,7 +210,7 @@ def test_the_command_tells_runs_from_photos(runs, tmp_path, capsys):
         ([one, photo, two], "two: is a trained model, and runs come before photos"),
         ([one, str(unfinished), photo], "begun: has no best_model.pt"),
         ([one, str(mixed), photo], "mixed: holds a run and photos"),
-        ([one, two, f"{one}/best_model.pt", photo], "one: is named twice"),
+        ([one, two, f"{one}/best_model.pt", photo], "best_model.pt: is the same model as"),
         ([one, two, str(tmp_path / "nothing")], "nothing: there is no such file or folder"),
         ([one, str(tmp_path / "none.pt"), photo], "none.pt: there is no such run"),
     ]:
@@ -233,6 +236,7 @@ def test_a_folder_of_runs_is_those_that_are_finished(runs, tmp_path, capsys):
     save_checkpoint(stopped / "last.pt", last | {"epoch": 1, "best_epoch": 1})
     settings = json.loads((stopped / "config.json").read_text()) | {"epochs": 5, "patience": 3}
     (stopped / "config.json").write_text(json.dumps(settings))
+    save_checkpoint(stopped / "best_model.pt", load_best(stopped) | {"epoch": 1})  # no mere copy
     (folder / "notes").mkdir()
     model = asked(folder)
     said = capsys.readouterr().out

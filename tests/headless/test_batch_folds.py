@@ -108,6 +108,7 @@ def test_every_photo_is_answered_once_by_the_run_that_did_not_see_it(
         (["basic", "--folds", "3", "--set", "fold=1/3"], "leave fold and all out of --set"),
         (["basic", "--folds", "3", "--set", "all=on"], "leave fold and all out of --set"),
         (["quick-test", "--folds", "3"], "add --set valid_limit=none"),
+        (["basic", "--folds", "13"], "has 12 independent photos; 13 folds need 13 or more"),
     ],
 )
 def test_a_mistake_stops_before_anything_runs(arguments, message, leaves, tmp_path, capsys):

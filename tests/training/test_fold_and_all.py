@@ -80,6 +80,7 @@ def test_all_photos(leaves, tmp_path, capsys, monkeypatch):
     assert "train is scored, which says nothing of others" in capsys.readouterr().out
     card = (run / "MODEL_CARD.md").read_text()
     assert "95 in 100 of the training photos" in card and "valid ones" not in card
+    assert "all photos are in one part" in card and "Last epoch: 2 of 2" in card
     # Its training photos are at hand, though none of them was kept back.
     elsewhere = shutil.copytree(leaves, tmp_path / "elsewhere")
     for number, file in enumerate(elsewhere.rglob("*.jpg")):

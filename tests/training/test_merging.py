@@ -84,6 +84,9 @@ def test_runs_that_have_no_mean(tiny_run, tmp_path, capsys):
     ):
         with pytest.raises(InputError, match=said):
             merging.refuse_unlike(["a", "b"], [one, one | changed])
+    all_train = one | {"config": one["config"] | {"all": True}}
+    with pytest.raises(InputError, match=r"a: kept no valid photos back \(--all\)"):
+        merging.refuse_unlike(["a", "b"], [all_train, all_train])
     out = tmp_path / "out"
     twice = [str(tiny_run), str(tiny_run / "best_model.pt")]
     assert main(["merge", *twice, "--output-dir", str(out), *QUICK]) == 2
@@ -93,8 +96,9 @@ def test_runs_that_have_no_mean(tiny_run, tmp_path, capsys):
 
 def test_photos_that_are_gone_and_one_run_alone(tiny_run, tmp_path, capsys):
     near = another(tiny_run, tmp_path / "near", moved(0.01))
-    assert main(["merge", str(near)]) == 2
-    assert "merge: name two runs or more" in capsys.readouterr().err
+    for one in (near, tmp_path):  # a run, and a folder of one
+        assert main(["merge", str(one)]) == 2
+        assert "merge: name two runs or more" in capsys.readouterr().err
     (near / "data.csv").unlink()
     assert main(["merge", str(near), str(tiny_run), *QUICK]) == 2
     assert "data.csv: is not there" in capsys.readouterr().err
