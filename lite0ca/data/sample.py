@@ -152,7 +152,8 @@ def ground(rng: np.random.Generator) -> np.ndarray:
 
 def draw_leaf(label: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(leaf (CANVAS, CANVAS, 3) RGB float, mask 0..1): a blade along x, then its lesions."""
-    y, x = (np.float32(axis) for axis in np.ogrid[:CANVAS, :CANVAS])  # CANVAS 1, 1 CANVAS
+    axes = np.ogrid[:CANVAS, :CANVAS]
+    y, x = (axis.astype(np.float32) for axis in axes)  # CANVAS 1, 1 CANVAS
     middle = CANVAS / 2 + rng.uniform(5, 25) * np.sin(x / rng.uniform(90, 160) + rng.uniform(0, 6))
     half = rng.uniform(55, 85) * (1 - np.clip((x - 300) / 330, 0, 1) ** 2)
     across = (y - middle) / half  # -1 and 1 at the margins
