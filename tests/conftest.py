@@ -89,6 +89,14 @@ def speed_is_measured_briefly():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut_is_to_be_outlived():
+    """Each whole file waits for the disk; children that tests kill still do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def garbage_is_sought_among_what_is_new():
     """Each run of ours collects garbage: half a second in a process with all these modules."""

@@ -82,10 +82,10 @@ def cubic(pixels: torch.Tensor, size: int) -> torch.Tensor:
     last = pixels[-1]
     scale = (last + 1) / size
     at = (torch.arange(size, device=pixels.device).unsqueeze(1) + 0.5) * scale - 0.5  # S 1
-    inside = keys(at - pixels)  # S H
-    before = keys(at + 1) + keys(at + 2)
-    behind = keys(at - last - 1) + keys(at - last - 2)
-    return inside + before * (pixels == 0) + behind * (pixels == last)
+    two = torch.tensor([1.0, 2.0], device=pixels.device)
+    shares = keys(at - torch.cat([-two, pixels, last + two]))  # S H+4
+    before, behind = (ends.sum(dim=1, keepdim=True) for ends in (shares[:, :2], shares[:, -2:]))
+    return shares[:, 2:-2] + before * (pixels == 0) + behind * (pixels == last)
 
 
 def keys(distance: torch.Tensor, a: float = -0.75) -> torch.Tensor:

@@ -42,8 +42,10 @@ def outcome(record: Record, reader, reason: str) -> tuple[dict, dict]:
 
 
 def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
-    know_the_training_photos(record, reader)
-    asked = answered(record, reader)
+    kept = load_best(record.run)
+    record.state.scored.load_state_dict(kept["model"])
+    know_the_training_photos(record, reader, kept)
+    asked = answered(record, reader, kept)
     scores = scoring.scores_of(asked)
     without_test = "" if asked.part == "test" else "no test split; "
     if record.config.all and asked.part != "test":
@@ -69,15 +71,15 @@ def finished(record: Record, reader, reason: str) -> tuple[dict, dict]:
     return metrics, scores
 
 
-def know_the_training_photos(record: Record, reader) -> None:
-    """Give the best model a measure of how unlike its training photos a photo is, and write it."""
+def know_the_training_photos(record: Record, reader, kept: dict) -> None:
+    """Give the best model, and what is `kept` of it, a measure of how unlike its training photos a
+    photo is, and write it.
+    """
     model = record.state.scored
     if not strided(model.backbone):
         backbone = record.config.system.backbone
         print(f"timm's {backbone} shows no maps: it cannot say what is unlike them")
         return
-    kept = load_best(record.run)
-    model.load_state_dict(kept["model"])
     kept |= known_photos(model, record.data, record.config, record.precision, reader)
     save_checkpoint(record.run / BEST, kept)
 
@@ -114,12 +116,10 @@ def rows_looked_at(data: DataSet, config: Config) -> pd.DataFrame:
     return limited(data.part("train"), "train", most, config.seed)
 
 
-def answered(record: Record, reader) -> Answers:
+def answered(record: Record, reader, metadata: dict) -> Answers:
     config, data, run = record.config, record.data, str(record.run)
-    metadata, model = load_best(run), record.state.scored
-    model.load_state_dict(metadata["model"])
     part = part_at_end(data)
     rows = data.part(part).reset_index(drop=True)
     photos = score_loader(rows, data.label2id, config, reader, alone=True)
-    rows = with_answers(rows, photos, metadata, model, config)
+    rows = with_answers(rows, photos, metadata, record.state.scored, config)
     return Answers(run, metadata, config, data, part, rows, own=True, at_end=True)
