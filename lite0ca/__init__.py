@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from lite0ca.prediction import Model
 
-__version__ = "0.8.0"
+__version__ = "0.9.0"
 
 # Read by GNU's OpenMP when torch is imported, so it is set before. A thread that waits for the
 # others spins, and so takes the core from loader processes or whatever else runs beside. With so

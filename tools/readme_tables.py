@@ -31,7 +31,7 @@ SHOWN = {
     "fast": "`--preset fast`: 3 epochs, up to 192 pixels",
     "robust of 0.5": "`--preset robust` as it was in 0.5: 14 epochs, up to 224 pixels",
     "robust": "`--preset robust`: half of its pictures from afar as well",
-    "best": "`--preset best`: the same for 24 epochs, up to 256 pixels",
+    "best": "`--preset best` as it was in 0.8: the same for 24 epochs, up to 256 pixels",
     "best, all": "`--preset best --all`: learns from the 231 valid photos as well",
 }
 
