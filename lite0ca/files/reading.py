@@ -8,6 +8,8 @@ from pathlib import Path
 
 from lite0ca.errors import InputError, opening
 
+PACKED = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")  # how archives begin
+
 
 def status_of(path: str | Path) -> os.stat_result | None:
     """What the system knows of a file; None if it is not there. Raises `OSError`."""
@@ -33,9 +35,6 @@ def read_bytes(path: str | Path, most: int = 2**31) -> bytes:
         raise InputError(f"{path}: has {status.st_size:,} bytes; at most {most:,} are read here")
     with open(path, "rb") as file:
         return file.read(most)
-
-
-PACKED = (b"PK\3\4", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")
 
 
 def refuse_packed(path: str | Path, start: bytes) -> None:

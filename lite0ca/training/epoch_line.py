@@ -13,7 +13,7 @@ LAST = 3  # epochs whose pace the next ones are expected to have
 
 
 def header(config: Config) -> str:
-    """The names of the columns below; `*` there marks the best epoch so far."""
+    """The names of the columns below; `*` there marks what is kept so far."""
     return (
         f"{' ' * len(count(0, config))}  train loss   acc  valid loss   acc    F1   "
         "images/s bottleneck  time"
