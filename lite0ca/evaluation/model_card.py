@@ -27,6 +27,7 @@ from lite0ca.formats.checkpoint import load_best
 from lite0ca.formats.exported_file import format_of
 from lite0ca.formats.metadata import is_number, limit_of
 from lite0ca.formats.names import names_of
+from lite0ca.formats.report import rows_of_files
 from lite0ca.formats.run_files import (
     ADAPTED,
     BEST,
@@ -161,7 +162,7 @@ def facts_of(run: str | Path) -> dict:
         "sure_from": limit_of(checkpoint),
         "calibrated_by": settings.calibration_run and Path(settings.calibration_run).name,
         "kept_back": not settings.all,
-        "keep": settings.keep,
+        "kept": "last" if settings.all else settings.keep,
         "knows_unlike": checkpoint.get("distance") is not None,
         "preset": settings.preset,
         "made_by": command_lines.of_training(settings),
@@ -278,9 +279,8 @@ def exported_files(folder: Path, checkpoint_sha256: str) -> list[dict]:
 
 def files_of_report(rows) -> list[dict]:
     """Of each file that was kept: its form, MB, the share of answers that are the run's."""
-    kept = [row for row in rows or () if isinstance(row, dict) and type(row.get("file")) is str]
     return [
         {name: row.get(name) for name in ("form", "file", "size_mb", "agreement", "passed")}
-        for row in kept
+        for row in rows_of_files(rows)
         if is_number(row.get("size_mb")) and is_number(row.get("agreement"))
     ]

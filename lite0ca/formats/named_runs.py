@@ -11,6 +11,7 @@ from lite0ca.files.json_files import known_json
 from lite0ca.files.ownership import is_picture
 from lite0ca.formats.ending import has_ended
 from lite0ca.formats.exported_file import format_of
+from lite0ca.formats.report import rows_of_files
 from lite0ca.formats.run_files import BEST, LAST, REPORT, SETTINGS, best_of, digest, runs_in
 from lite0ca.images.folder_walk import walk
 
@@ -44,8 +45,7 @@ def model_in(file: str | Path) -> str:
     if not os.path.isfile(file):  # which is said when it is opened
         return os.path.realpath(file)
     report = known_json(Path(file).with_name(REPORT)) if is_exported(file) else {}
-    rows = report.get("files")
-    made = [one.get("file") for one in rows if type(one) is dict] if type(rows) is list else []
+    made = [row["file"] for row in rows_of_files(report.get("files"))]
     checkpoint = report.get("checkpoint_sha256")
     return str(checkpoint) if checkpoint and Path(file).name in made else digest(file)
 

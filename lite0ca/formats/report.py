@@ -31,6 +31,12 @@ def read_report(path: Path) -> dict | None:
     return report if is_sealed else None
 
 
+def rows_of_files(rows: object) -> list[dict]:
+    """Of the rows of a report, which may be damaged, those that name a file."""
+    known = rows if isinstance(rows, (list, tuple)) else ()
+    return [row for row in known if isinstance(row, dict) and type(row.get("file")) is str]
+
+
 def refuse_replaced(folder: Path, row: dict) -> None:
     """Raise `InputError` unless the files of a row are those that were proved."""
     for name, digest in row["sha256"].items():

@@ -142,7 +142,8 @@ def test_commands_run_end_to_end(number, sample, tmp_path, monkeypatch, capsys):
         contract = "valid_acc valid_loss train_acc train_loss best_epoch fps valid_f1 num_params "
         contract += "size_mb model_name ckpt_path fps_batch_size fps_device test_acc test_f1"
         assert set(contract.split()) <= set(metrics)
-        assert metrics["model_name"].startswith("EfficientNet_Lite0_CA")
+        little = f"_backbone-{LITTLE['backbone']}" if number > 0 else ""
+        assert metrics["model_name"] == f"EfficientNet_Lite0_CA{little}"
 
 
 def test_the_script_itself(script, sample, tmp_path):
